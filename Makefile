@@ -1,0 +1,69 @@
+# `make` lists the targets. The Python environment is made in .venv/ by the first target that needs it, with pip alone,
+# from requirements/dev.lock, and made anew when that file changes.
+#   PYTHON=python3.13   the interpreter for .venv/ (`make clean` first, to change it)
+#   ARGS="-k redact"    more arguments for the program behind a target
+
+PYTHON ?= python3
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test lint cluster cluster-down images bench lock clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
+
+# `exec`, here and below: the program takes the shell's place, so make's SIGTERM reaches it and make waits for its end.
+run: $(VENV)/installed ## serve in the foreground, with every K8S_MCP_* setting of the environment
+	@exec $(BIN)/k8s-mcp serve $(ARGS)
+
+test: $(VENV)/installed ## run all tests; those on a real cluster start one where the machine can
+	@exec $(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/installed ## check style, formatting, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+cluster: ## start the test cluster, or find it running; the last line is its `export KUBECONFIG=…`
+	@exec $(PYTHON) -m tests.testcluster up $(ARGS)
+
+cluster-down: ## remove every trace of the test cluster
+	@exec $(PYTHON) -m tests.testcluster down $(ARGS)
+
+images: ## build the images and load them into the test cluster
+	@exec images/build $(ARGS)
+
+bench: $(VENV)/installed ## measure overhead, latency, throughput and memory
+	@exec $(BIN)/python -m bench $(ARGS)
+
+lock: $(VENV)/installed ## write requirements/*.lock anew from pyproject.toml; ARGS=--upgrade takes the newest versions
+	$(COMPILE) pyproject.toml --output-file requirements/runtime.lock $(ARGS)
+	$(COMPILE) pyproject.toml --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock $(ARGS)
+
+# For every Python from 3.11 on and every platform, with hashes, naming no index.
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --custom-compile-command 'make lock'
+
+clean: ## remove the environment and all caches
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Two stamps: a changed lock makes the environment anew; a changed pyproject.toml only installs the project again.
+$(VENV)/installed: $(VENV)/locked pyproject.toml
+	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/locked: requirements/dev.lock
+	@command -v $(PYTHON) >/dev/null || { echo 'make: $(PYTHON) not found: install Python 3.11 or newer, or name it: make PYTHON=…' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit("make: %s is Python %d.%d; 3.11 or newer is needed: make PYTHON=python3.11" % (sys.executable, v[0], v[1]))'
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo 'make: $(PYTHON) cannot make virtual environments: install its venv package (Debian: apt-get install python3-venv)' >&2; exit 1; }
+	@echo 'Making $(VENV)/ with '"$$($(PYTHON) --version)"
+	@$(PYTHON) -m venv --clear $(VENV)
+	@$(PIP) install --quiet --require-hashes --only-binary :all: --requirement requirements/dev.lock
+	@touch $@

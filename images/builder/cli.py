@@ -1,0 +1,90 @@
+"""The command line of `images/build`."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from tests.testcluster import ClusterError
+from tests.testcluster import NotPossible as NoCluster
+
+from . import cluster, tools
+from .cache import Cache
+from .commands import say
+from .errors import BuildError, NotPossibleError
+from .image import Image
+
+_REPOSITORY = Path(__file__).resolve().parent.parent.parent
+_RUNNER = Image(_REPOSITORY, "runner", ("src/k8s_mcp/__init__.py", "src/k8s_mcp/runner/*.py"))
+
+_ENVIRONMENT = """\
+environment:
+  K8S_MCP_NAMESPACE         the runner namespace to prepare (k8s-mcp)
+  K8S_MCP_API_SERVER_PORTS  ports that commands may connect to, separated by commas (443,6443)
+  K8S_MCP_CACHE             where built things are kept (~/.cache/k8s-mcp-server)
+"""
+
+
+def main() -> int:
+    """0 done, 1 failed, 2 wrong usage, 3 this machine cannot build images, or cannot have a cluster."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, _end)
+    os.umask(0o022)  # an image's files are for every user
+    try:
+        _carry_out(_parser().parse_args())
+    except (NotPossibleError, NoCluster) as error:
+        say(f"not possible here: {error}")
+        return 3
+    except (BuildError, ClusterError) as error:
+        say(f"images/build: {error}")
+        return 1
+    return 0
+
+
+def _end(signum: int, _frame: FrameType | None) -> None:
+    sys.exit(128 + signum)  # so that `with` blocks end, too
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="images/build",
+        description="Build the runner image, load it into the test cluster, prepare the runner namespace.",
+        epilog=_ENVIRONMENT,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--print-tools", action="store_true", help="only compile kubectl and helm; print where")
+    only.add_argument("--print-tar", action="store_true", help="only build the image; print its docker-archive")
+    parser.add_argument("--fresh", action="store_true", help="build with today's base and packages")
+    return parser
+
+
+def _carry_out(arguments: argparse.Namespace) -> None:
+    cache = Cache.from_environment()
+    if arguments.print_tools:
+        print(tools.ensure(cache, _REPOSITORY))
+        return
+    archive = _RUNNER.archive(cache, fresh=arguments.fresh)
+    if arguments.print_tar:
+        print(archive)
+        return
+    kubectl = cluster.running(tools.ensure(cache, _REPOSITORY) / "kubectl")
+    cluster.load(kubectl, _RUNNER, archive)
+    cluster.prepare(kubectl, _REPOSITORY, _namespace(), _api_server_ports())
+
+
+def _namespace() -> str:
+    return os.environ.get("K8S_MCP_NAMESPACE") or "k8s-mcp"
+
+
+def _api_server_ports() -> list[int]:
+    value = os.environ.get("K8S_MCP_API_SERVER_PORTS") or "443,6443"
+    try:
+        ports = [int(port) for port in value.split(",")]
+    except ValueError:
+        ports = []
+    if not ports or not all(0 < port < 65536 for port in ports):
+        raise BuildError(f"K8S_MCP_API_SERVER_PORTS is {value!r}; it must be ports, such as 443,6443")
+    return ports

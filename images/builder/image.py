@@ -1,0 +1,85 @@
+"""One image: what goes into it, and the archive that comes out."""
+
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import base, engine, tools
+from .cache import Cache, key_of
+from .commands import say
+from .errors import BuildError
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image by its short name, built by images/NAME/Dockerfile. `sources` are globs in the repository."""
+
+    repository: Path
+    name: str
+    sources: tuple[str, ...]
+
+    @property
+    def tag(self) -> str:
+        """The name that pods use, with the version of this tree."""
+        return f"k8s-mcp-server/{self.name}:{self._version}"
+
+    @property
+    def key(self) -> str:
+        """Names the image by the content of all it is made from."""
+        contents: list[str | bytes] = [self.tag, base.key(), tools.key(self.repository)]
+        for file in self._files():
+            contents += [str(file), (self.repository / file).read_bytes()]
+        return key_of(*contents)
+
+    def archive(self, cache: Cache, *, fresh: bool = False) -> Path:
+        """The docker-archive of the image, built if it is not there; `fresh` builds with today's packages."""
+        if fresh:
+            cache.forget(self.name)
+        return cache.entry(self.name, self.key, lambda path: self._build(cache, path, fresh=fresh))
+
+    @property
+    def _version(self) -> str:
+        file = self.repository / "src/k8s_mcp/__init__.py"
+        found = re.search(r'^__version__ = "([\w.]+)"$', file.read_text(), re.MULTILINE)
+        if found is None:
+            raise BuildError(f'{file} has no line __version__ = "…"')
+        return found[1]
+
+    @property
+    def _dockerfile(self) -> Path:
+        return Path("images") / self.name / "Dockerfile"
+
+    def _files(self) -> list[Path]:
+        files = [self._dockerfile]
+        for pattern in self.sources:
+            found = sorted(self.repository.glob(pattern))
+            if not found:
+                raise BuildError(f"the image {self.name} needs {pattern}, and there is no such file")
+            files += [file.relative_to(self.repository) for file in found]
+        return files
+
+    def _build(self, cache: Cache, out: Path, *, fresh: bool) -> None:
+        programs = tools.ensure(cache, self.repository)
+        context = out.with_name("context")
+        for file in self._files():
+            _place(self.repository / file, context / file)
+        for program in tools.TOOLS:
+            _place(programs / program, context / "images/tools/bin" / program)
+        with engine.available(cache) as docker:
+            arguments = {
+                "BASE": base.ensure(cache, docker, fresh=fresh),
+                "TOOLS": "prebuilt",
+                "VERSION": self._version,
+            }
+            options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+            if fresh:
+                options.append("--no-cache")
+            say(f"building {self.tag}")
+            docker.build(context / self._dockerfile, context, self.tag, options)
+            docker.save(self.tag, out)
+
+
+def _place(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy2(source, target)

@@ -1,0 +1,34 @@
+"""The command line tools of the images, compiled from their Go modules."""
+
+import platform
+import shutil
+from pathlib import Path
+
+from .cache import Cache, key_of
+from .commands import output, run, say
+from .errors import NotPossibleError
+
+TOOLS = ("kubectl", "helm")
+SOURCES = ("go.mod", "go.sum", "build.sh")  # in images/tools
+
+
+def key(repository: Path) -> str:
+    """Names the tools by what they are compiled from."""
+    sources = [(repository / "images/tools" / name).read_bytes() for name in SOURCES]
+    return key_of(_go_version(), platform.machine(), *sources)
+
+
+def ensure(cache: Cache, repository: Path) -> Path:
+    """The directory that holds kubectl and helm; five minutes on two cores when they are not yet compiled."""
+    return cache.entry("tools", key(repository), lambda path: _compile(repository / "images/tools", path))
+
+
+def _compile(module: Path, out: Path) -> None:
+    say("compiling kubectl and helm (once; five minutes on two cores)")
+    run("nice", "-n", "10", "sh", module / "build.sh", out)
+
+
+def _go_version() -> str:
+    if shutil.which("go") is None:
+        raise NotPossibleError("Go is not installed; it compiles kubectl and helm")
+    return output("go", "env", "GOVERSION").strip()

@@ -1,0 +1,84 @@
+"""What can go wrong before a run has started, as one small tree.
+
+    K8sMcpError
+    ├── InvalidRequest          a field has a wrong value
+    │   └── KubeconfigError     the kubeconfig cannot be used
+    ├── MalformedRequest        the body cannot be read at all
+    ├── RequestTimeout          the body did not arrive in time
+    ├── TooLarge
+    ├── UnsupportedMediaType
+    ├── Forbidden               this caller, or this page in a browser, may not
+    ├── NotFound                no such run, no such cluster, or not the caller's
+    ├── TooManyRuns             every slot is taken
+    └── Unavailable             shutting down, or the cluster for runner pods is out of reach
+
+Every message says what was wrong and what to do. None ever holds a credential. What goes wrong after the start of a
+run is no exception but the run's final event.
+"""
+
+
+class K8sMcpError(Exception):
+    """Base of the errors a caller is told about."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class InvalidRequest(K8sMcpError):
+    """One or more fields have wrong values. `fields` pairs each field's name with what is wrong with it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.fields: list[tuple[str, str]] = [(field, message)]
+
+    @classmethod
+    def of(cls, fields: list[tuple[str, str]]) -> "InvalidRequest":
+        """One error for several fields; `fields` is not empty."""
+        error = cls(*fields[0])
+        error.message = "; ".join(f"{field}: {message}" for field, message in fields)
+        error.fields = fields
+        return error
+
+
+class KubeconfigError(InvalidRequest):
+    """The kubeconfig is refused; the message says where and why, and quotes nothing secret."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__("kubeconfig", message)
+
+
+class MalformedRequest(K8sMcpError):
+    """The body is not JSON."""
+
+
+class RequestTimeout(K8sMcpError):
+    """The body took too long to arrive."""
+
+
+class TooLarge(K8sMcpError):
+    """The body is over the limit."""
+
+
+class UnsupportedMediaType(K8sMcpError):
+    """The body is not declared as JSON."""
+
+
+class Forbidden(K8sMcpError):
+    """Not allowed, whatever is sent."""
+
+
+class NotFound(K8sMcpError):
+    """Not there, or not the caller's: the two are not told apart."""
+
+
+class TooManyRuns(K8sMcpError):
+    """No slot is free. `retry_after` is in seconds."""
+
+    retry_after = 5
+
+
+class Unavailable(K8sMcpError):
+    """Cannot start runs right now. `retry_after` is in seconds."""
+
+    retry_after = 5

@@ -1,0 +1,207 @@
+"""The events of one run, kept within a bound: what readers follow, and what a replay repeats."""
+
+import asyncio
+from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from k8s_mcp.models import Control, Event, Output, StreamName, gap
+
+_BATCH_BYTES = 256 * 1024
+_CONTROL_BYTES = 200
+
+
+class EventLog:
+    """An append-only list of events that forgets its oldest ones to stay under `capacity` bytes.
+
+    Events that a reader has still to take are not forgotten: `append` waits instead, which slows the command down. At
+    most half of the capacity is for those; the other half keeps what was taken already, for a client whose connection
+    broke before it had everything.
+    """
+
+    def __init__(self, capacity: int) -> None:
+        self.ended = False
+        self._capacity = capacity
+        self._events: deque[Event] = deque()
+        self._forgotten = 0  # number of events that were dropped from the front
+        self._forgotten_id = 0  # id of the last line among them
+        self._forgotten_streams: set[StreamName] = set()
+        self._forgotten_bytes = 0
+        self._bytes = 0
+        self._taken = 0  # where the furthest reader is, as a byte position
+        self._readers: set[Reader] = set()
+        self._keeps_all = True  # whether `append` waits rather than forget what nobody has taken
+        self._changed = asyncio.Event()
+
+    @property
+    def size(self) -> int:
+        """Bytes held."""
+        return self._bytes
+
+    @property
+    def read_to_end(self) -> bool:
+        """Whether some reader has taken the final event."""
+        return self.ended and self._taken == self._forgotten_bytes + self._bytes
+
+    def add(self, event: Event) -> None:
+        """Add an event at once, over the bound if need be."""
+        self._events.append(event)
+        self._bytes += _size(event)
+        self.wake()
+
+    async def append(self, event: Event) -> None:
+        """Add an event, waiting for readers that are far behind."""
+        size = _size(event)
+        self._forget(size)
+        while self._keeps_all and (waiting := self._waiting()) and waiting + size > self._capacity // 2:
+            await self.changed()
+            self._forget(size)
+        self.add(event)
+
+    def end(self, event: Control) -> None:
+        """Add the final event. Does not wait."""
+        self.ended = True
+        self.add(event)
+
+    def stop_waiting(self) -> None:
+        """From now on forget rather than wait:
+
+        the run is to end, whether or not its readers keep up. They get a `gap`.
+        """
+        self._keeps_all = False
+        self.wake()
+
+    async def changed(self) -> None:
+        """Wait until events were added or taken, or readers came or went."""
+        await self._changed.wait()
+
+    def wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    @contextmanager
+    def reader(self, after: int | None) -> Generator["Reader"]:
+        """Follow the log from the event behind id `after`, or from its beginning (None)."""
+        reader = Reader(self, after)
+        self._readers.add(reader)
+        try:
+            yield reader
+        finally:
+            self._readers.discard(reader)
+            self.wake()
+
+    def position(self, after: int) -> tuple[int, int]:
+        """Number and byte position of the first event kept that has anything behind id `after`."""
+        number, position = self._forgotten, self._forgotten_bytes
+        for event in self._events:
+            last = event.last_id if isinstance(event, Output) else event.id
+            if last is not None and last > after:
+                break
+            number += 1
+            position += _size(event)
+        return number, position
+
+    def take(self, number: int, position: int, last_id: int) -> tuple[list[Event], int, int]:
+        """A batch of events from event `number` on, for a reader that has seen `last_id`; then its new number and
+        position.
+        """
+        batch: list[Event] = []
+        if number < self._forgotten:
+            number, position = self._forgotten, self._forgotten_bytes
+            if self._forgotten_id > last_id:
+                streams = self._forgotten_streams
+                stream = next(iter(streams)) if len(streams) == 1 else None
+                batch.append(gap(stream, self._forgotten_id - last_id, self._forgotten_id))
+        size = 0
+        for index in range(number - self._forgotten, len(self._events)):
+            if size >= _BATCH_BYTES:
+                break
+            event = self._events[index]
+            batch.append(event)
+            size += _size(event)
+            number += 1
+        return batch, number, position + size
+
+    def taken(self, position: int) -> None:
+        """A reader is done with everything before byte `position`."""
+        self._taken = max(self._taken, position)
+        self.wake()
+
+    def _waiting(self) -> int:
+        """Bytes that some reader has still to take; without readers, that none has taken."""
+        slowest = min((reader.position for reader in self._readers), default=self._taken)
+        return self._forgotten_bytes + self._bytes - max(slowest, self._forgotten_bytes)
+
+    def _forget(self, wanted: int) -> None:
+        while self._events and self._bytes + wanted > self._capacity:
+            size = _size(self._events[0])
+            if self._keeps_all and self._waiting() > self._bytes - size:
+                return
+            event = self._events.popleft()
+            self._bytes -= size
+            self._forgotten += 1
+            self._forgotten_bytes += size
+            if isinstance(event, Output):
+                self._forgotten_id = event.last_id
+                self._forgotten_streams.add(event.stream)
+            elif event.id is not None:
+                self._forgotten_id = event.id
+
+
+class Reader:
+    """One follower of a log.
+
+    `await next()` gives batches, each non-empty, until the final event was among them; then an empty list.
+    """
+
+    def __init__(self, log: EventLog, after: int | None) -> None:
+        self._log = log
+        self._replay = after is not None
+        self._last_id = after or 0
+        self._number, self.position = log.position(self._last_id) if self._replay else (0, 0)
+        self._next_position = self.position
+
+    async def next(self) -> list[Event]:
+        """The next events. Asking for them says that those before have been passed on."""
+        if self._next_position != self.position:
+            self.position = self._next_position
+            self._log.taken(self.position)
+        while True:
+            batch, self._number, self._next_position = self._log.take(self._number, self.position, self._last_id)
+            events = self._not_seen(batch)
+            if events:
+                return events
+            self.position = self._next_position
+            if batch:
+                continue
+            if self._log.ended:
+                return []
+            await self._log.changed()
+
+    def _not_seen(self, batch: list[Event]) -> list[Event]:
+        events: list[Event] = []
+        for event in batch:
+            if isinstance(event, Control):
+                if event.id is None:
+                    if not self._replay:
+                        events.append(event)
+                    continue
+                if event.id > self._last_id:
+                    events.append(event)
+                    self._last_id = event.id
+            elif event.last_id > self._last_id:
+                events.append(_from(event, self._last_id + 1))
+                self._last_id = event.last_id
+        return events
+
+
+def _from(event: Output, first_id: int) -> Output:
+    """The lines of `event` from `first_id` on."""
+    skip = first_id - event.first_id
+    if skip <= 0:
+        return event
+    return Output(event.stream, first_id, event.count - skip, event.data.split(b"\n", skip)[skip])
+
+
+def _size(event: Event) -> int:
+    return len(event.data) + 64 if isinstance(event, Output) else _CONTROL_BYTES

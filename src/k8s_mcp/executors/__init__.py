@@ -1,0 +1,1 @@
+"""What carries a run out: `local`, a child process; `kubernetes`, a Job pod. Both start the same runner."""

@@ -1,0 +1,62 @@
+"""What `Runs` relies on in every executor."""
+
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from k8s_mcp.models import Ended, RunSpec
+from k8s_mcp.runner.frames import EXIT, Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The command cannot start yet, in Kubernetes' own words."""
+
+    reason: str
+    message: str
+
+
+Item = list[Frame] | Pending | Ended
+
+
+class Execution(Protocol):
+    """A run being carried out. Iterating it gives frames as they come, and one `Ended`, always last."""
+
+    def __aiter__(self) -> AsyncIterator[Item]: ...
+
+    async def stop(self) -> None:
+        """End the command now: SIGTERM, the grace period, SIGKILL. The iteration goes on to its `Ended`."""
+        ...
+
+
+class Executor(Protocol):
+    """Carries runs out."""
+
+    name: str
+    loopback_clusters: bool
+    """Whether a cluster on a loopback address is the caller's (the command runs on this host) or the service's own
+    surroundings.
+    """
+
+    def open(self) -> AbstractAsyncContextManager[None]:
+        """For the life of the service: clean up what a killed service left, keep what is shared by all runs."""
+        ...
+
+    def start(self, spec: RunSpec) -> AbstractAsyncContextManager[Execution]:
+        """Start a run. Leaving the context removes all traces of it, whatever state it is in."""
+        ...
+
+
+def read_exit(frames: list[Frame]) -> Ended | None:
+    """How the run ended, if the last of these frames says so: its text is `STATUS CODE [MESSAGE]`."""
+    if not frames or frames[-1].type != EXIT:
+        return None
+    status, code, *rest = frames[-1].payload.decode("utf-8", "replace").split(" ", 2)
+    if status == "done":
+        return Ended("done", int(code))
+    if status == "timeout":
+        return Ended("timeout", 124)
+    if status == "cancelled":
+        return Ended("cancelled")
+    return Ended("error", None, "StartError", " ".join(rest))

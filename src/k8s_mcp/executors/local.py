@@ -1,0 +1,256 @@
+"""The local executor: the runner as a child process of the service. Same events and rules, less isolation.
+
+A run's files live in a directory of its own, in memory where the machine has a memory file system. Three parties
+remove it: the runner, when the service is gone; this executor, at every end of a run; and the next start of the
+service, when both were killed.
+"""
+
+import asyncio
+import fcntl
+import os
+import shutil
+import signal
+import stat
+import sys
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
+
+from k8s_mcp.executors.base import Execution, Item, read_exit
+from k8s_mcp.models import Ended, RunSpec
+from k8s_mcp.runner import __main__ as runner
+from k8s_mcp.runner.frames import Decoder
+from k8s_mcp.runner.supervise import HEARTBEAT_SECONDS
+
+_READ_BYTES = 256 * 1024
+_FRAME_BYTES = 128 * 1024  # a pipe has no longest line
+_MARGIN = 10.0
+"""Seconds after timeout and grace period in which the runner may still report, before it counts as lost."""
+_KILL_ROUNDS = 100  # each kills all that the last one's victims had just started
+
+
+class LocalExecutor:
+    """Runs commands on this host. They share its user, files and network with the service: see docs/security.md."""
+
+    name = "local"
+    loopback_clusters = True
+
+    def __init__(self, directory: Path, grace: float) -> None:
+        self._directory = directory
+        self._grace = grace
+        self._own = directory
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Clear away what killed services left, then hold a directory that says we are alive.
+
+        OSError if it cannot be made safely.
+        """
+        _private_directory(self._directory)
+        with _locked(self._directory):
+            for left in self._directory.iterdir():
+                _remove_if_abandoned(left)
+            self._own = self._directory / f"{os.getpid()}-{os.urandom(4).hex()}"
+            self._own.mkdir(mode=0o700)
+            alive = _lock(self._own)
+        try:
+            yield
+        finally:
+            shutil.rmtree(self._own)
+            os.close(alive)
+
+    @asynccontextmanager
+    async def start(self, spec: RunSpec) -> AsyncGenerator[Execution]:
+        """Start the runner. At the end neither it, nor anything it started, nor a file of the run is left."""
+        directory = self._own / spec.run_id
+        try:
+            _write_run(directory, spec)
+            execution = _LocalExecution(await self._spawn(directory), directory, spec.timeout, self._grace)
+            try:
+                yield execution
+            finally:
+                await asyncio.shield(execution.close())
+        finally:
+            shutil.rmtree(directory, ignore_errors=True)
+
+    async def _spawn(self, directory: Path) -> asyncio.subprocess.Process:
+        with (directory / "runner.log").open("wb") as log:
+            return await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-I",
+                "-S",
+                str(Path(runner.__file__)),
+                f"--run={directory}",
+                f"--work={directory / 'work'}",
+                f"--grace={self._grace}",
+                f"--frame-bytes={_FRAME_BYTES}",
+                "--lifeline=yes",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=log,
+                env={"PATH": os.environ.get("PATH", os.defpath)},
+                start_new_session=True,
+                limit=_READ_BYTES,
+            )
+
+
+class _LocalExecution:
+    """Reads one runner's frames, and ends it."""
+
+    def __init__(self, process: asyncio.subprocess.Process, directory: Path, timeout: float, grace: float) -> None:
+        if process.stdin is None or process.stdout is None:
+            raise ValueError("the runner needs pipes for its standard input and output")
+        self._process = process
+        self._stdin, self._stdout = process.stdin, process.stdout
+        self._directory = directory
+        self._grace = grace
+        self._reported = False
+        self._deadline = asyncio.get_running_loop().time() + timeout + grace + _MARGIN
+
+    async def __aiter__(self) -> AsyncIterator[Item]:
+        decoder = Decoder()
+        while data := await self._read():
+            frames = decoder.feed(data)
+            if frames:
+                yield frames
+            ended = read_exit(frames)
+            if ended:
+                await self._process.wait()
+                self._reported = True
+                shutil.rmtree(self._directory)
+                yield ended
+                return
+        yield self._lost()
+
+    async def stop(self) -> None:
+        if self._process.returncode is None:
+            self._process.terminate()
+
+    async def close(self) -> None:
+        """End the runner, which ends its command. If it cannot, or was killed itself, do it for it."""
+        if self._reported:
+            return
+        self._stdin.close()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._grace + _MARGIN):
+                await self._drain()
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._drain()
+        _kill_all_of(self._directory)
+
+    async def _read(self) -> bytes:
+        """The next bytes; none when the runner is gone, or is silent past the deadline though it should send
+        heartbeats.
+        """
+        remaining = self._deadline - asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(max(remaining, 3 * HEARTBEAT_SECONDS)):
+                return await self._stdout.read(_READ_BYTES)
+        except TimeoutError:
+            self._process.kill()
+            return b""
+
+    async def _drain(self) -> None:
+        """Nobody wants the output any more, but the runner must be able to write it."""
+        while await self._stdout.read(_READ_BYTES):
+            pass
+        await self._process.wait()
+
+    def _lost(self) -> Ended:
+        log = (self._directory / "runner.log").read_text(errors="replace")[-2000:].strip()
+        message = "the runner ended without reporting an exit code; the command may have killed it"
+        return Ended("error", None, "RunnerLost", f"{message}: {log}" if log else message)
+
+
+def default_directory() -> Path:
+    """Where runs are kept unless set otherwise: in memory if possible."""
+    memory = Path("/dev/shm")  # noqa: S108
+    name = f"k8s-mcp-{os.getuid()}"
+    if os.access(memory, os.W_OK):
+        return memory / name
+    return Path(os.environ.get("XDG_RUNTIME_DIR") or os.environ.get("TMPDIR") or "/var/tmp") / name  # noqa: S108
+
+
+def _write_run(directory: Path, spec: RunSpec) -> None:
+    directory.mkdir(mode=0o700)
+    (directory / "work").mkdir(mode=0o700)
+    files = {
+        "id": spec.run_id,
+        "command": spec.command,
+        "timeout": str(spec.timeout),
+        "kubeconfig": spec.kubeconfig,
+    }
+    if spec.stdin is not None:
+        files["stdin"] = spec.stdin
+    for name, content in files.items():
+        fd = os.open(directory / name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(content.encode())
+
+
+def _private_directory(directory: Path) -> None:
+    """Make `directory`, or accept it only if it is ours alone: others can create names in a shared parent."""
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+    state = directory.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) & 0o077:
+        raise PermissionError(
+            f"{directory} must be a directory of this user's with mode 0700; remove it or set K8S_MCP_LOCAL_DIR"
+        )
+
+
+def _lock(directory: Path) -> int:
+    """A descriptor that locks `directory` for this process alone, until it is closed or the process ends."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(fd, fcntl.LOCK_EX)
+    return fd
+
+
+@contextmanager
+def _locked(directory: Path) -> Generator[None]:
+    fd = _lock(directory)
+    try:
+        yield
+    finally:
+        os.close(fd)
+
+
+def _remove_if_abandoned(directory: Path) -> None:
+    """Remove the directory of a service that is no more, with all processes of its runs."""
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return  # its service lives
+    else:
+        _kill_all_of(directory)
+        shutil.rmtree(directory, ignore_errors=True)
+    finally:
+        os.close(fd)
+
+
+def _kill_all_of(directory: Path) -> None:
+    """Kill every process whose HOME is inside `directory`:
+
+    the commands of lost runners, and whatever they started.
+    """
+    home = b"HOME=" + bytes(directory) + b"/"
+    for _ in range(_KILL_ROUNDS):
+        pids = [
+            int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit() and _began_with(entry, home)
+        ]
+        if not pids:
+            return
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+
+
+def _began_with(process: Path, variable: bytes) -> bool:
+    """Whether `process` was started with an environment variable that begins so."""
+    try:
+        environment = (process / "environ").read_bytes()
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
+        return False
+    return any(value.startswith(variable) for value in environment.split(b"\0"))

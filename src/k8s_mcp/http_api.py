@@ -1,0 +1,197 @@
+"""The HTTP front end: translates requests into calls of `Runs`, and events into Server-Sent Events."""
+
+import asyncio
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Annotated
+
+import anyio
+from fastapi import APIRouter, FastAPI, Header, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
+from starlette.types import Receive, Scope, Send
+
+from k8s_mcp import __version__, errors, sse
+from k8s_mcp.auth import ANONYMOUS
+from k8s_mcp.http_body import read_model
+from k8s_mcp.models import RunRequest
+from k8s_mcp.problems import documented, problem, problem_of
+from k8s_mcp.runs import Run, Runs
+
+SEND_SECONDS = 300.0
+"""How long a client may leave a stream unread before its connection is closed; it can come back and resume."""
+
+_KEY = Header(
+    alias="Idempotency-Key",
+    min_length=1,
+    max_length=255,
+    description="Joins the run that this key started before.",
+)
+_LAST_EVENT_ID = Header(
+    alias="Last-Event-ID",
+    ge=0,
+    description="Go on behind the event of this id; without it the stream starts at its beginning.",
+)
+_RUN_ID = Path(description="From the `started` event.", pattern="^[0-9a-f]{32}$")
+_STREAM = {200: {"description": "The run's events.", "content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}}}}}
+_REFUSED = (errors.Forbidden,)
+_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/json": {"schema": RunRequest.model_json_schema()}},
+    }
+}
+
+
+class EventStream(Response):
+    """Sends a run's events as they come, a comment when there are none for a while, until the final event or the
+    client's leave.
+    """
+
+    media_type = sse.MEDIA_TYPE
+
+    def __init__(self, run: Run, after: int | None = None) -> None:
+        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        del self.headers["content-length"]
+        self._run = run
+        self._after = after
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_until_disconnect, receive, group.cancel_scope.cancel)
+            await self._stream(send)
+            group.cancel_scope.cancel()
+
+    async def _stream(self, send: Send) -> None:
+        async def write(data: bytes, more: bool = True) -> None:
+            async with asyncio.timeout(SEND_SECONDS):
+                await send({"type": "http.response.body", "body": data, "more_body": more})
+
+        with self._run.events(self._after) as reader:
+            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+            if self._after is None:
+                await write(sse.encode([self._run.started_event()]))
+            pending = asyncio.ensure_future(reader.next())
+            try:
+                while True:
+                    done, _ = await asyncio.wait([pending], timeout=sse.PING_SECONDS)
+                    if not done:
+                        await write(sse.PING)
+                        continue
+                    events = pending.result()
+                    if not events:
+                        break
+                    await write(sse.encode(events))
+                    pending = asyncio.ensure_future(reader.next())
+            finally:
+                pending.cancel()
+        await write(b"", more=False)
+
+
+async def _until_disconnect(receive: Receive, then: Callable[[], None]) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    then()
+
+
+def router(runs: Runs) -> APIRouter:
+    """The paths of this front end."""
+    api = APIRouter()
+
+    @api.post(
+        "/sse",
+        response_class=EventStream,
+        openapi_extra=_BODY,
+        responses={
+            **_STREAM,
+            **documented(
+                *_REFUSED,
+                errors.MalformedRequest,
+                errors.NotFound,
+                errors.RequestTimeout,
+                errors.TooLarge,
+                errors.UnsupportedMediaType,
+                errors.InvalidRequest,
+                errors.TooManyRuns,
+                errors.Unavailable,
+            ),
+        },
+    )
+    async def run_command(request: Request, idempotency_key: Annotated[str | None, _KEY] = None) -> EventStream:
+        """Run a command and stream its output."""
+        body = await read_model(request, RunRequest)
+        return EventStream(runs.start(ANONYMOUS, body, idempotency_key))
+
+    @api.get("/runs", responses=documented(*_REFUSED))
+    async def list_runs() -> dict[str, object]:
+        """The caller's runs, oldest first."""
+        return {"runs": [run.describe() for run in runs.list(ANONYMOUS)]}
+
+    one_run = documented(*_REFUSED, errors.NotFound, errors.InvalidRequest)
+
+    @api.get("/runs/{run_id}", responses=one_run)
+    async def get_run(run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
+        """One run's state."""
+        return runs.get(ANONYMOUS, run_id).describe()
+
+    @api.delete("/runs/{run_id}", status_code=202, responses=one_run)
+    async def cancel_run(run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
+        """Cancel a run; its stream ends with the final event. A run that has ended stays as it is."""
+        run = runs.get(ANONYMOUS, run_id)
+        run.stop()
+        return run.describe()
+
+    @api.get("/runs/{run_id}/events", response_class=EventStream, responses={**_STREAM, **one_run})
+    async def follow_run(
+        run_id: Annotated[str, _RUN_ID], last_event_id: Annotated[int | None, _LAST_EVENT_ID] = None
+    ) -> EventStream:
+        """A run's stream again, or the rest of it."""
+        return EventStream(runs.get(ANONYMOUS, run_id), last_event_id)
+
+    @api.get("/healthz", responses=documented(*_REFUSED))
+    async def healthz() -> dict[str, str]:
+        """Whether the process is alive."""
+        return {"status": "ok"}
+
+    @api.get("/readyz", responses=documented(*_REFUSED, errors.Unavailable))
+    async def readyz() -> dict[str, str]:
+        """Whether runs are accepted."""
+        if not runs.accepting:
+            raise errors.Unavailable("the service is shutting down")
+        return {"status": "ready"}
+
+    @api.get("/version", responses=documented(*_REFUSED))
+    async def version() -> dict[str, str]:
+        """What is running."""
+        return {"name": "k8s-mcp-server", "version": __version__, "executor": runs.executor}
+
+    return api
+
+
+def add_error_handlers(app: FastAPI) -> None:
+    """Answer every error with a problem document."""
+
+    @app.exception_handler(errors.K8sMcpError)
+    async def on_error(_: Request, error: errors.K8sMcpError) -> Response:
+        return problem_of(error)
+
+    @app.exception_handler(HTTPException)
+    async def on_http_error(_: Request, error: HTTPException) -> Response:
+        response = problem(error.status_code, error.detail)
+        response.headers.update(error.headers or {})
+        return response
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid_parameter(_: Request, error: RequestValidationError) -> Response:
+        fields = [(str(item["loc"][-1]), str(item["msg"])) for item in error.errors()]
+        return problem_of(errors.InvalidRequest.of(fields))
+
+    @app.exception_handler(ClientDisconnect)
+    async def on_disconnect(_: Request, _error: ClientDisconnect) -> Response:
+        return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody is left to read it
+
+    @app.exception_handler(Exception)
+    async def on_bug(_: Request, _error: Exception) -> JSONResponse:
+        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log says why")

@@ -1,0 +1,80 @@
+"""Reading a request's JSON body: bounded in size and time, and strict."""
+
+import asyncio
+import json
+from typing import TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from k8s_mcp.errors import InvalidRequest, MalformedRequest, RequestTimeout, TooLarge, UnsupportedMediaType
+
+MAX_BYTES = 2 * 1024 * 1024
+"""Of a body as sent: JSON escapes can double what is in it."""
+_SECONDS = 30.0
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+async def read_model(request: Request, model: type[_Model]) -> _Model:
+    """The body as `model`.
+
+    Raises MalformedRequest, InvalidRequest, RequestTimeout, TooLarge or UnsupportedMediaType.
+    """
+    value = await _read_json(request)
+    if not isinstance(value, dict):
+        raise InvalidRequest("body", "must be a JSON object")
+    try:
+        return model.model_validate(value)
+    except ValidationError as error:
+        fields = [(_field(item["loc"]), _message(item["msg"])) for item in error.errors(include_input=False)]
+        raise InvalidRequest.of(fields) from None
+
+
+async def _read_json(request: Request) -> object:
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != "application/json":
+        raise UnsupportedMediaType("send the body as JSON, with the header `Content-Type: application/json`")
+    try:
+        async with asyncio.timeout(_SECONDS):
+            body = await _read(request)
+    except TimeoutError:
+        raise RequestTimeout(f"the body did not arrive within {_SECONDS:g} seconds") from None
+    try:
+        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        raise MalformedRequest("the body is not JSON in UTF-8, or an object in it names a key twice") from None
+
+
+async def _read(request: Request) -> bytes:
+    too_large = TooLarge(f"the body is over {MAX_BYTES} bytes")
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length) > MAX_BYTES:
+        raise too_large
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise too_large
+    return bytes(body)
+
+
+def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("duplicate key")
+    return found
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(name)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """The field's name; a rule about several fields has no place of its own and names them in its message."""
+    name = ".".join(map(str, location)) or "body"
+    return name.encode("utf-8", "replace").decode()[:100]
+
+
+def _message(text: str) -> str:
+    return text.removeprefix("Value error, ")

@@ -1,0 +1,157 @@
+"""The words of the interface as types: a request, and the events that answer it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+COMMAND_BYTES = 131_071
+"""The kernel's limit for one argument, less its terminating NUL (execve(2), MAX_ARG_STRLEN)."""
+KUBECONFIG_BYTES = 512 * 1024
+REQUEST_BYTES = 900 * 1024
+"""Command, kubeconfig and stdin together: a Secret holds 1 MiB."""
+
+StreamName = Literal["stdout", "stderr"]
+FinalStatus = Literal["done", "timeout", "cancelled", "error"]
+
+
+def _encodable(value: str) -> str:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise ValueError("must be valid Unicode: it holds half a surrogate pair") from None
+    return value
+
+
+def _command(value: str) -> str:
+    if not value.strip():
+        raise ValueError("must not be empty")
+    if "\0" in value:
+        raise ValueError("must not contain NUL characters")
+    if len(value.encode()) > COMMAND_BYTES:
+        raise ValueError(
+            f"must be at most {COMMAND_BYTES} bytes in UTF-8; send a longer script as `stdin` with the command `bash`"
+        )
+    return value
+
+
+Text = Annotated[str, AfterValidator(_encodable)]
+
+
+class RunRequest(BaseModel):
+    """One command for one cluster."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    command: Annotated[Text, AfterValidator(_command)] = Field(
+        description="The whole shell line, run by `bash -c`; at most 131,071 bytes.",
+        min_length=1,
+        examples=["kubectl get pods -A"],
+    )
+    kubeconfig: Text | None = Field(
+        None,
+        description="The kubeconfig file's content, at most 512 KiB. Either this or `cluster`.",
+        repr=False,
+        min_length=1,
+    )
+    cluster: Text | None = Field(
+        None,
+        description="The name of a cluster handle. Either this or `kubeconfig`.",
+        min_length=1,
+        max_length=253,
+    )
+    timeout: int | None = Field(
+        None,
+        description="Whole seconds until the command is ended, at least 1; 300 if left out. "
+        "The server sets the maximum, 3600 by default.",
+        ge=1,
+    )
+    stdin: Text | None = Field(None, description="What the command reads on its standard input.", repr=False)
+
+    @model_validator(mode="after")
+    def _one_cluster(self) -> "RunRequest":
+        if (self.kubeconfig is None) == (self.cluster is None):
+            raise ValueError("send exactly one of `kubeconfig` and `cluster`")
+        return self
+
+    def size(self) -> int:
+        """Bytes of everything a Secret will hold."""
+        return sum(len(text.encode()) for text in (self.command, self.kubeconfig, self.stdin) if text is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who is calling, after authentication."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What an executor needs to know of a run.
+
+    `kubeconfig` was written anew from checked fields; times are in seconds.
+    """
+
+    run_id: str
+    command: str = field(repr=False)
+    kubeconfig: str = field(repr=False)
+    timeout: int
+    stdin: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """`count` lines of one stream, numbered from `first_id`; `data` is UTF-8, the lines joined by LF, with no CR in
+    it.
+    """
+
+    stream: StreamName
+    first_id: int
+    count: int
+    data: bytes = field(repr=False)
+
+    @property
+    def last_id(self) -> int:
+        return self.first_id + self.count - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """A control event. `id` is None for `started` and `pending`, which a replay does not repeat."""
+
+    data: Mapping[str, object]
+    id: int | None = None
+    final: bool = False
+
+
+Event = Output | Control
+
+
+def gap(stream: StreamName | None, missing: int, event_id: int) -> Control:
+    """`missing` lines of `stream` were lost (None:
+
+    of both, and how many of each is not known). `event_id` is that of the last of them.
+    """
+    return Control({"status": "gap", "stream": stream, "missing": missing}, event_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended. `exit_code` is None when nobody saw one; `reason` and `message` belong to status `error`."""
+
+    status: FinalStatus
+    exit_code: int | None = None
+    reason: str = ""
+    message: str = ""
+
+
+def final_event(ended: Ended, timeout: int, event_id: int) -> Control:
+    """The last event of a run, in the form that clients rely on."""
+    data: dict[str, object] = {"status": ended.status, "exit_code": ended.exit_code}
+    if ended.status == "timeout":
+        data["timeout"] = timeout
+    if ended.status == "error":
+        data |= {"reason": ended.reason, "message": ended.message}
+    return Control(data, event_id, final=True)

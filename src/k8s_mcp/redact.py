@@ -1,0 +1,71 @@
+"""Masks a run's credentials in its output: the second guard, isolation being the first.
+
+It finds exact values, their base64 (also inside longer base64) and, for values that are base64, what they decode to.
+It is no barrier against a command that wants to disguise them.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator
+
+MASK = b"[redacted]"
+MIN_BYTES = 8
+"""Shorter values are left alone: masking them would garble ordinary output and protect nothing."""
+MAX_VALUES = 400
+"""Most values looked for in one run's output; the longest are kept."""
+
+
+class Redactor:
+    """Replaces every form of the given credential values by `MASK`."""
+
+    def __init__(self, values: Iterable[str]) -> None:
+        found = {form for value in values for form in _forms(value.encode())}
+        self._values = sorted(found, key=lambda value: (-len(value), value))[:MAX_VALUES]
+
+    def __repr__(self) -> str:
+        return f"Redactor({len(self._values)} values)"
+
+    def apply(self, data: bytes) -> bytes:
+        """`data`, whole lines, with every value masked."""
+        for value in self._values:
+            if value in data:
+                data = data.replace(value, MASK)
+        return data
+
+    def open_end(self, data: bytes) -> int:
+        """How many bytes at the end of `data` may be the beginning of a value that goes on after it."""
+        longest = 0
+        for value in self._values:
+            window = max(len(data) - len(value) + 1, 0)
+            start = data.find(value[:1], window)
+            while start >= 0 and len(data) - start > longest:
+                if value.startswith(data[start:]):
+                    longest = len(data) - start
+                    break
+                start = data.find(value[:1], start + 1)
+        return longest
+
+
+def _forms(value: bytes) -> Iterator[bytes]:
+    """The byte strings that give `value` away, none with a line end in it: output is searched line by line."""
+    for text in (value, *_decoded(value)):
+        yield from (line for line in _lines(text))
+        for alphabet in (b"+/", b"-_"):
+            for skip in range(3):
+                # base64 works on groups of three bytes; inside a longer text a value can begin at any place in a
+                # group
+                whole = text[skip : skip + (len(text) - skip) // 3 * 3]
+                yield from _lines(base64.b64encode(whole, altchars=alphabet))
+
+
+def _decoded(value: bytes) -> Iterator[bytes]:
+    try:
+        yield base64.b64decode(value, validate=True)
+    except (binascii.Error, ValueError):
+        return
+
+
+def _lines(text: bytes) -> Iterator[bytes]:
+    for line in map(bytes.strip, text.replace(b"\r", b"\n").split(b"\n")):
+        if len(line) >= MIN_BYTES and not line.startswith(b"-----"):
+            yield line

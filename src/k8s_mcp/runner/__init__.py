@@ -1,0 +1,1 @@
+"""The runner: the small program beside the command. Standard library only; the runner image ships just this."""

@@ -1,0 +1,216 @@
+"""Frames: what the runner writes to its own stdout, one line each, and how they are read back.
+
+A frame is one line of ASCII, its fields separated by single spaces:
+
+    k8sm1 CRC SEQ TYPE OUT_LINES OUT_BYTES ERR_LINES ERR_BYTES COLUMN CODING PAYLOAD
+
+CRC is the CRC-32 of everything after it, in hex. SEQ counts frames from 0. The four counters are the lines and bytes
+of stdout and stderr up to and including this frame, so the size of a hole is known at the next frame that arrives.
+COLUMN says where in a line the payload begins (`AFTER_CR`, or bytes of the current piece), so every frame can be read
+without those before it. CODING is `z` (zlib, then base64) or `b` (base64). A line longer than `PIECE` bytes counts as
+one line for each piece.
+
+This module imports little: it is on the path of every command's start.
+"""
+
+import binascii
+import zlib
+
+TAG = b"k8sm1"
+PIECE = 64 * 1024
+"""Longest line in bytes; a longer one is passed on in pieces of this size."""
+LOG_FRAME_BYTES = 15 * 1024
+"""Longest frame for a pod's log: container runtimes split log lines at 16 KiB."""
+AFTER_CR = -1
+
+HELLO, STDOUT, STDERR, HEARTBEAT, EXIT = "h", "o", "e", "b", "x"
+_TYPES = frozenset((HELLO, STDOUT, STDERR, HEARTBEAT, EXIT))
+_HEADER_BYTES = 192
+_MAX_PAYLOAD = 16 * PIECE
+
+
+class LineCounter:
+    """Counts the lines of one stream, chunk by chunk, without splitting it.
+
+    A line ends at LF, CRLF or CR. `lines` counts what a reader has seen complete; an unfinished last line counts once
+    `finish` is called.
+    """
+
+    __slots__ = ("after_cr", "column", "lines", "size")
+
+    def __init__(self, column: int = 0) -> None:
+        self.lines = 0
+        self.size = 0
+        self.after_cr = column == AFTER_CR
+        self.column = max(column, 0)
+
+    @property
+    def position(self) -> int:
+        """COLUMN of a frame that would begin here."""
+        return AFTER_CR if self.after_cr else self.column
+
+    def feed(self, chunk: bytes) -> None:
+        """Count `chunk`, of 1 to PIECE bytes: within one chunk only its first line can grow longer than a piece."""
+        self.size += len(chunk)
+        start = 1 if self.after_cr and chunk.startswith(b"\n") else 0
+        self.after_cr = chunk.endswith(b"\r")
+        line_feed, carriage_return = chunk.find(b"\n", start), chunk.find(b"\r", start)
+        ends = [index for index in (line_feed, carriage_return) if index >= 0]
+        first = min(ends) if ends else len(chunk)
+        grown = self.column + first - start
+        full = max(grown - 1, 0) // PIECE
+        self.lines += full
+        if not ends:
+            self.column = grown - full * PIECE
+            return
+        self.lines += chunk.count(b"\n", start)
+        if carriage_return >= 0:
+            self.lines += chunk.count(b"\r", start) - chunk.count(b"\r\n", start)
+        self.column = len(chunk) - 1 - max(chunk.rfind(b"\n"), chunk.rfind(b"\r"))
+
+    def finish(self) -> None:
+        """The stream has ended: a last line without its newline is still a line."""
+        if self.column:
+            self.lines += 1
+            self.column = 0
+
+
+class Frame:
+    """One decoded frame. The counters include this frame's payload."""
+
+    __slots__ = ("column", "err_bytes", "err_lines", "out_bytes", "out_lines", "payload", "seq", "type")
+
+    def __init__(self, seq: int, kind: str, counters: tuple[int, int, int, int], column: int, payload: bytes) -> None:
+        self.seq = seq
+        self.type = kind
+        self.out_lines, self.out_bytes, self.err_lines, self.err_bytes = counters
+        self.column = column
+        self.payload = payload
+
+    def __repr__(self) -> str:
+        return f"Frame(seq={self.seq}, type={self.type!r}, bytes={len(self.payload)})"
+
+
+class Encoder:
+    """Turns chunks of output into frames of at most `limit` bytes each, newline included."""
+
+    def __init__(self, limit: int = LOG_FRAME_BYTES) -> None:
+        self.frames = 0
+        self._room = limit - _HEADER_BYTES
+        self._take = PIECE
+        self._counters = {STDOUT: LineCounter(), STDERR: LineCounter()}
+
+    def output(self, stream: str, chunk: bytes) -> bytes:
+        """The frames for `chunk` of `stream` (STDOUT or STDERR), joined."""
+        frames: list[bytes] = []
+        start = 0
+        while start < len(chunk):
+            part = chunk[start : start + self._take]
+            coding, coded = _pack(part)
+            if len(coded) > self._room:
+                self._take = max(len(part) // 2, self._room // 2)
+                continue
+            counter = self._counters[stream]
+            column = counter.position
+            counter.feed(part)
+            frames.append(self._line(stream, column, coding, coded))
+            start += len(part)
+            if 2 * len(coded) < self._room:
+                self._take = min(2 * self._take, PIECE)
+        return b"".join(frames)
+
+    def control(self, kind: str, text: str = "") -> bytes:
+        """A frame that carries no output: HELLO, HEARTBEAT or EXIT."""
+        if kind == EXIT:
+            for counter in self._counters.values():
+                counter.finish()
+        return self._line(kind, 0, b"b", binascii.b2a_base64(text.encode(), newline=False))
+
+    def _line(self, kind: str, column: int, coding: bytes, coded: bytes) -> bytes:
+        out, err = self._counters[STDOUT], self._counters[STDERR]
+        rest = b"%d %s %d %d %d %d %d %b %b" % (
+            self.frames,
+            kind.encode(),
+            out.lines,
+            out.size,
+            err.lines,
+            err.size,
+            column,
+            coding,
+            coded,
+        )
+        self.frames += 1
+        return b"%b %08x %b\n" % (TAG, zlib.crc32(rest), rest)
+
+
+class Decoder:
+    """Reads frames from bytes that come in any pieces, each frame once.
+
+    Lines that are not frames, and frames seen before (a log read again after its connection broke), are passed over;
+    the last lines that were no frames are kept in `foreign`, since they say what is wrong when a container cannot
+    start the runner at all.
+    """
+
+    _FOREIGN_LINES = 20
+
+    def __init__(self, limit: int = 4 * PIECE) -> None:
+        self.next_seq = 0
+        self.foreign: list[bytes] = []
+        self._limit = limit
+        self._rest = b""
+
+    def feed(self, data: bytes) -> list[Frame]:
+        """The whole frames that `data` completes, in order."""
+        lines = (self._rest + data).split(b"\n")
+        self._rest = lines.pop()[: self._limit]
+        frames: list[Frame] = []
+        for line in lines:
+            frame = decode(line)
+            if frame is None:
+                self.foreign = [*self.foreign, line[:500]][-self._FOREIGN_LINES :]
+            elif frame.seq >= self.next_seq:
+                self.next_seq = frame.seq + 1
+                frames.append(frame)
+        return frames
+
+    def restart(self) -> None:
+        """The source will be read again from an earlier place:
+
+        forget the piece of a line that was waiting for its end.
+        """
+        self._rest = b""
+
+
+def decode(line: bytes) -> Frame | None:
+    """The frame in `line` (without its newline), or None when the line is not a whole, undamaged frame."""
+    tag, _, rest = line.partition(b" ")
+    crc, _, rest = rest.partition(b" ")
+    if tag != TAG or crc != b"%08x" % zlib.crc32(rest):
+        return None
+    fields = rest.split(b" ")
+    try:
+        seq, kind, *numbers, coding, coded = fields
+        out_lines, out_bytes, err_lines, err_bytes, column = map(int, numbers)
+        payload = _unpack(coding, coded)
+        number = int(seq)
+    except (ValueError, zlib.error):
+        return None
+    if kind.decode("ascii", "replace") not in _TYPES:
+        return None
+    return Frame(number, kind.decode(), (out_lines, out_bytes, err_lines, err_bytes), column, payload)
+
+
+def _pack(chunk: bytes) -> tuple[bytes, bytes]:
+    packed = zlib.compress(chunk, 1)
+    if len(packed) < len(chunk):
+        return b"z", binascii.b2a_base64(packed, newline=False)
+    return b"b", binascii.b2a_base64(chunk, newline=False)
+
+
+def _unpack(coding: bytes, coded: bytes) -> bytes:
+    data = binascii.a2b_base64(coded)
+    if coding == b"b":
+        return data
+    if coding != b"z":
+        raise ValueError(coding)
+    return zlib.decompressobj().decompress(data, _MAX_PAYLOAD)

@@ -1,0 +1,113 @@
+"""The runner's options and files, and the order of things around one command.
+
+The run comes in a directory (`--run`), one value a file: `id`, `command`, `timeout` (seconds), `kubeconfig`, and
+`stdin` when there is any. Options, each `--name=value`:
+
+    --run=DIR               where those files are
+    --work=DIR              the command's home and current directory; its kubeconfig is copied there
+    --grace=SECONDS         from SIGTERM to SIGKILL, 5 by default
+    --frame-bytes=N         longest frame, 15 KiB by default, as fits a pod's log
+    --rate=BYTES            most bytes of frames a second, so that whoever follows the log keeps up; no limit by
+    default
+    --termination-log=FILE  write the exit frame there, too
+    --lifeline=yes          when standard input ends, whoever started us is gone: end the command, remove the files
+"""
+
+import os
+
+from k8s_mcp.runner import process
+from k8s_mcp.runner.frames import EXIT, HELLO, LOG_FRAME_BYTES, Encoder
+from k8s_mcp.runner.supervise import Supervisor
+
+_DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def main(arguments: list[str]) -> int:
+    """Run the command of `--run`; the exit code is the command's, 124 at the timeout, 125 when it could not be
+    started.
+    """
+    options = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
+    run, work = options["run"], options["work"]
+    supervisor = Supervisor(
+        Encoder(int(options.get("frame-bytes", LOG_FRAME_BYTES))),
+        timeout=float(_read(run, "timeout")),
+        grace=float(options.get("grace", "5")),
+        rate=float(options.get("rate", "0")),
+        lifeline="lifeline" in options,
+    )
+    process.harden()
+    supervisor.say(HELLO)
+    kubeconfig = os.path.join(work, f"kubeconfig-{_read(run, 'id').decode()}.yaml")
+    code = 125
+    try:
+        _write(kubeconfig, _read(run, "kubeconfig"))
+        argv = ["bash", "-c", _read(run, "command").decode()]
+        code = supervisor.run(argv, _environment(work, kubeconfig), work, _stdin(run))
+        outcome = f"{supervisor.status} {code}"
+    except OSError as error:
+        outcome = f"error - {error}"
+    finally:
+        _remove(kubeconfig)
+    frame = supervisor.say(EXIT, outcome)
+    if "termination-log" in options:
+        _write_log(options["termination-log"], frame)
+    if supervisor.abandoned:
+        _remove_tree(run)
+    return code
+
+
+def _environment(work: str, kubeconfig: str) -> dict[str, str]:
+    return {
+        "HOME": work,
+        "KUBECONFIG": kubeconfig,
+        "LANG": "C.UTF-8",
+        "PATH": os.environ.get("PATH", _DEFAULT_PATH),
+        "SHELL": "/bin/bash",
+        "TERM": "dumb",
+        "TMPDIR": work,
+    }
+
+
+def _stdin(run: str) -> int:
+    """A descriptor to read the run's stdin from:
+
+    in memory, so that a command which does not read it blocks nobody.
+    """
+    try:
+        content = _read(run, "stdin")
+    except FileNotFoundError:
+        return os.open(os.devnull, os.O_RDONLY)
+    fd = os.memfd_create("stdin")
+    with os.fdopen(os.dup(fd), "wb") as file:
+        file.write(content)
+    os.lseek(fd, 0, os.SEEK_SET)
+    return fd
+
+
+def _read(run: str, name: str) -> bytes:
+    with open(os.path.join(run, name), "rb") as file:
+        return file.read()
+
+
+def _write(path: str, content: bytes) -> None:
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(fd, "wb") as file:
+        file.write(content)
+
+
+def _write_log(path: str, frame: bytes) -> None:
+    with open(path, "wb") as file:
+        file.write(frame)
+
+
+def _remove(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass  # the command removed it itself
+
+
+def _remove_tree(path: str) -> None:
+    import shutil
+
+    shutil.rmtree(path)

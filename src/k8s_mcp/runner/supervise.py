@@ -1,0 +1,207 @@
+"""One command from its start to its exit code:
+
+a single-threaded loop over its pipes, our output, signals and deadlines.
+"""
+
+import os
+import select
+import signal
+import time
+
+from k8s_mcp.runner import process
+from k8s_mcp.runner.frames import HEARTBEAT, PIECE, STDERR, STDOUT, Encoder
+
+HEARTBEAT_SECONDS = 5.0
+_COALESCE = 0.004  # after a small chunk, how long to let the next one grow: dense output fills frames, sparse output is not held up
+_SMALL = 16 * 1024
+_DRAIN_QUIET = 0.1  # how long a silent child may hold the pipes of a command that has ended,
+_DRAIN_TOTAL = 0.5  # and how long a noisy one
+_KILL_AGAIN = 0.05
+_UNKILLABLE = 2.0
+
+# What comes next when `_due` is reached: SIGTERM, SIGKILL, SIGKILL to whoever still holds the pipes, SIGKILL again
+_RUNNING, _STOPPING, _ENDED, _KILLED, _DONE = range(5)
+
+
+class Supervisor:
+    """Runs one command and writes its output to file descriptor 1 as frames.
+
+    timeout, grace: seconds until SIGTERM, and from there to SIGKILL. rate: most bytes of frames a second, 0 for no
+    limit. lifeline: end the command when our standard input ends. `status` says how it ended: done, timeout or
+    cancelled; `abandoned`, that whoever started us is gone.
+    """
+
+    def __init__(self, encoder: Encoder, timeout: float, grace: float, rate: float, lifeline: bool) -> None:
+        self.status = "done"
+        self.abandoned = False
+        self._encoder = encoder
+        self._timeout = timeout
+        self._grace = grace
+        self._rate = rate
+        self._lifeline = lifeline
+        self._phase = _RUNNING
+        self._pid = 0
+        self._wait_status: int | None = None
+        self._streams: dict[int, str] = {}
+        self._pending = b""
+        self._nobody_reads = False
+        self._read_at = self._due = self._drain_until = self._give_up_at = 0.0
+        self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
+        self._signals, signals_write = os.pipe()
+        for fd in (self._signals, signals_write, 1):
+            os.set_blocking(fd, False)
+        signal.set_wakeup_fd(signals_write, warn_on_full_buffer=False)
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, _on_signal)  # the wakeup descriptor tells the loop which one came
+
+    def run(self, argv: list[str], env: dict[str, str], directory: str, stdin: int) -> int:
+        """Start the command, see it and everything it started to the end, and return its exit code.
+
+        OSError when it cannot start.
+        """
+        child = process.start(argv, env, directory, stdin)
+        self._pid = child.pid
+        self._streams = {child.stdout: STDOUT, child.stderr: STDERR}
+        self._due = time.monotonic() + self._timeout
+        while self._phase != _DONE:
+            self._wait()
+            now = time.monotonic()
+            if self._pending and self._phase in (_ENDED, _KILLED):
+                self._put_off(now)
+            if now >= self._due:
+                self._next_phase(now)
+            if now >= self._beat_at and not self._pending:
+                self._send(self._encoder.control(HEARTBEAT))
+            if self._wait_status is not None and not self._streams:
+                self._phase = _DONE
+        self._kill_what_is_left()
+        if self.status == "timeout":
+            return 124
+        code = os.waitstatus_to_exitcode(self._wait_status) if self._wait_status is not None else -signal.SIGKILL
+        return code if code >= 0 else 128 - code
+
+    def say(self, kind: str, text: str = "") -> bytes:
+        """Write a control frame behind everything before it, and wait until it is out. Returns the frame."""
+        frame = self._encoder.control(kind, text)
+        self._pending += frame
+        while self._pending:
+            select.select([], [1], [])
+            self._flush()
+        return frame
+
+    def _wait(self) -> None:
+        """Wait for the next thing to happen, and answer it."""
+        now = time.monotonic()
+        until = min(self._due, self._beat_at)
+        poll = select.poll()
+        poll.register(self._signals, select.POLLIN)
+        if self._lifeline:
+            poll.register(0, select.POLLIN)
+        if self._pending:
+            poll.register(1, select.POLLOUT)
+            if now >= self._beat_at:
+                until = self._due
+        elif now >= self._read_at or self._wait_status is not None:
+            for fd in self._streams:
+                poll.register(fd, select.POLLIN)
+        else:
+            until = min(until, self._read_at)
+        for fd, _ in poll.poll(max(0.0, until - now) * 1000 + 0.5):
+            if fd == self._signals:
+                self._on_signal()
+            elif fd == 0:
+                self._on_lifeline()
+            elif fd == 1:
+                self._flush()
+            else:
+                self._read(fd)
+
+    def _read(self, fd: int) -> None:
+        chunk = os.read(fd, PIECE)
+        if not chunk:
+            os.close(fd)
+            del self._streams[fd]
+            return
+        frames = self._encoder.output(self._streams[fd], chunk)
+        self._send(frames)
+        now = time.monotonic()
+        self._read_at = now + (_COALESCE if len(chunk) < _SMALL else 0.0)
+        if self._rate:
+            self._read_at = max(self._read_at, now + len(frames) / self._rate)
+        if self._phase == _ENDED:
+            self._due = min(now + _DRAIN_QUIET, self._drain_until)
+
+    def _send(self, frames: bytes) -> None:
+        self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
+        self._pending += frames
+        self._flush()
+
+    def _flush(self) -> None:
+        try:
+            while self._pending and not self._nobody_reads:
+                self._pending = self._pending[os.write(1, self._pending) :]
+        except BlockingIOError:
+            return
+        except BrokenPipeError:
+            self._nobody_reads = True
+            self._stop("cancelled")
+        self._pending = b""
+
+    def _on_signal(self) -> None:
+        for number in os.read(self._signals, 4096):
+            if number != signal.SIGCHLD:
+                self._stop("cancelled")
+        status = process.reap(self._pid)
+        if status is not None:
+            self._wait_status = status
+            if self._phase == _RUNNING:
+                self._phase = _ENDED
+                self._put_off(time.monotonic())
+
+    def _on_lifeline(self) -> None:
+        if not os.read(0, 4096):
+            self._lifeline = False
+            self.abandoned = True
+            self._stop("cancelled")
+
+    def _stop(self, status: str) -> None:
+        if self._phase == _RUNNING:
+            self.status = status
+            self._phase = _STOPPING
+            self._due = time.monotonic() + self._grace
+            process.signal_all(signal.SIGTERM)
+
+    def _next_phase(self, now: float) -> None:
+        if self._phase == _RUNNING:
+            self._stop("timeout")
+            return
+        if self._phase != _KILLED:
+            self._phase = _KILLED
+            self._give_up_at = now + _UNKILLABLE
+        if now >= self._give_up_at:
+            self._phase = _DONE
+        process.signal_all(signal.SIGKILL)
+        self._due = now + _KILL_AGAIN
+
+    def _put_off(self, now: float) -> None:
+        """What is left in the pipes of an ended command waits as long as our reader is slow:
+
+        count the time from here.
+        """
+        self._drain_until = now + _DRAIN_TOTAL
+        self._give_up_at = now + _UNKILLABLE
+        self._due = now + (_DRAIN_QUIET if self._phase == _ENDED else _KILL_AGAIN)
+
+    def _kill_what_is_left(self) -> None:
+        """End descendants that kept no pipe open: a command leaves no process behind."""
+        give_up_at = time.monotonic() + _UNKILLABLE
+        while process.has_children() and time.monotonic() < give_up_at:
+            process.signal_all(signal.SIGKILL)
+            select.select([self._signals], [], [], _KILL_AGAIN)
+            if select.select([self._signals], [], [], 0)[0]:
+                os.read(self._signals, 4096)
+            process.reap(0)
+
+
+def _on_signal(*_: object) -> None:
+    """Python needs a handler to write to the wakeup descriptor."""

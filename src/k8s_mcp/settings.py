@@ -1,0 +1,72 @@
+"""Every setting, each an environment variable `K8S_MCP_…` and a flag of `k8s-mcp serve`; the flag wins."""
+
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+PREFIX = "K8S_MCP_"
+
+
+def _words(value: object) -> object:
+    """Several values in one variable, separated by commas."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+Words = Annotated[list[str], NoDecode, BeforeValidator(_words)]
+
+
+class Settings(BaseSettings):
+    """What an operator can choose. Times are in seconds, sizes in bytes."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="ignore", env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(9096, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    executor: Literal["local", "kubernetes"] = Field(
+        "local",
+        description="where commands run: `local`, as child processes; `kubernetes`, each in a Job pod",
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="least severe log message to write"
+    )
+
+    allowed_hosts: Words = Field(
+        [],
+        description="host names under which clients may reach the service besides local ones, separated by commas",
+    )
+    allowed_origins: Words = Field(
+        [],
+        description="web origins whose pages may call the service (https://console.example.com), separated by commas",
+    )
+    insecure_no_auth: bool = Field(
+        False, description="listen beyond loopback although anyone who reaches the port may run commands"
+    )
+
+    max_timeout: int = Field(3600, ge=1, description="longest timeout a request may ask for")
+    grace_period: float = Field(
+        5, ge=0, le=600, description="time between SIGTERM and SIGKILL for a command that has to end"
+    )
+    resume_window: float = Field(
+        10, ge=0, le=3600, description="how long a run goes on without its client before it is cancelled"
+    )
+    shutdown_grace: float = Field(
+        30, ge=0, description="how long running commands may go on after SIGTERM to the service"
+    )
+
+    max_runs: int = Field(100, ge=1, description="most runs at a time")
+    replay_seconds: float = Field(60, ge=0, description="how long a finished run can be read and replayed")
+    replay_bytes: int = Field(16 << 20, ge=1 << 20, description="most output kept of one run for replay")
+    replay_total_bytes: int = Field(128 << 20, ge=0, description="most output kept of all finished runs together")
+
+    allow_insecure_tls: bool = Field(False, description="accept kubeconfigs with insecure-skip-tls-verify")
+    allow_proxy_url: bool = Field(False, description="accept kubeconfigs with proxy-url")
+    allowed_exec_plugins: Words = Field(
+        [],
+        description="credential plugins that kubeconfigs may name as users[].user.exec.command, separated by commas",
+    )
+
+    local_dir: str = Field(
+        "",
+        description="directory for the local executor's runs; by default one in memory: /dev/shm/k8s-mcp-UID",
+    )

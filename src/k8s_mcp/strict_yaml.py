@@ -1,0 +1,187 @@
+"""YAML from a stranger: read in bounded time and memory; written so that all readers understand the same.
+
+`load` builds the values itself from the parser's events, so that nothing is composed, resolved or recursed
+into before it was counted. What makes a small text large, or what two parsers could read differently, is
+refused: anchors, tags, merge keys, directives, several documents, keys that are not text or stand twice. An
+unquoted scalar is what kubectl takes it for (go-yaml's YAML 1.1: `y` and `on` are booleans, `1e3` is a
+number, `2001-01-01` is text).
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, TypeAlias, cast
+
+import yaml
+
+from k8s_mcp.errors import KubeconfigError
+
+
+class Number:
+    """A number. What it is worth nobody asks: a kubeconfig has none, and converting a long one costs time."""
+
+
+Value: TypeAlias = "bool | Number | str | list[Value] | dict[str, Value] | None"
+
+MAX_DEPTH = 32
+
+_CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff"
+# Directives are refused before the parser sees them: libyaml compares each %TAG with all others, which takes
+# seconds for 512 KiB of them.
+_UNREADABLE = re.compile(rf"[{_CONTROL}]|(?:\A\ufeff?|[\r\n])%")
+
+_NULLS = frozenset({"", "~", "null", "Null", "NULL"})
+_TRUE = frozenset(cased for word in ("y", "yes", "true", "on") for cased in (word, word.title(), word.upper()))
+_FALSE = frozenset(cased for word in ("n", "no", "false", "off") for cased in (word, word.title(), word.upper()))
+_NUMBER = re.compile(
+    r"[-+]?(?:(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?"
+    r"|0[xX][0-9a-fA-F]+|0[oO][0-7]+|0[bB][01]+|\.(?:inf|Inf|INF))|\.(?:nan|NaN|NAN)"
+)
+
+
+def load(text: str, *, max_nodes: int) -> Value:
+    """The one document in `text`. Raises KubeconfigError, which says where, and never quotes the text."""
+    unreadable = _UNREADABLE.search(text)
+    if unreadable:
+        line = text.count("\n", 0, unreadable.start()) + 1
+        what = "a YAML directive (%)" if "%" in unreadable[0] else "a control character"
+        raise KubeconfigError(
+            f"line {line} has {what}, which a kubeconfig has no use for; send the file as kubectl writes it"
+        )
+    tree = _Tree(max_nodes)
+    try:
+        for event in _events(text):
+            tree.take(event)
+    except yaml.YAMLError as error:
+        mark: Any = getattr(error, "problem_mark", None)
+        where = f" at {_place(mark)}" if mark else ""
+    else:
+        return tree.root
+    # Raised out here: the parser's error quotes the text, and even `from None` would keep it as the context.
+    raise KubeconfigError(f"is not valid YAML{where}; send the whole content of the file")
+
+
+def dump(value: dict[str, Value]) -> str:
+    """Block YAML with every text in quotes, as JSON quotes it: no reader can take it for something else."""
+    return "".join(_lines(value, ""))
+
+
+def scalar(value: Value) -> str:
+    """As `dump` writes it."""
+    # Every JSON text is a YAML one, except for its surrogate pairs; so what is not ASCII stays as it is.
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _events(text: str) -> Iterator[Any]:
+    # Without libyaml the same events take longer: for the worst 512 KiB 0.7 s instead of 0.01 s.
+    loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
+    return cast("Any", yaml).parse(text, Loader=loader)
+
+
+def _place(mark: Any) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+def _plain(text: str) -> Value:
+    """What an unquoted scalar is."""
+    if text in _NULLS:
+        return None
+    if text in _TRUE or text in _FALSE:
+        return text in _TRUE
+    if text[0] in "+-.0123456789" and _NUMBER.fullmatch(text.replace("_", "")):
+        return Number()
+    return text
+
+
+@dataclass
+class _Open:
+    """A list or mapping whose end was not seen yet, and the key that waits for its value."""
+
+    into: "list[Value] | dict[str, Value]"
+    key: str | None = None
+
+    def put(self, value: Value) -> str | None:
+        """Add it; or say what is wrong with it."""
+        if isinstance(self.into, list):
+            self.into.append(value)
+        elif self.key is not None:
+            self.into[self.key] = value
+            self.key = None
+        elif not isinstance(value, str):
+            return "a key that is not text"
+        elif value == "<<":
+            return "a merge key (<<)"
+        elif value in self.into:
+            return "a key that its mapping has already"
+        else:
+            self.key = value
+        return None
+
+
+class _Tree:
+    """The values, built from events with a stack of our own."""
+
+    def __init__(self, max_nodes: int) -> None:
+        self.root: Value = None
+        self._open: list[_Open] = []
+        self._left = max_nodes
+        self._documents = 0
+
+    def take(self, event: Any) -> None:
+        problem: str | None = None
+        if isinstance(event, yaml.DocumentStartEvent):
+            self._documents += 1
+            problem = "a second document" if self._documents > 1 else None
+        elif isinstance(event, yaml.CollectionEndEvent):
+            self._open.pop()
+        elif isinstance(event, yaml.NodeEvent):
+            problem = self._node(event)
+        if problem:
+            raise KubeconfigError(
+                f"{_place(event.start_mark)}: {problem} is not accepted; send the file as kubectl writes it"
+            )
+
+    def _node(self, event: Any) -> str | None:
+        if event.anchor is not None:
+            return "an anchor or alias (& or *)"
+        if event.tag is not None:
+            return "a tag (!)"
+        self._left -= 1
+        if self._left < 0 or len(self._open) >= MAX_DEPTH:
+            return "a structure this large or this deep"
+        value: Value
+        if isinstance(event, yaml.ScalarEvent):
+            value = _plain(event.value) if event.implicit[0] else event.value
+        else:
+            value = {} if isinstance(event, yaml.MappingStartEvent) else []
+        problem = None
+        if self._open:
+            problem = self._open[-1].put(value)
+        else:
+            self.root = value
+        if isinstance(value, list | dict):
+            self._open.append(_Open(value))
+        return problem
+
+
+def _lines(value: "dict[str, Value] | list[Value]", indent: str) -> Iterator[str]:
+    if isinstance(value, list):
+        for item in value:
+            if isinstance(item, list | dict) and item:
+                first, *rest = _lines(item, indent + "  ")
+                yield f"{indent}- {first.lstrip(' ')}"
+                yield from rest
+            else:
+                yield f"{indent}- {scalar(item)}\n"
+        return
+    for key, item in value.items():
+        if isinstance(item, list | dict) and item:
+            yield f"{indent}{_key(key)}:\n"
+            yield from _lines(item, indent if isinstance(item, list) else indent + "  ")
+        else:
+            yield f"{indent}{_key(key)}: {scalar(item)}\n"
+
+
+def _key(key: str) -> str:
+    return key if re.fullmatch("[A-Za-z][A-Za-z-]*", key) and _plain(key) == key else scalar(key)

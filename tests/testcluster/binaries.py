@@ -1,0 +1,109 @@
+"""Building the two Go programs once, and keeping them by the hash of what they were built from."""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .commands import say
+from .errors import ClusterError, NotPossibleError
+from .layout import cache_dir
+
+_SOURCES = Path(__file__).parent
+_FLAGS = ["-mod=readonly", "-buildvcs=false", "-trimpath"]
+
+
+def node() -> Path:
+    """Directory with `node` (all of Kubernetes), `kubectl`, `pki` and `pause`; about ten minutes when not yet built."""
+    return _build("node", "about ten minutes")
+
+
+def dns() -> Path:
+    """Directory with `dns` (CoreDNS); about two minutes when not yet built."""
+    return _build("dns", "about two minutes")
+
+
+def forget() -> None:
+    """Remove everything built."""
+    shutil.rmtree(cache_dir(), ignore_errors=True)
+
+
+def _build(module: str, duration: str) -> Path:
+    source = _SOURCES / module
+    linker_flags = f"-s -w {_version_stamp(source)}"
+    built = cache_dir() / f"{module}-{_key(source, [*_FLAGS, linker_flags])}"
+    if built.exists():
+        return built
+    go = shutil.which("go")
+    if go is None:
+        raise NotPossibleError(
+            "Go is not installed; it builds the cluster's programs (or use kind, or K8S_MCP_TEST_KUBECONFIG)"
+        )
+    with _one_builder(module):
+        if not built.exists():
+            say(f"building {module} with {go} (once, {duration} on two cores)")
+            _compile(go, source, linker_flags, built)
+    return built
+
+
+def _compile(go: str, source: Path, linker_flags: str, built: Path) -> None:
+    packages = [f"./{main.parent.relative_to(source)}" for main in sorted(source.glob("**/main.go"))]
+    with tempfile.TemporaryDirectory(dir=built.parent) as work:
+        out = Path(work) / "out"
+        out.mkdir()
+        argv = [
+            "nice",
+            "-n",
+            "10",
+            go,
+            "build",
+            *_FLAGS,
+            "-ldflags",
+            linker_flags,
+            "-o",
+            f"{out}/",
+            *packages,
+        ]
+        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+        done = subprocess.run(argv, cwd=source, env=environment, stdout=2)  # 2: what Go says goes to stderr
+        if done.returncode != 0:
+            raise ClusterError(
+                f"go build of {source} failed with exit {done.returncode}; its messages are above"
+            )
+        if (out / "node").exists():
+            (out / "kubectl").symlink_to("node")
+        out.rename(built)
+
+
+def _key(source: Path, flags: list[str]) -> str:
+    digest = hashlib.sha256(repr(flags).encode())
+    for file in sorted(one for one in source.rglob("*") if one.suffix in (".go", ".mod", ".sum")):
+        digest.update(f"{file.relative_to(source)}\0{file.stat().st_size}\0".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _version_stamp(source: Path) -> str:
+    """Linker flags that tell Kubernetes its version: a build from modules does not know it, and clients compare it."""
+    found = re.search(
+        r"^\s*k8s\.io/kubernetes v((\d+)\.(\d+)\.\d+)$", (source / "go.mod").read_text(), re.MULTILINE
+    )
+    if found is None:
+        return ""
+    stamps = {"gitVersion": f"v{found[1]}", "gitMajor": found[2], "gitMinor": found[3]}
+    return " ".join(f"-X k8s.io/component-base/version.{name}={value}" for name, value in stamps.items())
+
+
+@contextmanager
+def _one_builder(module: str) -> Iterator[None]:
+    """Two test runs that start together build once; the lock goes with the process that holds it."""
+    cache_dir().mkdir(parents=True, exist_ok=True)
+    with (cache_dir() / f"{module}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

@@ -1,0 +1,109 @@
+"""The cluster's own cgroups, on version 1, version 2 and the hybrid of both.
+
+Every process the cluster starts, and every process those start, is in them. So all of it can be ended for certain,
+without looking for names: nothing else can be inside.
+"""
+
+import os
+import signal
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .commands import wait_for
+from .errors import NotPossibleError
+from .layout import NAME
+
+
+@dataclass(frozen=True)
+class Hierarchy:
+    mount: Path
+    unified: bool
+
+    @property
+    def ours(self) -> Path:
+        return self.mount / NAME
+
+
+def create() -> None:
+    """Make the cluster's cgroup in every hierarchy; the kubelet wants to find its root in all of them."""
+    for hierarchy in _hierarchies():
+        hierarchy.ours.mkdir(exist_ok=True)
+        if hierarchy.unified:
+            _delegate_controllers(hierarchy)
+    components_file().parent.mkdir(exist_ok=True)
+
+
+def components_file() -> Path:
+    """The file into which a component writes 0 to join.
+
+    One hierarchy is enough to keep track. It is the unified one where it exists: container runtimes for version 1 do
+    not know it, so pods stay in it with the component that started them. On version 2 the pods are in a sibling.
+    """
+    hierarchies = _hierarchies()
+    tracking = next((one for one in hierarchies if one.unified), hierarchies[0])
+    return tracking.ours / "components" / "cgroup.procs"
+
+
+def remove() -> None:
+    """End every process of the cluster and remove its cgroups."""
+    for hierarchy in _hierarchies():
+        if not hierarchy.ours.exists():
+            continue
+        wait_for(f"the end of the processes in {hierarchy.ours}", lambda: _kill(hierarchy.ours), 30)
+        for directory in _bottom_up(hierarchy.ours):
+            wait_for(f"removal of {directory}", lambda: _rmdir(directory), 10)
+
+
+def _hierarchies() -> list[Hierarchy]:
+    found: dict[str, Hierarchy] = {}
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount, _, filesystem = line.partition(" - ")
+        _, _, device, _, point, *_ = mount.split()
+        kind = filesystem.split()[0]
+        if kind in ("cgroup", "cgroup2") and os.access(point, os.W_OK):
+            found.setdefault(device, Hierarchy(Path(point), kind == "cgroup2"))
+    if not found:
+        raise NotPossibleError("no writable cgroup file system is mounted on this machine")
+    return list(found.values())
+
+
+def _delegate_controllers(hierarchy: Hierarchy) -> None:
+    for directory in (hierarchy.mount, hierarchy.ours):
+        available = (directory / "cgroup.controllers").read_text().split()
+        if not available:
+            continue
+        try:
+            (directory / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in available))
+        except OSError as error:
+            # Happens inside a container whose root cgroup has processes of its own: version 2 then allows no children.
+            raise NotPossibleError(
+                f"cannot hand cgroup controllers {available} on from {directory}: {error}"
+            ) from error
+
+
+def _kill(directory: Path) -> str | None:
+    whole = directory / "cgroup.kill"
+    if whole.exists():
+        whole.write_text("1")
+    alive = [pid for one in _bottom_up(directory) for pid in (one / "cgroup.procs").read_text().split()]
+    if not whole.exists():
+        for pid in alive:
+            try:
+                os.kill(int(pid), signal.SIGKILL)
+            except ProcessLookupError:
+                continue  # ended between the two lines: what we want
+    return f"{len(alive)} still there" if alive else None
+
+
+def _rmdir(directory: Path) -> str | None:
+    try:
+        directory.rmdir()
+    except OSError as error:
+        return str(error)  # the kernel keeps it busy until the last process is reaped
+    return None
+
+
+def _bottom_up(top: Path) -> Iterator[Path]:
+    for directory, _, _ in os.walk(top, topdown=False):
+        yield Path(directory)
