@@ -25,9 +25,7 @@ def stays_inside(module: str) -> bool:
     return module.startswith((".", "k8s_mcp.runner")) or module.partition(".")[0] in sys.stdlib_module_names
 
 
-@pytest.mark.parametrize(
-    "file", sorted(RUNNER.rglob("*.py")), ids=lambda file: file.relative_to(RUNNER).as_posix()
-)
+@pytest.mark.parametrize("file", sorted(RUNNER.rglob("*.py")), ids=lambda file: file.relative_to(RUNNER).as_posix())
 def test_runner_imports_only_the_standard_library_and_itself(file: Path) -> None:
     outside = [module for module in imported_modules(file.read_text()) if not stays_inside(module)]
     assert outside == []

@@ -70,7 +70,8 @@ def _bootstrap(out: Path) -> None:
     """Write the tar file `out` with a minimal Debian."""
     if os.geteuid() != 0:
         raise NotPossibleError(f"{IMAGE} cannot be pulled, and only root can make a base from Debian's packages")
-    debootstrap = packages.ensure("debootstrap", "debootstrap", "makes a base image from Debian's packages")
+    purpose = "makes a base image from Debian's packages"
+    debootstrap = packages.ensure("debootstrap", purpose, "debootstrap", "debian-archive-keyring")
     root = out.with_name("root")
     say(f"making a base image with {debootstrap} (once; a minute)")
     # In a mount namespace of its own: what debootstrap mounts goes with it, also when interrupted.

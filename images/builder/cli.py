@@ -8,7 +8,7 @@ from pathlib import Path
 from types import FrameType
 
 from tests.testcluster import ClusterError
-from tests.testcluster import NotPossible as NoCluster
+from tests.testcluster import NotPossibleError as NoCluster
 
 from . import cluster, tools
 from .cache import Cache
@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _carry_out(arguments: argparse.Namespace) -> None:
+    if sys.platform != "linux":
+        raise NotPossibleError("this needs Linux; docs/runner-image.md says how to build with Docker alone")
     cache = Cache.from_environment()
     if arguments.print_tools:
         print(tools.ensure(cache, _REPOSITORY))

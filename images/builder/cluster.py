@@ -27,7 +27,7 @@ class Kubectl:
 
 
 def running(program: Path) -> Kubectl:
-    """The test cluster, started if it is not running; testcluster.NotPossible where there can be none."""
+    """The test cluster, started if it is not running; testcluster.NotPossibleError where there can be none."""
     return Kubectl(program, testcluster.ensure().kubeconfig)
 
 

@@ -66,7 +66,7 @@ def available(cache: Cache) -> Generator[Engine]:
         return
     if os.geteuid() != 0:
         raise NotPossibleError("no Docker engine answers, and only root can start one")
-    daemon = packages.ensure("dockerd", "docker.io", "builds the images")
+    daemon = packages.ensure("dockerd", "builds the images", "docker.io")
     with cache.locked("engine"), _private(daemon, cache.root / "engine") as engine:
         yield engine
 

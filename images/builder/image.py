@@ -3,6 +3,7 @@
 import re
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from . import base, engine, tools
@@ -24,7 +25,7 @@ class Image:
         """The name that pods use, with the version of this tree."""
         return f"k8s-mcp-server/{self.name}:{self._version}"
 
-    @property
+    @cached_property
     def key(self) -> str:
         """Names the image by the content of all it is made from."""
         contents: list[str | bytes] = [self.tag, base.key(), tools.key(self.repository)]

@@ -12,21 +12,22 @@ from .errors import NotPossibleError
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
-def ensure(program: str, package: str, purpose: str) -> Path:
-    """The program's path; its package is installed if need be. NotPossibleError where that cannot be."""
+def ensure(program: str, purpose: str, *packages: str) -> Path:
+    """The program's path; the packages are installed if need be. NotPossibleError where that cannot be."""
     if found := _find(program):
         return found
+    names = " ".join(packages)
     if os.geteuid() != 0 or shutil.which("apt-get") is None:
-        raise NotPossibleError(f"{program} is missing; it {purpose} (Debian: apt-get install {package}, as root)")
-    say(f"installing {package}, whose {program} {purpose}")
+        raise NotPossibleError(f"{program} is missing; it {purpose} (Debian: apt-get install {names}, as root)")
+    say(f"installing {program}, which {purpose}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     apt = ("apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300")
     run(*apt, "update", env=environment)
     with _services_stay_off():
-        run(*apt, "install", "-y", "--no-install-recommends", package, env=environment)
+        run(*apt, "install", "-y", "--no-install-recommends", *packages, env=environment)
     if found := _find(program):
         return found
-    raise NotPossibleError(f"{package} is installed, but there is no {program}")
+    raise NotPossibleError(f"{names}: installed, but there is no {program}")
 
 
 def _find(program: str) -> Path | None:

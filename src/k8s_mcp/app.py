@@ -1,5 +1,6 @@
 """Builds every part once, and hands each what it needs."""
 
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -63,5 +64,35 @@ def create_runs(settings: Settings) -> Runs:
 
 
 def _executor(settings: Settings) -> Executor:
+    if settings.executor == "kubernetes":
+        return _kubernetes_executor(settings)
     directory = Path(settings.local_dir) if settings.local_dir else default_directory()
     return LocalExecutor(directory, settings.grace_period)
+
+
+def _kubernetes_executor(settings: Settings) -> Executor:
+    from k8s_mcp.cluster.connection import Cluster
+    from k8s_mcp.cluster.objects import PodTemplate
+    from k8s_mcp.executors.kubernetes import KubernetesExecutor
+
+    template = PodTemplate(
+        image=settings.runner_image,
+        image_pull_policy=settings.runner_image_pull_policy,
+        image_pull_secrets=tuple(settings.runner_image_pull_secrets),
+        cpu_request=settings.runner_cpu_request,
+        cpu_limit=settings.runner_cpu_limit,
+        memory_request=settings.runner_memory_request,
+        memory_limit=settings.runner_memory_limit,
+        storage_limit=settings.runner_storage_limit,
+        tmp_size=settings.runner_tmp_size,
+        node_selector=settings.runner_node_selector,
+        tolerations=tuple(settings.runner_tolerations),
+        priority_class=settings.runner_priority_class,
+        runtime_class=settings.runner_runtime_class,
+        service_account=settings.runner_service_account,
+        isolation=settings.credential_isolation,
+        grace=settings.grace_period,
+        start_timeout=settings.start_timeout,
+    )
+    cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace)
+    return KubernetesExecutor(cluster, template, replica=secrets.token_hex(8))

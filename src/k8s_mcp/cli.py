@@ -4,7 +4,6 @@ import argparse
 import logging
 import sys
 from collections.abc import Awaitable, Sequence
-from typing import get_origin
 
 from pydantic import ValidationError
 
@@ -35,7 +34,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     parser.epilog = f"Each option can also be set by its environment variable, {PREFIX}…; the option wins."
     defaults = Settings.model_fields
     for name, field in defaults.items():
-        default = ",".join(field.default) if get_origin(field.annotation) is list else field.default
+        default = field.default if isinstance(field.default, str | int | float) else ""
         text = f"{field.description} [{PREFIX}{name.upper()}" + (f", default {default}]" if default != "" else "]")
         flag = f"--{name.replace('_', '-')}"
         if field.annotation is bool:

@@ -9,6 +9,7 @@ from k8s_mcp.models import Control, Event, Output, StreamName, gap
 
 _BATCH_BYTES = 256 * 1024
 _CONTROL_BYTES = 200
+_STREAMS: tuple[StreamName, ...] = ("stdout", "stderr")
 
 
 class EventLog:
@@ -146,6 +147,8 @@ class EventLog:
                 self._forgotten_streams.add(event.stream)
             elif event.id is not None:
                 self._forgotten_id = event.id
+                lost = event.data.get("stream")
+                self._forgotten_streams.update(stream for stream in _STREAMS if stream == lost)
 
 
 class Reader:
@@ -163,15 +166,14 @@ class Reader:
 
     async def next(self) -> list[Event]:
         """The next events. Asking for them says that those before have been passed on."""
-        if self._next_position != self.position:
-            self.position = self._next_position
-            self._log.taken(self.position)
         while True:
+            if self._next_position != self.position:
+                self.position = self._next_position
+                self._log.taken(self.position)
             batch, self._number, self._next_position = self._log.take(self._number, self.position, self._last_id)
             events = self._not_seen(batch)
             if events:
                 return events
-            self.position = self._next_position
             if batch:
                 continue
             if self._log.ended:

@@ -158,8 +158,7 @@ def router(runs: Runs) -> APIRouter:
     @api.get("/readyz", responses=documented(*_REFUSED, errors.Unavailable))
     async def readyz() -> dict[str, str]:
         """Whether runs are accepted."""
-        if not runs.accepting:
-            raise errors.Unavailable("the service is shutting down")
+        runs.check()
         return {"status": "ready"}
 
     @api.get("/version", responses=documented(*_REFUSED))

@@ -67,9 +67,8 @@ class Kubeconfig:
     def without_credentials(self, servers: Mapping[str, str]) -> "Kubeconfig":
         """The same contexts with nothing secret in them; `servers` has each one's new URL by its name.
 
-        Each gets a cluster named like itself: two users of one cluster need two credential proxies. Users
-        keep their names, because some tools insist on one, and nothing else: whom to impersonate is the
-        proxy's business as well.
+        Each gets a cluster named like itself: two users of one cluster need two credential proxies. Users keep their
+        names, because some tools insist on one, and nothing else: impersonation is the proxy's business as well.
         """
         return replace(
             self,
@@ -102,9 +101,8 @@ def flatten(
 ) -> str:
     """What to send of the kubeconfig on a user's machine: the current context or `context`, files embedded.
 
-    `read_file` resolves relative paths; its OSError becomes a KubeconfigError. Credentials that a program on
-    that machine would fetch (`exec`, `auth-provider`) are refused; what else a service may refuse is left to
-    it.
+    `read_file` resolves relative paths; its OSError becomes a KubeconfigError. Credentials that a program on that
+    machine would fetch (`exec`, `auth-provider`) are refused; what else a service may refuse is for it to say.
     """
     top = _top(text, _MAX_NODES_TO_FLATTEN)
     current = context or top.text("current-context")

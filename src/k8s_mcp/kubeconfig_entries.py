@@ -6,7 +6,7 @@ as kubectl checks them.
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from k8s_mcp.kubeconfig_fields import CERTIFICATE, FLATTEN, PRIVATE_KEY, Fields, shown
 from k8s_mcp.strict_yaml import Value
@@ -205,17 +205,18 @@ def _proxy_url(body: Fields, allowed: Allowed) -> str:
 
 def _impersonate_extra(body: Fields) -> tuple[tuple[str, tuple[str, ...]], ...]:
     extra = body.within("as-user-extra")
-    # Before they are used as keys, which messages show
     if not all(re.fullmatch(r"[!-~]{1,253}", key) for key in extra.values):
         raise body.error("as-user-extra", "has a key that is not 1 to 253 visible ASCII characters")
-    return tuple((key, extra.texts(key)) for key in extra.values)
+    # "*" because messages do not show what the file says
+    return tuple((key, replace(extra, values={"*": values}).texts("*")) for key, values in extra.values.items())
 
 
 def _refuse_files(body: Fields, *keys: str) -> None:
     for key in keys:
         if body.has(key):
-            instead = "token" if key == "tokenFile" else f"{key}-data"
-            raise body.error(key, f"names a file; embed its content as {instead}: {FLATTEN}")
+            # kubectl does not embed token files
+            instead = "token" if key == "tokenFile" else f"{key}-data: {FLATTEN}"
+            raise body.error(key, f"names a file; embed its content as {instead}")
 
 
 def _given(values: dict[str, Value]) -> dict[str, Value]:

@@ -94,7 +94,8 @@ class Fields:
         if value is None:
             return ""
         if not isinstance(value, str):
-            raise self.error(key, f"must be text, not {_kind(value)}; put it in quotes")
+            hint = "; put it in quotes" if isinstance(value, bool | Number) else ""
+            raise self.error(key, f"must be text, not {_kind(value)}{hint}")
         if _CONTROL.search(re.sub(r"[\t\r\n]", "", value) if lines else value):
             raise self.error(key, "has a line end or another control character in it; send it without")
         return value

@@ -99,6 +99,8 @@ class RunSpec:
     kubeconfig: str = field(repr=False)
     timeout: int
     stdin: str | None = field(default=None, repr=False)
+    proxied_kubeconfig: str = field(default="", repr=False)
+    contexts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,15 +12,17 @@ MASK = b"[redacted]"
 MIN_BYTES = 8
 """Shorter values are left alone: masking them would garble ordinary output and protect nothing."""
 MAX_VALUES = 400
-"""Most values looked for in one run's output; the longest are kept."""
+"""Most forms looked for in one run's output; the values themselves come first."""
 
 
 class Redactor:
     """Replaces every form of the given credential values by `MASK`."""
 
     def __init__(self, values: Iterable[str]) -> None:
-        found = {form for value in values for form in _forms(value.encode())}
-        self._values = sorted(found, key=lambda value: (-len(value), value))[:MAX_VALUES]
+        given = [value.encode() for value in values]
+        found = dict.fromkeys(line for value in given for line in _lines(value))
+        found |= dict.fromkeys(form for value in given for form in _forms(value))
+        self._values = sorted(list(found)[:MAX_VALUES], key=lambda value: (-len(value), value))
 
     def __repr__(self) -> str:
         return f"Redactor({len(self._values)} values)"
@@ -33,17 +35,23 @@ class Redactor:
         return data
 
     def open_end(self, data: bytes) -> int:
-        """How many bytes at the end of `data` may be the beginning of a value that goes on after it."""
-        longest = 0
+        """How many bytes at the end of `data`, part of a line, must wait for what follows: a value may begin there.
+
+        No value that `apply` finds in `data` is cut by that.
+        """
+        cut = len(data)
         for value in self._values:
-            window = max(len(data) - len(value) + 1, 0)
-            start = data.find(value[:1], window)
-            while start >= 0 and len(data) - start > longest:
+            if value in data:
+                data = data.replace(value, b"\r" + b"\n" * (len(value) - 1))  # neither is in a line or in a value
+                if data[cut : cut + 1] == b"\n":
+                    cut = data.rfind(b"\r", 0, cut)
+            start = data.find(value[:1], max(len(data) - len(value) + 1, 0), cut)
+            while start >= 0:
                 if value.startswith(data[start:]):
-                    longest = len(data) - start
+                    cut = start
                     break
-                start = data.find(value[:1], start + 1)
-        return longest
+                start = data.find(value[:1], start + 1, cut)
+        return len(data) - cut
 
 
 def _forms(value: bytes) -> Iterator[bytes]:
@@ -67,5 +75,5 @@ def _decoded(value: bytes) -> Iterator[bytes]:
 
 def _lines(text: bytes) -> Iterator[bytes]:
     for line in map(bytes.strip, text.replace(b"\r", b"\n").split(b"\n")):
-        if len(line) >= MIN_BYTES and not line.startswith(b"-----"):
+        if len(line) >= MIN_BYTES and not line.startswith((b"-----BEGIN ", b"-----END ")):
             yield line

@@ -12,6 +12,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
 from k8s_mcp.errors import InvalidRequest, NotFound, TooLarge, TooManyRuns, Unavailable
 from k8s_mcp.eventlog import EventLog, Reader
 from k8s_mcp.executors.base import Execution, Executor, Item, Pending
@@ -189,6 +190,12 @@ class Runs:
                 for run in list(self._runs.values()):
                     self._drop(run)
 
+    def check(self) -> None:
+        """Raise Unavailable when runs cannot be started right now."""
+        if not self.accepting:
+            raise Unavailable("the service is shutting down; send the request again, another replica will take it")
+        self._executor.check()
+
     @property
     def executor(self) -> str:
         return self._executor.name
@@ -207,8 +214,7 @@ class Runs:
                 )
             return run
         spec, kubeconfig = self._read(request)
-        if not self.accepting:
-            raise Unavailable("the service is shutting down; send the request again, another replica will take it")
+        self.check()
         if len(self._active) >= self._limits.max_runs:
             raise TooManyRuns(
                 f"{self._limits.max_runs} runs are in progress, the most this service allows; try again later"
@@ -261,7 +267,11 @@ class Runs:
             raise NotFound("no such cluster; send the kubeconfig itself as `kubeconfig`")
         kubeconfig = parse(request.kubeconfig, self._allowed)
         run_id = secrets.token_hex(16)
-        return RunSpec(run_id, request.command, kubeconfig.dump(), timeout, request.stdin), kubeconfig
+        contexts = tuple(context.name for context in kubeconfig.contexts)
+        servers = {name: f"http://127.0.0.1:{FIRST_PROXY_PORT + number}" for number, name in enumerate(contexts)}
+        proxied = kubeconfig.without_credentials(servers).dump()
+        spec = RunSpec(run_id, request.command, kubeconfig.dump(), timeout, request.stdin, proxied, contexts)
+        return spec, kubeconfig
 
     async def _carry_out(self, run: Run) -> None:
         try:

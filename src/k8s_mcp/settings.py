@@ -1,9 +1,11 @@
 """Every setting, each an environment variable `K8S_MCP_…` and a flag of `k8s-mcp serve`; the flag wins."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from k8s_mcp import __version__
 
 PREFIX = "K8S_MCP_"
 
@@ -64,6 +66,37 @@ class Settings(BaseSettings):
     allowed_exec_plugins: Words = Field(
         [],
         description="credential plugins that kubeconfigs may name as users[].user.exec.command, separated by commas",
+    )
+
+    kubeconfig: str = Field(
+        "",
+        description="kubeconfig file of the cluster for runner pods; by default that of the service itself",
+    )
+    context: str = Field("", description="context in that kubeconfig; by default its current one")
+    namespace: str = Field("k8s-mcp", description="namespace for runner pods")
+    runner_image: str = Field(f"k8s-mcp-server/runner:{__version__}", description="image of runner pods")
+    runner_image_pull_policy: Literal["IfNotPresent", "Always", "Never"] = Field(
+        "IfNotPresent", description="when nodes pull that image"
+    )
+    runner_image_pull_secrets: Words = Field([], description="names of Secrets to pull it with, separated by commas")
+    runner_service_account: str = Field(
+        "default", description="service account of runner pods; they get no token of it"
+    )
+    runner_cpu_request: str = Field("50m", description="CPU request of a command")
+    runner_cpu_limit: str = Field("1", description="CPU limit of a command")
+    runner_memory_request: str = Field("64Mi", description="memory request of a command")
+    runner_memory_limit: str = Field("512Mi", description="memory limit of a command, its /tmp included")
+    runner_storage_limit: str = Field("64Mi", description="limit for the pod's log on the node's disk")
+    runner_tmp_size: str = Field("128Mi", description="size of /tmp, in memory")
+    runner_node_selector: dict[str, str] = Field({}, description='node labels, as JSON: {"pool": "runners"}')
+    runner_tolerations: list[dict[str, Any]] = Field([], description="tolerations, as a JSON list")
+    runner_priority_class: str = Field("", description="priority class of runner pods")
+    runner_runtime_class: str = Field("", description="runtime class of runner pods: gvisor, kata, …")
+    credential_isolation: bool = Field(
+        True, description="keep credentials from the command: only a proxy beside it holds the kubeconfig"
+    )
+    start_timeout: float = Field(
+        60, gt=0, description="how long a pod may take to start; it does not count as part of a command's timeout"
     )
 
     local_dir: str = Field(

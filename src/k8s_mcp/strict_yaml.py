@@ -24,7 +24,7 @@ class Number:
 
 Value: TypeAlias = "bool | Number | str | list[Value] | dict[str, Value] | None"
 
-MAX_DEPTH = 32
+_MAX_DEPTH = 32
 
 _CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff"
 # Directives are refused before the parser sees them: libyaml compares each %TAG with all others, which takes
@@ -47,7 +47,7 @@ def load(text: str, *, max_nodes: int) -> Value:
         line = text.count("\n", 0, unreadable.start()) + 1
         what = "a YAML directive (%)" if "%" in unreadable[0] else "a control character"
         raise KubeconfigError(
-            f"line {line} has {what}, which a kubeconfig has no use for; send the file as kubectl writes it"
+            f"line {line} has {what}, which no kubeconfig needs; send what `kubectl config view --raw` makes of it"
         )
     tree = _Tree(max_nodes)
     try:
@@ -74,7 +74,7 @@ def scalar(value: Value) -> str:
 
 
 def _events(text: str) -> Iterator[Any]:
-    # Without libyaml the same events take longer: for the worst 512 KiB 0.7 s instead of 0.01 s.
+    # Without libyaml the worst 512 KiB take 0.7 s instead of 0.01 s, and tabs in JSON are an error.
     loader = yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader
     return cast("Any", yaml).parse(text, Loader=loader)
 
@@ -139,7 +139,7 @@ class _Tree:
             problem = self._node(event)
         if problem:
             raise KubeconfigError(
-                f"{_place(event.start_mark)}: {problem} is not accepted; send the file as kubectl writes it"
+                f"{_place(event.start_mark)}: {problem} is refused; send what `kubectl config view --raw` makes of it"
             )
 
     def _node(self, event: Any) -> str | None:
@@ -148,7 +148,7 @@ class _Tree:
         if event.tag is not None:
             return "a tag (!)"
         self._left -= 1
-        if self._left < 0 or len(self._open) >= MAX_DEPTH:
+        if self._left < 0 or len(self._open) >= _MAX_DEPTH:
             return "a structure this large or this deep"
         value: Value
         if isinstance(event, yaml.ScalarEvent):

@@ -39,16 +39,21 @@ class Transcript:
             if frame.type in _NAMES:
                 events += self._output(frame)
             elif frame.type == EXIT:
-                events += self.finish()
+                events += self.finish((frame.out_lines, frame.err_lines))
         return _merged(events)
 
-    def finish(self) -> list[Event]:
-        """There is no more output: what is left of each stream is a line, too."""
+    def finish(self, counted: tuple[int, int] = (0, 0)) -> list[Event]:
+        """There is no more output: what is left of each stream is a line, too.
+
+        `counted`: how many lines stdout and stderr had, if the runner could still say so.
+        """
         events: list[Event] = []
-        for kind, stream in self._streams.items():
+        for (kind, stream), lines in zip(self._streams.items(), counted, strict=True):
             rest = stream.finish()
             if rest is not None:
                 events += self._numbered(kind, 1, rest)
+            elif lines > stream.lines:
+                events.append(self._gap(kind, lines - stream.lines))
         return events
 
     def _output(self, frame: Frame) -> list[Event]:
@@ -61,25 +66,28 @@ class Transcript:
 
     def _numbered(self, kind: str, count: int, data: bytes) -> list[Event]:
         stream = self._streams[kind]
-        first_id = self.lines + 1
-        stream.lines += count
-        if not stream.damaged:
-            return [Output(_NAMES[kind], first_id, count, data)]
-        stream.damaged = False
-        damaged = gap(_NAMES[kind], 1, first_id)
-        if count == 1:
-            return [damaged]
-        return [damaged, Output(_NAMES[kind], first_id + 1, count - 1, data.partition(b"\n")[2])]
+        damaged = stream.damaged
+        events: list[Event] = [self._gap(kind, damaged)] if damaged else []
+        if count > damaged:
+            rest = data.split(b"\n", damaged)[damaged]
+            events.append(Output(_NAMES[kind], self.lines + 1, count - damaged, rest))
+            stream.lines += count - damaged
+        return events
+
+    def _gap(self, kind: str, missing: int) -> Event:
+        self._streams[kind].lines += missing
+        return gap(_NAMES[kind], missing, self.lines)
 
     def _lost_before(self, frame: Frame) -> list[Event]:
         """Frames are missing: bring every stream to where `frame` begins, and say how many of its lines are lost."""
         counter = LineCounter(frame.column)
         if frame.type in _NAMES:
             counter.feed(frame.payload)
+        unfinished = frame.column if frame.type == EXIT else 0  # `finish` numbers stderr's last line after stdout's
         events: list[Event] = []
         for kind, lines, count in (
             (STDOUT, frame.out_lines, frame.out_bytes),
-            (STDERR, frame.err_lines, frame.err_bytes),
+            (STDERR, frame.err_lines - unfinished, frame.err_bytes),
         ):
             stream = self._streams[kind]
             own = frame.type == kind
@@ -88,18 +96,22 @@ class Transcript:
             missing = lines - (counter.lines if own else 0) - stream.lines
             stream.resume(count - (counter.size if own else 0))
             if missing:
-                stream.lines += missing
-                events.append(gap(_NAMES[kind], missing, self.lines))
+                events.append(self._gap(kind, missing))
         return events
 
 
 class _Stream:
-    """Puts the lines of one stream together. What `feed` and `finish` return is complete lines, joined by LF."""
+    """Puts the lines of one stream together.
+
+    What `feed` and `finish` return is complete lines, joined by LF; the first `damaged` of them are not whole. From a
+    hole on a line is lost to its end, all its pieces: what is masked in them depends on what came before.
+    """
 
     def __init__(self, redactor: Redactor) -> None:
         self.lines = 0
         self.bytes = 0
-        self.damaged = False  # the line being put together has a hole in it
+        self.damaged = 0
+        self._has_hole = False  # the line being put together
         self._lost = False  # frames of this stream are missing just before the next one
         self._redactor = redactor
         self._tail = b""
@@ -109,7 +121,7 @@ class _Stream:
     def resume(self, position: int) -> None:
         """The stream goes on at byte `position`; everything from the last whole line to there is lost."""
         self.bytes = position
-        self.damaged = False
+        self._has_hole = False
         self._lost = True
         self._tail = b""
         self._in_piece = 0
@@ -117,7 +129,7 @@ class _Stream:
     def feed(self, frame: Frame) -> bytes | None:
         if self._lost:
             self._lost = False
-            self.damaged = frame.column > 0
+            self._has_hole = frame.column > 0
             self._in_piece = max(frame.column, 0)
             self._after_cr = frame.column == AFTER_CR
         payload = frame.payload
@@ -129,8 +141,10 @@ class _Stream:
             payload = payload.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
         first = payload.find(b"\n")
         pieces = self._pieces(payload if first < 0 else payload[:first])
+        self.damaged = len(pieces) + (first >= 0) if self._has_hole else 0
         if first < 0:
             return self._clean(b"\n".join(pieces)) if pieces else None
+        self._has_hole = False
         last = payload.rfind(b"\n")
         complete = b"\n".join([*pieces, self._tail + payload[first:last]])
         self._tail = payload[last + 1 :]
@@ -140,6 +154,7 @@ class _Stream:
     def finish(self) -> bytes | None:
         if not self._in_piece:
             return None
+        self.damaged = int(self._has_hole)
         rest, self._tail, self._in_piece = self._tail, b"", 0
         return self._clean(rest)
 
@@ -150,9 +165,11 @@ class _Stream:
             room = PIECE - self._in_piece
             piece = self._tail + segment[:room]
             segment = segment[room:]
-            cut = len(piece) - max(self._redactor.open_end(piece), _open_character(piece))
-            pieces.append(piece[:cut])
-            self._tail, self._in_piece = piece[cut:], 0
+            cut = len(piece) - self._redactor.open_end(piece)
+            done = self._redactor.apply(piece[:cut])
+            whole = len(done) - _open_character(done)
+            pieces.append(done[:whole])
+            self._tail, self._in_piece = done[whole:] + piece[cut:], 0
         self._tail += segment
         self._in_piece += len(segment)
         return pieces

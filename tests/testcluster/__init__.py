@@ -1,8 +1,8 @@
 """A real Kubernetes cluster for the tests. `python3 -m tests.testcluster` is its command line; see README.md.
 
-    cluster = ensure()          # starts one, or finds it running
-    cluster = current()         # or None
-    restart(cluster, "kubelet") # where cluster.can_restart
+    cluster = ensure()      # starts one, or finds it running
+    cluster = current()     # or None
+    restart("kubelet")      # where cluster.can_restart
 
 Standard library only: it runs before there is an environment to install anything into.
 """

@@ -1,16 +1,16 @@
-"""python3 -m tests.testcluster up | down | status | load-image FILE | start | stop | restart COMPONENT"""
+"""The command line of the test cluster; `python3 -m tests.testcluster --help` lists what it can do."""
 
 import argparse
 import sys
 from pathlib import Path
 
-from . import binaries, built, components, faults, lifecycle, state
+from . import binaries, built, faults, lifecycle, state
 from .commands import say
 from .errors import ClusterError, NotPossibleError
 
 
 def main() -> int:
-    """0 done, 1 failed, 2 wrong usage, 3 this machine cannot have a cluster."""
+    """Return 0 when done, 1 when it failed, 3 when this machine cannot have a cluster."""
     arguments = _parser().parse_args()
     try:
         return _carry_out(arguments)
@@ -23,13 +23,9 @@ def main() -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python3 -m tests.testcluster", description="a Kubernetes cluster for tests"
-    )
+    parser = argparse.ArgumentParser(prog="python3 -m tests.testcluster", description="A Kubernetes for tests.")
     commands = parser.add_subparsers(dest="command", required=True)
-    commands.add_parser(
-        "up", help="start it, or find it running; the last line of stdout is to be evaluated by a shell"
-    )
+    commands.add_parser("up", help="start it, or find it running; the last line of stdout is for the shell")
     down = commands.add_parser("down", help="remove every trace of it")
     down.add_argument("--cache", action="store_true", help="and the programs that were built for it")
     commands.add_parser("status", help="say what is running")
@@ -53,11 +49,11 @@ def _carry_out(arguments: argparse.Namespace) -> int:
         case "load-image":
             lifecycle.load_image(arguments.file)
         case "start":
-            faults.start(state.built(), arguments.component)
+            faults.start(arguments.component)
         case "stop":
-            faults.stop(state.built(), arguments.component)
+            faults.stop(arguments.component)
         case _:
-            faults.restart(state.built(), arguments.component)
+            faults.restart(arguments.component)
     return 0
 
 
@@ -66,16 +62,16 @@ def _status() -> int:
     if cluster is None:
         print("no cluster is running")
         return 1
-    print(
-        f"kind: {cluster.kind}\nkubeconfig: {cluster.kubeconfig}\nsecond kubeconfig: {cluster.second_kubeconfig}"
-    )
-    print(f"kubectl: {cluster.kubectl}")
     problem = cluster.problem()
-    print(f"API servers: {problem or 'ready'}")
+    print(f"kind:                {cluster.kind}")
+    print(f"kubeconfig:          {cluster.kubeconfig}")
+    print(f"second kubeconfig:   {cluster.second_kubeconfig}")
+    print(f"kubectl:             {cluster.kubectl}")
+    print(f"API servers:         {problem or 'ready'}")
     if cluster.can_restart:
-        print(f"network namespace: {cluster.netns}")
-        for one in components.all_of(built.layout_of(cluster)).values():
-            print(f"{one.name:27} pid {one.pid or '-':<8} {one.problem() or 'ready'}; log {one.log}")
+        print(f"network namespace:   {cluster.netns}")
+        for one in built.all_components():
+            print(f"{one.name:26} pid {one.pid or '-':<8} {one.problem() or 'ready':8} {one.log}")
     return 1 if problem else 0
 
 

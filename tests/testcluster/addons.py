@@ -9,14 +9,11 @@ from .layout import NODE, Layout
 
 def apply(layout: Layout) -> None:
     """Create the objects in the first cluster."""
-    objects = {
-        "apiVersion": "v1",
-        "kind": "List",
-        "items": [_service(layout), _endpoints(layout), *_permissions()],
-    }
+    items = [_service(layout), _endpoints(layout), *_permissions()]
+    objects = {"apiVersion": "v1", "kind": "List", "items": items}
     # Without validation: it would only fetch the whole schema, for objects that never change.
-    command = (layout.kubectl, f"--kubeconfig={layout.kubeconfig}", f"--cache-dir={layout.kubectl_cache}", "create", "--validate=false", "-f", "-")
-    run(*command, stdin=json.dumps(objects))
+    kubectl = (layout.kubectl, f"--kubeconfig={layout.kubeconfig}", f"--cache-dir={layout.kubectl_cache}")
+    run(*kubectl, "create", "--validate=false", "--filename=-", stdin=json.dumps(objects))
 
 
 def _service(layout: Layout) -> dict[str, Any]:
@@ -42,7 +39,7 @@ def _endpoints(layout: Layout) -> dict[str, Any]:
 
 
 def _permissions() -> list[dict[str, Any]]:
-    """Read access for the DNS server, and the role that the API server knows but does not bind to a user."""
+    """Let the DNS server read what it answers from."""
     reads = ["list", "watch"]
     role = {
         "apiVersion": "rbac.authorization.k8s.io/v1",

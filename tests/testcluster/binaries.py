@@ -7,7 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -20,18 +20,19 @@ _FLAGS = ["-mod=readonly", "-buildvcs=false", "-trimpath"]
 
 
 def node() -> Path:
-    """Directory with `node` (all of Kubernetes), `kubectl`, `pki` and `pause`; about ten minutes when not yet built."""
+    """Return the directory with `node` (Kubernetes), `kubectl`, `pki` and `pause`; the first time builds them."""
     return _build("node", "about ten minutes")
 
 
 def dns() -> Path:
-    """Directory with `dns` (CoreDNS); about two minutes when not yet built."""
+    """Return the directory with `dns` (CoreDNS); the first time builds it."""
     return _build("dns", "about two minutes")
 
 
 def forget() -> None:
     """Remove everything built."""
-    shutil.rmtree(cache_dir(), ignore_errors=True)
+    if cache_dir().exists():
+        shutil.rmtree(cache_dir())
 
 
 def _build(module: str, duration: str) -> Path:
@@ -42,9 +43,7 @@ def _build(module: str, duration: str) -> Path:
         return built
     go = shutil.which("go")
     if go is None:
-        raise NotPossibleError(
-            "Go is not installed; it builds the cluster's programs (or use kind, or K8S_MCP_TEST_KUBECONFIG)"
-        )
+        raise NotPossibleError("there is no Go to build it with, no kind, and no K8S_MCP_TEST_KUBECONFIG")
     with _one_builder(module):
         if not built.exists():
             say(f"building {module} with {go} (once, {duration} on two cores)")
@@ -57,25 +56,13 @@ def _compile(go: str, source: Path, linker_flags: str, built: Path) -> None:
     with tempfile.TemporaryDirectory(dir=built.parent) as work:
         out = Path(work) / "out"
         out.mkdir()
-        argv = [
-            "nice",
-            "-n",
-            "10",
-            go,
-            "build",
-            *_FLAGS,
-            "-ldflags",
-            linker_flags,
-            "-o",
-            f"{out}/",
-            *packages,
-        ]
+        build = [go, "build", *_FLAGS, "-ldflags", linker_flags, "-o", f"{out}/", *packages]
+        # What else a user's GOFLAGS or workspace says must not change what is kept under this key.
         environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-        done = subprocess.run(argv, cwd=source, env=environment, stdout=2)  # 2: what Go says goes to stderr
+        command = ["nice", "-n", "10", *build]
+        done = subprocess.run(command, cwd=source, env=environment, stdout=2, check=False)  # 2: stderr
         if done.returncode != 0:
-            raise ClusterError(
-                f"go build of {source} failed with exit {done.returncode}; its messages are above"
-            )
+            raise ClusterError(f"go build in {source} failed, exit {done.returncode}; its messages are above")
         if (out / "node").exists():
             (out / "kubectl").symlink_to("node")
         out.rename(built)
@@ -90,10 +77,9 @@ def _key(source: Path, flags: list[str]) -> str:
 
 
 def _version_stamp(source: Path) -> str:
-    """Linker flags that tell Kubernetes its version: a build from modules does not know it, and clients compare it."""
-    found = re.search(
-        r"^\s*k8s\.io/kubernetes v((\d+)\.(\d+)\.\d+)$", (source / "go.mod").read_text(), re.MULTILINE
-    )
+    """Linker flags that tell Kubernetes its version, which a build from modules does not know."""
+    pattern = re.compile(r"^\s*k8s\.io/kubernetes v((\d+)\.(\d+)\.\d+)$", re.MULTILINE)
+    found = pattern.search((source / "go.mod").read_text())
     if found is None:
         return ""
     stamps = {"gitVersion": f"v{found[1]}", "gitMajor": found[2], "gitMinor": found[3]}
@@ -101,8 +87,8 @@ def _version_stamp(source: Path) -> str:
 
 
 @contextmanager
-def _one_builder(module: str) -> Iterator[None]:
-    """Two test runs that start together build once; the lock goes with the process that holds it."""
+def _one_builder(module: str) -> Generator[None]:
+    """Let two test runs that start together build once; the lock goes with the process that holds it."""
     cache_dir().mkdir(parents=True, exist_ok=True)
     with (cache_dir() / f"{module}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -73,16 +73,26 @@ def load_image(file: Path) -> None:
 
 
 def _prepare(layout: Layout) -> None:
+    network.check_free(layout.addresses)
     layout.run.mkdir(mode=0o700)
     layout.data.mkdir(mode=0o700)
     for directory in (layout.logs, layout.config, layout.pids):
         directory.mkdir()
     _layout_file().write_text(json.dumps(dataclasses.asdict(layout), indent=2, default=str) + "\n")
-    cgroups.create()
-    namespaces.create()
-    network.up(layout.addresses)
+    _make_room(layout)
     credentials.write(layout)
     configs.write(layout, packages.cni_plugins())
+
+
+def _make_room(layout: Layout) -> None:
+    try:
+        cgroups.create()
+        namespaces.create()
+        network.up(layout.addresses)
+    except (ClusterError, OSError) as error:
+        down()
+        # Root in an ordinary container, for example, may do none of this.
+        raise NotPossibleError(f"root may not make cgroups, namespaces or links here: {error}") from error
 
 
 def _start(layout: Layout) -> None:

@@ -1,13 +1,14 @@
 """The cluster's own cgroups, on version 1, version 2 and the hybrid of both.
 
-Every process the cluster starts, and every process those start, is in them. So all of it can be ended for certain,
-without looking for names: nothing else can be inside.
+Every process the cluster starts, and every process those start, is in them. So all of it can be ended for
+certain, without looking for names: nothing else can be inside.
 """
 
 import os
 import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from .commands import wait_for
@@ -17,6 +18,8 @@ from .layout import NAME
 
 @dataclass(frozen=True)
 class Hierarchy:
+    """One tree of cgroups: version 2 has one for everything, version 1 one for each controller."""
+
     mount: Path
     unified: bool
 
@@ -30,15 +33,15 @@ def create() -> None:
     for hierarchy in _hierarchies():
         hierarchy.ours.mkdir(exist_ok=True)
         if hierarchy.unified:
-            _delegate_controllers(hierarchy)
+            _hand_controllers_on(hierarchy)
     components_file().parent.mkdir(exist_ok=True)
 
 
 def components_file() -> Path:
     """The file into which a component writes 0 to join.
 
-    One hierarchy is enough to keep track. It is the unified one where it exists: container runtimes for version 1 do
-    not know it, so pods stay in it with the component that started them. On version 2 the pods are in a sibling.
+    One hierarchy is enough to keep track of the components and what they start; the kubelet puts pods beside
+    them. The unified one is preferred, where it exists: it can end a whole cgroup at once.
     """
     hierarchies = _hierarchies()
     tracking = next((one for one in hierarchies if one.unified), hierarchies[0])
@@ -47,12 +50,12 @@ def components_file() -> Path:
 
 def remove() -> None:
     """End every process of the cluster and remove its cgroups."""
-    for hierarchy in _hierarchies():
-        if not hierarchy.ours.exists():
-            continue
-        wait_for(f"the end of the processes in {hierarchy.ours}", lambda: _kill(hierarchy.ours), 30)
-        for directory in _bottom_up(hierarchy.ours):
-            wait_for(f"removal of {directory}", lambda: _rmdir(directory), 10)
+    existing = [hierarchy.ours for hierarchy in _hierarchies() if hierarchy.ours.exists()]
+    for ours in existing:
+        wait_for(f"the end of all processes in {ours}", partial(_kill, ours), 30)
+    for ours in existing:
+        for directory in _bottom_up(ours):
+            wait_for(f"removal of {directory}", partial(_rmdir, directory), 10)
 
 
 def _hierarchies() -> list[Hierarchy]:
@@ -68,31 +71,27 @@ def _hierarchies() -> list[Hierarchy]:
     return list(found.values())
 
 
-def _delegate_controllers(hierarchy: Hierarchy) -> None:
+def _hand_controllers_on(hierarchy: Hierarchy) -> None:
     for directory in (hierarchy.mount, hierarchy.ours):
         available = (directory / "cgroup.controllers").read_text().split()
-        if not available:
-            continue
         try:
             (directory / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in available))
         except OSError as error:
-            # Happens inside a container whose root cgroup has processes of its own: version 2 then allows no children.
-            raise NotPossibleError(
-                f"cannot hand cgroup controllers {available} on from {directory}: {error}"
-            ) from error
+            # So it is in a container whose root cgroup has processes of its own: no child gets a controller.
+            raise NotPossibleError(f"cannot hand cgroup controllers on from {directory}: {error}") from error
 
 
 def _kill(directory: Path) -> str | None:
-    whole = directory / "cgroup.kill"
-    if whole.exists():
-        whole.write_text("1")
+    at_once = directory / "cgroup.kill"
+    if at_once.exists():
+        at_once.write_text("1")
     alive = [pid for one in _bottom_up(directory) for pid in (one / "cgroup.procs").read_text().split()]
-    if not whole.exists():
+    if not at_once.exists():
         for pid in alive:
             try:
                 os.kill(int(pid), signal.SIGKILL)
             except ProcessLookupError:
-                continue  # ended between the two lines: what we want
+                continue  # it ended by itself since the list was read
     return f"{len(alive)} still there" if alive else None
 
 

@@ -18,13 +18,11 @@ def run(*argv: str | Path, stdin: str = "", env: Mapping[str, str] | None = None
     """Run a program to its end and return its stdout; ClusterError with its stderr if it fails."""
     words = [str(word) for word in argv]
     try:
-        done = subprocess.run(words, input=stdin, env=env, capture_output=True, text=True)
+        done = subprocess.run(words, input=stdin, env=env, capture_output=True, text=True, check=False)
     except FileNotFoundError as error:
         raise ClusterError(f"{words[0]}: no such program") from error
     if done.returncode != 0:
-        raise ClusterError(
-            f"{' '.join(words)}: exit {done.returncode}: {(done.stderr or done.stdout).strip()}"
-        )
+        raise ClusterError(f"{' '.join(words)}: exit {done.returncode}: {(done.stderr or done.stdout).strip()}")
     return done.stdout
 
 
@@ -37,10 +35,8 @@ def problem_of(*argv: str | Path) -> str | None:
     return None
 
 
-def wait_for(
-    what: str, probe: Callable[[], str | None], seconds: float = 60, log: Path | None = None
-) -> None:
-    """Ask `probe` until it has no problem to report; ClusterError with the last one, and the log's end, when time is up."""
+def wait_for(what: str, probe: Callable[[], str | None], seconds: float = 60, log: Path | None = None) -> None:
+    """Ask `probe` until it reports no problem; when time is up, ClusterError with the last one and the log's end."""
     deadline = time.monotonic() + seconds
     while problem := probe():
         if time.monotonic() > deadline:

@@ -54,9 +54,7 @@ def all_of(layout: Layout) -> dict[str, Component]:
     return {component.name: component for component in (*first, *second, *_node(layout))}
 
 
-def _control_plane(
-    layout: Layout, suffix: str, address: str, services: str, pki: Path
-) -> Iterator[Component]:
+def _control_plane(layout: Layout, suffix: str, address: str, services: str, pki: Path) -> Iterator[Component]:
     peer, client = (2380, 2379) if not suffix else (2480, 2479)
     health_url = f"http://{address}:2381"
     etcd = [
@@ -76,6 +74,7 @@ def _control_plane(
         f"--service-account-issuer={issuer}", f"--service-account-key-file={pki}/service-accounts.pub",
         f"--service-account-signing-key-file={pki}/service-accounts.key",
         "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
+        # Else it waits for as long as its clients keep their watches open, up to a minute.
         "--shutdown-watch-termination-grace-period=1s",
         f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt",
         f"--kubelet-client-key={pki}/apiserver-kubelet.key", "--kubelet-preferred-address-types=InternalIP",
@@ -103,9 +102,7 @@ def _node(layout: Layout) -> Iterator[Component]:
     yield _kubernetes(layout, "scheduler", "", scheduler, f"https://{address}:10259/readyz")
 
     containerd = ["containerd", f"--config={config}/containerd.toml", "--log-level=warn"]
-    yield _component(
-        layout, "containerd", containerd, ["ctr", f"--address={layout.containerd_socket}", "version"]
-    )
+    yield _component(layout, "containerd", containerd, ["ctr", f"--address={layout.containerd_socket}", "version"])
 
     kubelet = [
         str(layout.node_binaries / "node"), "kubelet",
@@ -115,9 +112,7 @@ def _node(layout: Layout) -> Iterator[Component]:
     ]  # fmt: skip
     yield _component(layout, "kubelet", kubelet, f"http://{address}:10248/healthz")
 
-    yield _kubernetes(
-        layout, "proxy", "", [f"--config={config}/proxy.json"], f"http://{address}:10256/healthz"
-    )
+    yield _kubernetes(layout, "proxy", "", [f"--config={config}/proxy.json"], f"http://{address}:10256/healthz")
     dns = [str(layout.dns_binaries / "dns"), "-conf", f"{config}/Corefile"]
     yield _component(layout, "dns", dns, f"http://{address}:8181/ready")
 

@@ -10,13 +10,8 @@ from .layout import NODE, Layout
 def write(layout: Layout) -> None:
     """Make both clusters' keys and certificates anew, and the administrators' kubeconfigs."""
     addresses = layout.addresses
-    # A proxy on this machine's loopback may stand between a test and the API server, so that name is theirs too.
-    names = [
-        "kubernetes",
-        "kubernetes.default",
-        "kubernetes.default.svc",
-        "kubernetes.default.svc.cluster.local",
-    ]
+    # A proxy on this machine's loopback may stand between a test and the API server, so those names are its own, too.
+    names = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local"]
     names += ["localhost", "127.0.0.1", addresses.host]
     pki = layout.node_binaries / "pki"
     run(pki, layout.pki, NODE, ",".join([*names, addresses.node, addresses.kubernetes]), NODE)

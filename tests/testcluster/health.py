@@ -18,7 +18,7 @@ def problem_at(url: str) -> str | None:
 
 
 def _opener() -> urllib.request.OpenerDirector:
-    # Some components have no certificate but one they made themselves at their start; nothing secret is asked or told.
+    # Some components have no certificate but one they made themselves at their start. Nothing secret is told them.
     unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     unverified.check_hostname = False
     unverified.verify_mode = ssl.CERT_NONE

@@ -1,26 +1,25 @@
-"""Images made here from one file each, since there may be no registry to pull from."""
+"""Images: made here from one file each, since there may be no registry to pull from, and loaded."""
 
 import hashlib
 import io
 import json
-import re
+import platform
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 from .commands import run, wait_for
-from .errors import ClusterError
 
 BUSYBOX_IMAGE = "docker.io/k8s-mcp-test/busybox:1"
 
 _ACCOUNTS = {
-    "etc/passwd": b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/tmp:/bin/sh\n",
-    "etc/group": b"root:x:0:\nnobody:x:65534:\n",
+    "etc/passwd": b"root:x:0:0::/root:/bin/sh\nnonroot:x:65532:65532::/tmp:/bin/sh\n",
+    "etc/group": b"root:x:0:\nnonroot:x:65532:\n",
 }
 
 
 def busybox(program: Path) -> bytes:
-    """The image of a small userland: a shell and its applets, a /tmp for everybody, `sh` when nothing else is said."""
+    """Make the image of a small userland: a shell with its applets, a /tmp for everybody, `sh` by default."""
     applets = run(program, "--list-full").split()
 
     def fill(layer: tarfile.TarFile) -> None:
@@ -37,26 +36,23 @@ def busybox(program: Path) -> bytes:
 
 
 def single_program(name: str, program: Path) -> bytes:
-    """The image of one static program, which is also its entrypoint."""
+    """Make the image of one static program, which is also its entrypoint."""
     layer = _tar(lambda tar: _add(tar, program.name, program.read_bytes(), mode=0o755))
     return _archive(name, layer, {"Entrypoint": [f"/{program.name}"]})
 
 
-def load(ctr: list[str], file: Path) -> list[str]:
-    """Import an archive into containerd, wait until the kubelet would find its images, and return their names."""
-    imported = run(*ctr, "images", "import", file)
-    names = re.findall(r"^unpacking (\S+)", imported, re.MULTILINE)
-    if not names:
-        raise ClusterError(f"{file} holds no image that containerd knows how to read: {imported.strip()}")
+def load(ctr: list[str], file: Path) -> None:
+    """Import an archive into containerd, and return when the kubelet would find what was in it."""
+    run(*ctr, "images", "import", file)
 
     def unknown() -> str | None:
-        # Containerd's CRI part learns of an image by an event, and marks what it has taken in.
-        managed = run(*ctr, "images", "list", "-q", 'labels."io.cri-containerd.image"==managed').split()
-        missing = set(names) - set(managed)
+        # containerd's CRI part learns of an image by an event, and marks what it has taken in.
+        everything = run(*ctr, "images", "list", "-q").split()
+        taken_in = run(*ctr, "images", "list", "-q", 'labels."io.cri-containerd.image"==managed').split()
+        missing = set(everything) - set(taken_in)
         return f"not yet taken in: {' '.join(missing)}" if missing else None
 
     wait_for("the loaded image", unknown, 30)
-    return names
 
 
 def _archive(name: str, layer: bytes, config: dict[str, object]) -> bytes:
@@ -64,7 +60,7 @@ def _archive(name: str, layer: bytes, config: dict[str, object]) -> bytes:
     digest = hashlib.sha256(layer).hexdigest()
     image = json.dumps(
         {
-            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[run("uname", "-m").strip()],
+            "architecture": {"x86_64": "amd64", "aarch64": "arm64"}[platform.machine()],
             "os": "linux",
             "config": config,
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{digest}"]},

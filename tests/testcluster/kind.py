@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 from . import state
 from .commands import problem_of, run, say
@@ -9,7 +10,8 @@ from .images import BUSYBOX_IMAGE
 from .layout import NODE, run_dir
 from .state import Cluster
 
-_CLUSTERS = {NODE: "kubeconfig", f"{NODE}-second": "kubeconfig-second"}
+_SECOND = f"{NODE}-second"
+_UPSTREAM_BUSYBOX = "docker.io/library/busybox:stable"
 
 
 def problem() -> str | None:
@@ -22,58 +24,56 @@ def problem() -> str | None:
 
 def up() -> Cluster:
     """Create both clusters; ClusterError, with nothing left behind, when that fails."""
-    down()
-    run_dir().mkdir(mode=0o700, parents=True)
+    _delete()
+    run_dir().mkdir(mode=0o700, exist_ok=True)
     try:
-        for name in _CLUSTERS:
-            say(f"kind: creating {name}")
-            run(
-                "kind",
-                "create",
-                "cluster",
-                f"--name={name}",
-                f"--kubeconfig={run_dir() / 'discarded'}",
-                "--wait=120s",
-            )
-            _write_kubeconfig(name)
-        _load_busybox()
+        first, second = _create(NODE), _create(_SECOND)
+        run("docker", "pull", "--quiet", _UPSTREAM_BUSYBOX)
+        run("docker", "tag", _UPSTREAM_BUSYBOX, BUSYBOX_IMAGE)
+        run("kind", "load", "docker-image", BUSYBOX_IMAGE, f"--name={NODE}")
     except BaseException:
-        down()
+        _delete()
+        shutil.rmtree(run_dir())
         raise
-    first, second = (run_dir() / file for file in _CLUSTERS.values())
-    cluster = Cluster("kind", first, second, state.kubectl(), run_dir())
-    state.write(cluster)
-    return cluster
+    return Cluster("kind", first, second, state.kubectl(), run_dir())
 
 
 def down() -> None:
-    """Delete both clusters and what belongs to them."""
-    if problem() is None:
-        existing = run("kind", "get", "clusters").split()
-        for name in _CLUSTERS:
-            if name in existing:
-                run("kind", "delete", "cluster", f"--name={name}", f"--kubeconfig={run_dir() / 'discarded'}")
-    if run_dir().exists():
+    """Delete both clusters and what belongs to them, where there are any."""
+    if problem() is None and _delete() and run_dir().exists():
         shutil.rmtree(run_dir())
 
 
-def load_image(file: str) -> None:
+def load_image(file: Path) -> None:
     """Load an archive into the first cluster's node."""
     run("kind", "load", "image-archive", file, f"--name={NODE}")
 
 
-def _write_kubeconfig(name: str) -> None:
-    """With the node's own address: kind's default is this machine's loopback, which means another place in a pod."""
-    kubeconfig = run_dir() / _CLUSTERS[name]
+def _create(name: str) -> Path:
+    """Create a cluster and return its kubeconfig.
+
+    The server in it is the node's own address. kind's default is this machine's loopback, which means another
+    place in a pod.
+    """
+    say(f"kind: creating {name}")
+    run("kind", "create", "cluster", f"--name={name}", f"--kubeconfig={_discarded()}", "--wait=120s")
+    kubeconfig = run_dir() / f"kubeconfig-{name}"
     kubeconfig.touch(mode=0o600)
     kubeconfig.write_text(run("kind", "get", "kubeconfig", f"--name={name}"))
     (node,) = json.loads(run("docker", "inspect", f"{name}-control-plane"))
-    address = node["NetworkSettings"]["Networks"]["kind"]["IPAddress"]
-    server = f"--server=https://{address}:6443"
+    server = f"--server=https://{node['NetworkSettings']['Networks']['kind']['IPAddress']}:6443"
     run("kubectl", f"--kubeconfig={kubeconfig}", "config", "set-cluster", f"kind-{name}", server)
+    return kubeconfig
 
 
-def _load_busybox() -> None:
-    run("docker", "pull", "--quiet", "docker.io/library/busybox:stable")
-    run("docker", "tag", "docker.io/library/busybox:stable", BUSYBOX_IMAGE)
-    run("kind", "load", "docker-image", BUSYBOX_IMAGE, f"--name={NODE}")
+def _delete() -> bool:
+    """Delete those of the clusters that exist; whether there were any."""
+    existing = {NODE, _SECOND} & set(run("kind", "get", "clusters").split())
+    for name in existing:
+        run("kind", "delete", "cluster", f"--name={name}", f"--kubeconfig={_discarded()}")
+    return bool(existing)
+
+
+def _discarded() -> Path:
+    """The kubeconfig that kind would else add to the user's own."""
+    return run_dir() / "discarded-kubeconfig"

@@ -40,9 +40,7 @@ class Addresses:
     def from_environment(cls) -> "Addresses":
         prefix = os.environ.get("K8S_MCP_TEST_NETWORK", cls.prefix)
         if not re.fullmatch(r"\d{1,3}\.\d{1,3}", prefix):
-            raise ClusterError(
-                f"K8S_MCP_TEST_NETWORK is {prefix!r}; it must be two numbers such as {cls.prefix}"
-            )
+            raise ClusterError(f"K8S_MCP_TEST_NETWORK is {prefix!r}; it must be two numbers such as {cls.prefix}")
         return cls(prefix)
 
     @property

@@ -9,7 +9,7 @@ process in it has ended.
 from pathlib import Path
 
 from .commands import run
-from .layout import run_dir
+from .layout import DATA_DIR, run_dir
 
 _FIXED_PLACES = ("/run/containerd", "/var/lib/cni", "/var/lib/kubelet", "/var/log/containers")
 _KERNEL_PARAMETERS = (
@@ -52,7 +52,7 @@ def remove() -> None:
     """Let go of them. Call when every process in them has ended."""
     points = [Path(line.split()[4]) for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     for point in reversed(points):  # a later one lies on or in an earlier one
-        if point.is_relative_to(_directory()):
+        if point.is_relative_to(run_dir()) or point.is_relative_to(DATA_DIR):
             run("umount", point)
     if _made().exists():
         for directory in _made().read_text().splitlines():

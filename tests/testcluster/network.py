@@ -16,7 +16,6 @@ _SETTINGS = {
 
 def up(addresses: Addresses) -> None:
     """Connect it. There is no default route, so that what looks for the internet fails at once and not slowly."""
-    _check_free(addresses)
     if not Path("/proc/sys/net/bridge").exists():
         run("modprobe", "br_netfilter")
     run("ip", "link", "add", HOST_LINK, "type", "veth", "peer", "name", "eth0", "netns", network())
@@ -42,7 +41,8 @@ def down() -> None:
         run("ip", "link", "delete", HOST_LINK)
 
 
-def _check_free(addresses: Addresses) -> None:
+def check_free(addresses: Addresses) -> None:
+    """ClusterError when this machine already reaches something else at the cluster's addresses."""
     routes = run("ip", "-4", "route").splitlines()
     taken = [route.strip() for route in routes if route.startswith(f"{addresses.prefix}.")]
     if taken:

@@ -2,12 +2,12 @@
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from .commands import run, say
-from .errors import NotPossibleError
+from .errors import ClusterError, NotPossibleError
 
 # Program → Debian package.
 _PROGRAMS = {
@@ -19,56 +19,62 @@ _PROGRAMS = {
     "ip": "iproute2",
     "nsenter": "util-linux",
     "setsid": "util-linux",
-    "umount": "mount",
+    "mount": "mount",
 }
 _CNI_PLUGINS = (Path("/usr/lib/cni"), Path("/opt/cni/bin"))
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
 
 def ensure() -> None:
-    """Install what is missing; NotPossibleError, naming the packages, where there is no apt-get."""
+    """Install what is missing; NotPossibleError, naming the packages, where that does not work."""
     missing = _missing()
     if not missing:
         return
+    names = " ".join(missing)
     if shutil.which("apt-get") is None:
-        raise NotPossibleError(f"please install what these Debian packages hold: {' '.join(missing)}")
-    say(f"installing {' '.join(missing)}")
+        raise NotPossibleError(f"please install what these Debian packages hold: {names}")
+    say(f"installing {names}")
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    run("apt-get", "update", "-qq", env=environment)
-    with _services_stay_off():
-        run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing, env=environment)
-    if still := _missing():
-        raise NotPossibleError(f"installed, but not to be found afterwards: {' '.join(still)}")
+    try:
+        run("apt-get", "update", "-qq", env=environment)
+        with _services_stay_off():
+            run("apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing, env=environment)
+    except ClusterError as error:
+        raise NotPossibleError(f"these packages are missing and cannot be installed: {names}: {error}") from error
+    if _missing():
+        raise NotPossibleError(f"installed, but not to be found afterwards: {' '.join(_missing())}")
 
 
 def cni_plugins() -> Path:
-    """The directory of the CNI plugins."""
+    """Return the directory of the CNI plugins. Call `ensure` before."""
     return next(one for one in _CNI_PLUGINS if (one / "bridge").exists())
 
 
-def static_busybox() -> Path | None:
-    """A busybox that runs in an image where there is nothing else."""
+def static_busybox() -> Path:
+    """Return a busybox that runs where there is nothing else. Call `ensure` before."""
     path = shutil.which("busybox")
-    return Path(path) if path and b"ld-linux" not in Path(path).read_bytes()[:4096] else None
+    if path is None or not _is_static(Path(path)):
+        raise NotPossibleError("please install busybox-static")
+    return Path(path)
 
 
 def _missing() -> list[str]:
-    missing = {
-        package for program, package in _PROGRAMS.items() if shutil.which(program, path=_path()) is None
-    }
+    missing = {package for program, package in _PROGRAMS.items() if shutil.which(program) is None}
     if not any((one / "bridge").exists() for one in _CNI_PLUGINS):
         missing.add("containernetworking-plugins")
-    if static_busybox() is None:
+    busybox = shutil.which("busybox")
+    if busybox is None or not _is_static(Path(busybox)):
         missing.add("busybox-static")
     return sorted(missing)
 
 
-def _path() -> str:
-    return f"{os.environ.get('PATH', '')}:/usr/sbin:/sbin"
+def _is_static(program: Path) -> bool:
+    """Whether it names no dynamic loader, which would stand near the beginning of the file."""
+    return b"/ld-" not in program.read_bytes()[:4096]
 
 
 @contextmanager
-def _services_stay_off() -> Iterator[None]:
+def _services_stay_off() -> Generator[None]:
     """Debian starts a service when it installs one; this is its own way to be asked not to."""
     if _POLICY.exists():
         yield  # the machine has decided already

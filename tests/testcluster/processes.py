@@ -37,6 +37,7 @@ def start(argv: list[str], pid_file: Path, log: Path, cgroup: Path) -> None:
         env=environment,
         capture_output=True,
         text=True,
+        check=False,
     )
     if done.returncode != 0:
         raise ClusterError(f"cannot start {argv[0]}: {done.stderr.strip()}")

@@ -1,6 +1,7 @@
 """What `Runs` relies on in every executor."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -39,6 +40,10 @@ class Executor(Protocol):
     surroundings.
     """
 
+    def check(self) -> None:
+        """Raise Unavailable when no run can be started right now."""
+        ...
+
     def open(self) -> AbstractAsyncContextManager[None]:
         """For the life of the service: clean up what a killed service left, keep what is shared by all runs."""
         ...
@@ -46,6 +51,23 @@ class Executor(Protocol):
     def start(self, spec: RunSpec) -> AbstractAsyncContextManager[Execution]:
         """Start a run. Leaving the context removes all traces of it, whatever state it is in."""
         ...
+
+
+async def uninterrupted(cleanup: Coroutine[object, object, None]) -> None:
+    """Run `cleanup` to its end even if we are cancelled meanwhile; the cancellation goes on after it.
+
+    `cleanup` must be bounded.
+    """
+    task = asyncio.ensure_future(cleanup)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        raise cancelled
+    task.result()
 
 
 def read_exit(frames: list[Frame]) -> Ended | None:

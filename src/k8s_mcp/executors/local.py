@@ -16,7 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
-from k8s_mcp.executors.base import Execution, Item, read_exit
+from k8s_mcp.executors.base import Execution, Item, read_exit, uninterrupted
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.runner import __main__ as runner
 from k8s_mcp.runner.frames import Decoder
@@ -40,6 +40,9 @@ class LocalExecutor:
         self._grace = grace
         self._own = directory
 
+    def check(self) -> None:
+        """There is nothing that could be out of reach."""
+
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Clear away what killed services left, then hold a directory that says we are alive.
@@ -56,7 +59,7 @@ class LocalExecutor:
         try:
             yield
         finally:
-            shutil.rmtree(self._own)
+            _remove(self._own)
             os.close(alive)
 
     @asynccontextmanager
@@ -69,9 +72,10 @@ class LocalExecutor:
             try:
                 yield execution
             finally:
-                await asyncio.shield(execution.close())
+                await uninterrupted(execution.close())
         finally:
-            shutil.rmtree(directory, ignore_errors=True)
+            if directory.exists():
+                await uninterrupted(asyncio.to_thread(_remove, directory))
 
     async def _spawn(self, directory: Path) -> asyncio.subprocess.Process:
         with (directory / "runner.log").open("wb") as log:
@@ -104,6 +108,8 @@ class _LocalExecution:
         self._stdin, self._stdout = process.stdin, process.stdout
         self._directory = directory
         self._grace = grace
+        self._listening = False  # whether the runner has come to where SIGTERM does not simply kill it
+        self._stop_requested = False
         self._reported = False
         self._deadline = asyncio.get_running_loop().time() + timeout + grace + _MARGIN
 
@@ -112,19 +118,27 @@ class _LocalExecution:
         while data := await self._read():
             frames = decoder.feed(data)
             if frames:
+                self._on_frames()
                 yield frames
             ended = read_exit(frames)
             if ended:
                 await self._process.wait()
                 self._reported = True
-                shutil.rmtree(self._directory)
+                await asyncio.to_thread(_remove, self._directory)
                 yield ended
                 return
         yield self._lost()
 
     async def stop(self) -> None:
-        if self._process.returncode is None:
+        self._stop_requested = True
+        if self._listening and self._process.returncode is None:
             self._process.terminate()
+
+    def _on_frames(self) -> None:
+        if not self._listening:
+            self._listening = True
+            if self._stop_requested:
+                self._process.terminate()
 
     async def close(self) -> None:
         """End the runner, which ends its command. If it cannot, or was killed itself, do it for it."""
@@ -158,7 +172,9 @@ class _LocalExecution:
         await self._process.wait()
 
     def _lost(self) -> Ended:
-        log = (self._directory / "runner.log").read_text(errors="replace")[-2000:].strip()
+        log = ""
+        with suppress(FileNotFoundError):  # the command can remove it
+            log = (self._directory / "runner.log").read_text(errors="replace")[-2000:].strip()
         message = "the runner ended without reporting an exit code; the command may have killed it"
         return Ended("error", None, "RunnerLost", f"{message}: {log}" if log else message)
 
@@ -225,9 +241,24 @@ def _remove_if_abandoned(directory: Path) -> None:
         return  # its service lives
     else:
         _kill_all_of(directory)
-        shutil.rmtree(directory, ignore_errors=True)
+        with suppress(OSError):
+            _remove(directory)
     finally:
         os.close(fd)
+
+
+def _remove(directory: Path) -> None:
+    """Remove it with all that is in it, also from directories that the command made read-only."""
+    with suppress(FileNotFoundError):  # the command may have removed it itself
+        try:
+            shutil.rmtree(directory)
+        except PermissionError:
+            directory.chmod(0o700)
+            for path, names, _ in os.walk(directory):
+                for child in (Path(path, name) for name in names):
+                    if not child.is_symlink():
+                        child.chmod(0o700)
+            shutil.rmtree(directory)
 
 
 def _kill_all_of(directory: Path) -> None:

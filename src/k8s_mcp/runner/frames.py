@@ -7,8 +7,8 @@ A frame is one line of ASCII, its fields separated by single spaces:
 CRC is the CRC-32 of everything after it, in hex. SEQ counts frames from 0. The four counters are the lines and bytes
 of stdout and stderr up to and including this frame, so the size of a hole is known at the next frame that arrives.
 COLUMN says where in a line the payload begins (`AFTER_CR`, or bytes of the current piece), so every frame can be read
-without those before it. CODING is `z` (zlib, then base64) or `b` (base64). A line longer than `PIECE` bytes counts as
-one line for each piece.
+without those before it; in an exit frame it is 1 when stderr ended within a line. CODING is `z` (zlib, then base64)
+or `b` (base64). A line longer than `PIECE` bytes counts as one line for each piece.
 
 This module imports little: it is on the path of every command's start.
 """
@@ -121,10 +121,12 @@ class Encoder:
 
     def control(self, kind: str, text: str = "") -> bytes:
         """A frame that carries no output: HELLO, HEARTBEAT or EXIT."""
+        column = 0
         if kind == EXIT:
+            column = int(self._counters[STDERR].column > 0)
             for counter in self._counters.values():
                 counter.finish()
-        return self._line(kind, 0, b"b", binascii.b2a_base64(text.encode(), newline=False))
+        return self._line(kind, column, b"b", binascii.b2a_base64(text.encode(), newline=False))
 
     def _line(self, kind: str, column: int, coding: bytes, coded: bytes) -> bytes:
         out, err = self._counters[STDOUT], self._counters[STDERR]

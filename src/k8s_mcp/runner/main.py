@@ -1,24 +1,26 @@
 """The runner's options and files, and the order of things around one command.
 
 The run comes in a directory (`--run`), one value a file: `id`, `command`, `timeout` (seconds), `kubeconfig`, and
-`stdin` when there is any. Options, each `--name=value`:
+when there are any `stdin` and `proxies` (ports to wait for). Options, each `--name=value`:
 
     --run=DIR               where those files are
     --work=DIR              the command's home and current directory; its kubeconfig is copied there
     --grace=SECONDS         from SIGTERM to SIGKILL, 5 by default
     --frame-bytes=N         longest frame, 15 KiB by default, as fits a pod's log
-    --rate=BYTES            most bytes of frames a second, so that whoever follows the log keeps up; no limit by
-    default
+    --rate=BYTES            most bytes of frames a second, so that whoever follows the log keeps up
     --termination-log=FILE  write the exit frame there, too
     --lifeline=yes          when standard input ends, whoever started us is gone: end the command, remove the files
 """
 
 import os
+import time
 
 from k8s_mcp.runner import process
 from k8s_mcp.runner.frames import EXIT, HELLO, LOG_FRAME_BYTES, Encoder
 from k8s_mcp.runner.supervise import Supervisor
 
+_PROXY_SECONDS = 20.0
+_PROXY_POLL = 0.005
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -41,6 +43,7 @@ def main(arguments: list[str]) -> int:
     code = 125
     try:
         _write(kubeconfig, _read(run, "kubeconfig"))
+        _await_proxies(run)
         argv = ["bash", "-c", _read(run, "command").decode()]
         code = supervisor.run(argv, _environment(work, kubeconfig), work, _stdin(run))
         outcome = f"{supervisor.status} {code}"
@@ -82,6 +85,24 @@ def _stdin(run: str) -> int:
         file.write(content)
     os.lseek(fd, 0, os.SEEK_SET)
     return fd
+
+
+def _await_proxies(run: str) -> None:
+    """Wait until every credential proxy (the ports in the file `proxies`) takes connections: they start beside us."""
+    if not os.path.exists(os.path.join(run, "proxies")):
+        return
+    import socket
+
+    deadline = time.monotonic() + _PROXY_SECONDS
+    for port in _read(run, "proxies").split():
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", int(port)), 1).close()
+                break
+            except OSError:
+                if time.monotonic() > deadline:
+                    raise OSError(f"the credential proxy did not start within {_PROXY_SECONDS:g} s") from None
+                time.sleep(_PROXY_POLL)
 
 
 def _read(run: str, name: str) -> bytes:

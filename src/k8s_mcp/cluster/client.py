@@ -1,0 +1,212 @@
+"""Calls to the API server in plain JSON; the only module that imports the Kubernetes client.
+
+That client brings configuration, authentication and connections. Its generated models are not used: they cost more
+time than the calls.
+"""
+
+# pyright: reportUnknownMemberType=false
+# The Kubernetes client is only partly typed.
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import client, config
+from kubernetes.aio.config.config_exception import ConfigException
+
+Json = dict[str, Any]
+
+MERGE_PATCH = "application/merge-patch+json"
+_CALL_SECONDS = 15.0
+_CONNECT_SECONDS = 5.0
+_ATTEMPTS = 5
+_FIRST_BACKOFF = 0.2
+_LONGEST_BACKOFF = 5.0
+_TRY_AGAIN = frozenset((429, 500, 502, 503, 504))
+
+_logger = logging.getLogger(__name__)
+
+
+class ApiError(Exception):
+    """The API server refused a call, with a Kubernetes `Status`."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+        self.message = message
+
+
+class ApiUnreachable(Exception):
+    """No answer from the API server."""
+
+
+class Api:
+    """One API server, and in it one namespace. `calls` counts requests by verb and resource."""
+
+    def __init__(self, configuration: client.Configuration, namespace: str) -> None:
+        self.namespace = namespace
+        self.calls: Counter[str] = Counter()
+        self._configuration = configuration
+        self._client = client.ApiClient(configuration)
+
+    @property
+    def server(self) -> str:
+        return str(self._configuration.host)
+
+    async def create(self, path: str, body: Json) -> Json:
+        """POST to a collection such as `/apis/batch/v1/jobs` (the namespace is put in)."""
+        return await self._call("create", path, body=body)
+
+    async def get(self, path: str, name: str) -> Json:
+        return await self._call("get", path, name)
+
+    async def list(self, path: str, params: Mapping[str, str]) -> Json:
+        return await self._call("list", path, params=params)
+
+    async def patch(self, path: str, name: str, body: Json) -> Json:
+        """A JSON merge patch (RFC 7386)."""
+        return await self._call("patch", path, name, body=body)
+
+    async def replace(self, path: str, name: str, body: Json) -> Json:
+        return await self._call("update", path, name, body=body)
+
+    async def delete(self, path: str, name: str, *, uid: str | None = None, grace: int | None = None) -> None:
+        """Delete in the background; gone already is as good. With `uid`, only the very object of that uid."""
+        body: Json = {"propagationPolicy": "Background"}
+        if uid is not None:
+            body["preconditions"] = {"uid": uid}
+        if grace is not None:
+            body["gracePeriodSeconds"] = grace
+        try:
+            await self._call("delete", path, name, body=body)
+        except ApiError as error:
+            if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+                raise
+
+    async def version(self) -> Json:
+        async with self._request("GET", "/version", {}, None, aiohttp.ClientTimeout(_CALL_SECONDS)) as response:
+            return await response.json()
+
+    @asynccontextmanager
+    async def stream(
+        self, verb: str, path: str, name: str, params: Mapping[str, str], silence: float
+    ) -> AsyncGenerator[aiohttp.StreamReader]:
+        """The body of a long answer. ApiUnreachable when it breaks, or nothing arrives for `silence` seconds."""
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence)
+        self._count(verb, path)
+        try:
+            async with self._request("GET", self._url(path, name), params, None, timeout) as response:
+                yield response.content
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnreachable(f"{type(error).__name__}: {error}") from error
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def _call(
+        self,
+        verb: str,
+        path: str,
+        name: str = "",
+        *,
+        body: Json | None = None,
+        params: Mapping[str, str] | None = None,
+    ) -> Json:
+        """One call, repeated with growing pauses while the server is overloaded or out of reach."""
+        pause = _FIRST_BACKOFF
+        for attempt in range(1, _ATTEMPTS + 1):
+            self._count(verb, path)
+            try:
+                return await self._once(verb, self._url(path, name), params or {}, body)
+            except (ApiError, ApiUnreachable) as error:
+                if attempt == _ATTEMPTS or (isinstance(error, ApiError) and error.status not in _TRY_AGAIN):
+                    raise
+                _logger.warning("%s %s: %s; trying again", verb, path, error)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_BACKOFF)
+        raise AssertionError
+
+    async def _once(self, verb: str, url: str, params: Mapping[str, str], body: Json | None) -> Json:
+        method = {"create": "POST", "patch": "PATCH", "update": "PUT", "delete": "DELETE"}.get(verb, "GET")
+        timeout = aiohttp.ClientTimeout(_CALL_SECONDS, sock_connect=_CONNECT_SECONDS)
+        try:
+            async with self._request(method, url, params, body, timeout) as response:
+                return await response.json()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise ApiUnreachable(f"{type(error).__name__}: {error}") from error
+
+    @asynccontextmanager
+    async def _request(
+        self, method: str, path: str, params: Mapping[str, str], body: Json | None, timeout: aiohttp.ClientTimeout
+    ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        headers = {"Accept": "application/json"}
+        if method == "PATCH":
+            headers["Content-Type"] = MERGE_PATCH
+        settings: Any = await self._configuration.auth_settings()
+        for setting in settings.values():
+            if setting["value"]:
+                headers[setting["key"]] = setting["value"]
+        url = f"{self._configuration.host}{path}" + (f"?{urlencode(params)}" if params else "")
+        answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
+        response: aiohttp.ClientResponse = answer.response
+        async with response:
+            if response.status >= HTTPStatus.BAD_REQUEST:
+                raise _error(response.status, await response.text())
+            yield response
+
+    def _url(self, path: str, name: str) -> str:
+        group, _, resource = path.rpartition("/")
+        resource, _, subresource = resource.partition(":")
+        parts = [group, "namespaces", self.namespace, resource, name, subresource]
+        return "/".join(part for part in parts if part)
+
+    def _count(self, verb: str, path: str) -> None:
+        self.calls[f"{verb} {path.rpartition('/')[2].replace(':', '/')}"] += 1
+
+
+@asynccontextmanager
+async def connect(kubeconfig: str, context: str, namespace: str) -> AsyncGenerator[Api]:
+    """The API server of a kubeconfig file; without one, of the cluster this process runs in, else of the user's own.
+
+    Raises ValueError when there is no usable configuration.
+    """
+    settings = client.Configuration()
+    settings.connection_pool_maxsize = 0  # no limit: every run holds a connection as long as its log is followed
+    try:
+        await _load(settings, kubeconfig, context)
+    except (ConfigException, OSError) as error:
+        raise ValueError(f"no usable configuration for the cluster of runner pods: {error}") from error
+    api = Api(settings, namespace)
+    try:
+        yield api
+    finally:
+        await api.close()
+
+
+async def _load(settings: client.Configuration, kubeconfig: str, context: str) -> None:
+    if not kubeconfig:
+        try:
+            config.load_incluster_config(settings)
+        except ConfigException:
+            _logger.debug("not in a cluster: using the kubeconfig")
+        else:
+            return
+    await config.load_kube_config(
+        config_file=kubeconfig or None, context=context or None, client_configuration=settings, persist_config=False
+    )
+
+
+def _error(status: int, text: str) -> ApiError:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return ApiError(status, HTTPStatus(status).phrase, text[:500])
+    return ApiError(status, body.get("reason", ""), body.get("message", ""))

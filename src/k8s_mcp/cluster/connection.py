@@ -1,0 +1,29 @@
+"""The service's own connection to the cluster of runner pods, held for as long as it serves."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+from k8s_mcp.cluster.client import Api, connect
+from k8s_mcp.cluster.watch import Watch
+
+
+class Cluster:
+    """`api` and `watch` are there while `open()` lasts."""
+
+    api: Api
+    watch: Watch
+
+    def __init__(self, kubeconfig: str, context: str, namespace: str) -> None:
+        self.namespace = namespace
+        self._kubeconfig = kubeconfig
+        self._context = context
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Connect and watch. Raises ValueError without a usable configuration; waits for an API server that does not
+        answer.
+        """
+        async with connect(self._kubeconfig, self._context, self.namespace) as self.api:
+            self.watch = Watch(self.api)
+            async with self.watch.open():
+                yield

@@ -1,0 +1,208 @@
+"""The Kubernetes objects of a run, as plain data. No I/O.
+
+https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/job-v1/
+https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
+"""
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Manifest = dict[str, Any]
+
+MANAGED_BY = "app.kubernetes.io/managed-by"
+MANAGER = "k8s-mcp-server"
+RUN = "k8s-mcp-server/run"
+REPLICA = "k8s-mcp-server/replica"
+RUNNER_CONTAINER = "runner"
+PROXY_CONTAINER = "credential-proxy"
+FIRST_PROXY_PORT = 9001
+
+_USER = 65532
+_RUN_FILES = "/run/k8s-mcp/run"
+_WORK = "/tmp"  # noqa: S108 - the pod's own, in memory
+_CREDENTIAL_FILES = "/run/k8s-mcp/credentials"
+_RUNNER = ("python3", "-I", "-S", "/opt/k8s-mcp/k8s_mcp/runner/__main__.py")
+_DEADLINE_MARGIN = 60  # the runner's own timeout comes first; this one is for a runner that hangs
+
+# One `kubectl proxy` for each context, on the pod's loopback, which only this pod's containers reach. --reject-paths:
+# the default refuses exec and attach. It ends with the pod, or as soon as one of the proxies does.
+_PROXY_SCRIPT = f"""
+trap 'kill $(jobs -p)' TERM
+port={FIRST_PROXY_PORT}
+while IFS= read -r context; do
+  kubectl proxy --kubeconfig={_CREDENTIAL_FILES}/kubeconfig --context="$context" --port=$port --append-server-path \\
+    --accept-hosts='^127\\.0\\.0\\.1$' --reject-paths='^$' &
+  port=$((port + 1))
+done < {_CREDENTIAL_FILES}/contexts
+wait -n
+kill $(jobs -p)
+"""
+
+
+@dataclass(frozen=True)
+class PodTemplate:
+    """What an operator chooses about runner pods."""
+
+    image: str
+    image_pull_policy: str = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    cpu_request: str = "50m"
+    cpu_limit: str = "1"
+    memory_request: str = "64Mi"
+    memory_limit: str = "512Mi"
+    storage_limit: str = "64Mi"
+    tmp_size: str = "128Mi"
+    node_selector: Mapping[str, str] = field(default_factory=dict[str, str])
+    tolerations: tuple[Mapping[str, object], ...] = ()
+    priority_class: str = ""
+    runtime_class: str = ""
+    service_account: str = "default"
+    isolation: bool = True
+    grace: float = 5
+    start_timeout: float = 60
+    ttl: int = 300
+    rate: int = 4_000_000
+
+
+def make_job(name: str, run_id: str, replica: str, timeout: int, template: PodTemplate) -> Manifest:
+    """A suspended Job for one run. The command and the kubeconfig are not in it: they come with the Secret."""
+    labels = {MANAGED_BY: MANAGER, RUN: run_id}
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": {"name": name, "labels": labels, "annotations": {REPLICA: replica}},
+        "spec": {
+            "suspend": True,
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            # A command must never run twice: no second pod while the first may live, none after a lost node.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "activeDeadlineSeconds": int(timeout + template.grace + template.start_timeout) + _DEADLINE_MARGIN,
+            "ttlSecondsAfterFinished": template.ttl,
+            "template": {
+                "metadata": {
+                    "labels": labels,
+                    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
+                },
+                "spec": make_pod_spec(name, template),
+            },
+        },
+    }
+
+
+def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:
+    """The pod of a run whose files are in the Secret of that name."""
+    spec: Manifest = {
+        "restartPolicy": "Never",
+        "automountServiceAccountToken": False,
+        "serviceAccountName": template.service_account,
+        "enableServiceLinks": False,
+        "terminationGracePeriodSeconds": int(template.grace) + 5,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [_runner(template)],
+        "volumes": [
+            _secret_volume("run", secret, ("id", "command", "timeout", "stdin", "kubeconfig", "proxies")),
+            {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": template.tmp_size}},
+        ],
+    }
+    if template.isolation:
+        spec["initContainers"] = [_proxy(template)]
+        spec["volumes"].append(_secret_volume("credentials", secret, ("credentials", "contexts")))
+    if template.image_pull_secrets:
+        spec["imagePullSecrets"] = [{"name": name} for name in template.image_pull_secrets]
+    if template.node_selector:
+        spec["nodeSelector"] = dict(template.node_selector)
+    if template.tolerations:
+        spec["tolerations"] = [dict(toleration) for toleration in template.tolerations]
+    if template.priority_class:
+        spec["priorityClassName"] = template.priority_class
+    if template.runtime_class:
+        spec["runtimeClassName"] = template.runtime_class
+    return spec
+
+
+def make_secret(name: str, run_id: str, job_uid: str, files: Mapping[str, str]) -> Manifest:
+    """The run's files, immutable, owned by its Job: whoever deletes the Job takes the Secret along."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": {
+            "name": name,
+            "labels": {MANAGED_BY: MANAGER, RUN: run_id},
+            "ownerReferences": [{"apiVersion": "batch/v1", "kind": "Job", "name": name, "uid": job_uid}],
+        },
+        "immutable": True,
+        "data": {key: base64.b64encode(text.encode()).decode() for key, text in files.items()},
+    }
+
+
+def _runner(template: PodTemplate) -> Manifest:
+    return {
+        "name": RUNNER_CONTAINER,
+        "image": template.image,
+        "imagePullPolicy": template.image_pull_policy,
+        "command": [*_RUNNER],
+        "args": [
+            f"--run={_RUN_FILES}",
+            f"--work={_WORK}",
+            f"--grace={template.grace:g}",
+            f"--rate={template.rate}",
+            "--termination-log=/dev/termination-log",
+        ],
+        "workingDir": _WORK,
+        "resources": {
+            "requests": {"cpu": template.cpu_request, "memory": template.memory_request},
+            "limits": {
+                "cpu": template.cpu_limit,
+                "memory": template.memory_limit,
+                "ephemeral-storage": template.storage_limit,
+            },
+        },
+        "securityContext": _container_security(),
+        "volumeMounts": [
+            {"name": "run", "mountPath": _RUN_FILES, "readOnly": True},
+            {"name": "tmp", "mountPath": _WORK},
+        ],
+    }
+
+
+def _proxy(template: PodTemplate) -> Manifest:
+    return {
+        "name": PROXY_CONTAINER,
+        "image": template.image,
+        "imagePullPolicy": template.image_pull_policy,
+        "restartPolicy": "Always",
+        "command": ["bash", "-c", _PROXY_SCRIPT],
+        "resources": {
+            "requests": {"cpu": "10m", "memory": "32Mi"},
+            "limits": {"cpu": template.cpu_limit, "memory": "256Mi", "ephemeral-storage": "16Mi"},
+        },
+        "securityContext": _container_security(),
+        "volumeMounts": [{"name": "credentials", "mountPath": _CREDENTIAL_FILES, "readOnly": True}],
+    }
+
+
+def _container_security() -> Manifest:
+    return {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+
+
+def _secret_volume(name: str, secret: str, keys: tuple[str, ...]) -> Manifest:
+    paths = {"credentials": "kubeconfig"}
+    items = [{"key": key, "path": paths.get(key, key)} for key in keys]
+    return {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440, "items": items}}

@@ -1,0 +1,73 @@
+"""What a pod's and a Job's state says about a run. Pure functions over the API's objects.
+
+https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
+"""
+
+from k8s_mcp.cluster.client import Json
+from k8s_mcp.cluster.objects import RUNNER_CONTAINER
+from k8s_mcp.cluster.watch import Watched
+
+_ORDINARY = frozenset(("ContainerCreating", "PodInitializing"))
+Reason = tuple[str, str]
+
+
+def runner_state(pod: Json) -> Json:
+    """The runner container's `state`: waiting, running or terminated; empty before the kubelet has said anything."""
+    for status in pod.get("status", {}).get("containerStatuses", ()):
+        if status["name"] == RUNNER_CONTAINER:
+            return status.get("state", {})
+    return {}
+
+
+def has_started(pod: Json) -> bool:
+    """Whether the runner's log can be read."""
+    state = runner_state(pod)
+    return "running" in state or "terminated" in state
+
+
+def terminated(pod: Json) -> Json | None:
+    """How the runner container ended, if it has."""
+    return runner_state(pod).get("terminated")
+
+
+def why_pending(watched: Watched) -> Reason | None:
+    """Why the command has not started, in Kubernetes' own words; None when all goes its ordinary way."""
+    pod = watched.pod
+    if pod is not None:
+        status = pod.get("status", {})
+        for condition in status.get("conditions", ()):
+            if condition["type"] == "PodScheduled" and condition["status"] == "False":
+                return condition.get("reason", "Unschedulable"), condition.get("message", "")
+        containers = [*status.get("initContainerStatuses", ()), *status.get("containerStatuses", ())]
+        for container in containers:
+            waiting = container.get("state", {}).get("waiting", {})
+            if waiting.get("reason") and waiting["reason"] not in _ORDINARY:
+                return waiting["reason"], waiting.get("message", "")
+    if watched.warnings:
+        latest = watched.warnings[-1]
+        return latest.get("reason", ""), latest.get("message", "")
+    return None
+
+
+def why_gone(watched: Watched) -> Reason | None:
+    """Why the run cannot go on, if its pod or its Job is gone or has failed for a reason of its own."""
+    pod = watched.pod
+    if pod is not None:
+        status = pod.get("status", {})
+        if status.get("reason"):  # Evicted, NodeLost, Shutdown, …
+            return status["reason"], status.get("message", "")
+        for condition in status.get("conditions", ()):
+            if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
+                return condition.get("reason", "DisruptionTarget"), condition.get("message", "")
+    if watched.job_deleted:
+        return "JobDeleted", "somebody deleted the run's Job"
+    if watched.pod_deleted:
+        return "PodDeleted", "somebody deleted the run's pod"
+    for condition in (watched.job or {}).get("status", {}).get("conditions", ()):
+        if (
+            condition["type"] == "Failed"
+            and condition["status"] == "True"
+            and condition.get("reason") != "BackoffLimitExceeded"
+        ):
+            return condition.get("reason", "Failed"), condition.get("message", "")
+    return None

@@ -1,0 +1,279 @@
+"""The Kubernetes executor: every run in a Job pod of its own, its output read from the pod's log.
+
+Order: Job suspended, Secret owned by the Job, Job resumed. Whoever deletes the Job takes Secret and pod along, so
+nothing is orphaned, and the Secret is there before the kubelet looks for it.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from http import HTTPStatus
+
+from k8s_mcp.cluster import podstate
+from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
+from k8s_mcp.cluster.connection import Cluster
+from k8s_mcp.cluster.logs import follow
+from k8s_mcp.cluster.objects import FIRST_PROXY_PORT, RUN, PodTemplate, make_job, make_secret
+from k8s_mcp.cluster.watch import JOBS, PODS, Watched
+from k8s_mcp.errors import Unavailable
+from k8s_mcp.executors.base import Execution, Item, Pending, read_exit, uninterrupted
+from k8s_mcp.models import Ended, RunSpec
+from k8s_mcp.runner.frames import Decoder, decode
+
+SECRETS = "/api/v1/secrets"
+
+_MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
+_REMOVED_SECONDS = 30.0
+_FIRST_PAUSE = 0.1
+_LONGEST_PAUSE = 5.0
+
+_logger = logging.getLogger(__name__)
+
+
+class KubernetesExecutor:
+    """Runs commands in Job pods. `replica` names this process in them."""
+
+    name = "kubernetes"
+    loopback_clusters = False
+
+    def __init__(self, cluster: Cluster, template: PodTemplate, replica: str) -> None:
+        self._cluster = cluster
+        self._template = template
+        self._replica = replica
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        async with self._cluster.open():
+            yield
+
+    def check(self) -> None:
+        if not self._cluster.watch.connected:
+            raise Unavailable("the API server of the cluster for runner pods does not answer; try again later")
+
+    @asynccontextmanager
+    async def start(self, spec: RunSpec) -> AsyncGenerator[Execution]:
+        """Everything of the run is one Job and what belongs to it; leaving the context deletes it and waits until it
+        is gone.
+        """
+        name = f"run-{spec.run_id}"
+        with self._cluster.watch.on(name) as watched:
+            execution = _PodExecution(self._cluster.api, spec, name, self._replica, self._template, watched)
+            try:
+                yield execution
+            finally:
+                await uninterrupted(execution.remove())
+
+
+class _PodExecution:
+    """One run in its pod."""
+
+    def __init__(
+        self, api: Api, spec: RunSpec, name: str, replica: str, template: PodTemplate, watched: Watched
+    ) -> None:
+        self._api = api
+        self._spec = spec
+        self._name = name
+        self._replica = replica
+        self._template = template
+        self._watched = watched
+        self._stopping = False
+        self._deadline = 0.0
+
+    async def __aiter__(self) -> AsyncIterator[Item]:
+        try:
+            await self._create()
+        except ApiError as error:
+            yield Ended("error", None, error.reason or "ApiError", error.message)
+            return
+        except ApiUnreachable as error:
+            yield Ended("error", None, "ApiUnreachable", str(error))
+            return
+        async for item in self._until_started():
+            yield item
+            if isinstance(item, Ended):
+                return
+        async for item in self._output():
+            yield item
+
+    async def stop(self) -> None:
+        """Delete the pod: the kubelet passes SIGTERM to the runner, which ends the command and reports."""
+        self._stopping = True
+        self._watched.wake()
+        pod = self._watched.pod
+        if pod is not None:
+            await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+
+    async def remove(self) -> None:
+        """Delete Secret, Job and pod, and see them go.
+
+        What cannot be deleted now is left to the janitor, and said in the log.
+        """
+        try:
+            async with asyncio.timeout(_REMOVED_SECONDS):
+                await self._api.delete(SECRETS, self._name)
+                await self._api.delete(JOBS, self._name)
+                while not self._watched.gone:
+                    await self._watched.changed()
+        except (ApiError, ApiUnreachable, TimeoutError) as error:
+            _logger.warning("run %s is not cleaned up yet: %r", self._spec.run_id, error)
+
+    async def _create(self) -> None:
+        spec = self._spec
+        job = await self._create_once(
+            JOBS, make_job(self._name, spec.run_id, self._replica, spec.timeout, self._template)
+        )
+        self._watched.job = job
+        secret = make_secret(
+            self._name, spec.run_id, job["metadata"]["uid"], run_files(spec, self._template.isolation)
+        )
+        await self._create_once(SECRETS, secret)
+        await self._api.patch(JOBS, self._name, {"spec": {"suspend": False}})
+
+    async def _create_once(self, path: str, manifest: Json) -> Json:
+        """Create, also if an earlier attempt has done it and only its answer was lost."""
+        try:
+            return await self._api.create(path, manifest)
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+        there = await self._api.get(path, self._name)
+        if there["metadata"]["labels"].get(RUN) != self._spec.run_id:
+            raise ApiError(HTTPStatus.CONFLICT, "AlreadyExists", f"{self._name} belongs to another run")
+        return there
+
+    async def _until_started(self) -> AsyncIterator[Item]:
+        """Say why the pod cannot start, once for each reason, until it does; `Ended` when it will not."""
+        clock = asyncio.get_running_loop()
+        deadline = clock.time() + self._template.start_timeout
+        said: set[str] = set()
+        why = ("StartTimeout", "the pod did not start")
+        while not self._has_started():
+            ended = self._ended_early()
+            if ended:
+                yield ended
+                return
+            pending = podstate.why_pending(self._watched)
+            if pending:
+                why = pending
+                if pending[0] not in said:
+                    said.add(pending[0])
+                    yield Pending(*pending)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await self._watched.changed()
+            except TimeoutError:
+                reason, message = why
+                yield Ended(
+                    "error", None, reason, f"not started within {self._template.start_timeout:g} s: {message}"
+                )
+                return
+        self._deadline = clock.time() + self._spec.timeout + self._template.grace + _MARGIN
+
+    def _has_started(self) -> bool:
+        pod = self._watched.pod
+        return pod is not None and podstate.has_started(pod)
+
+    def _ended_early(self) -> Ended | None:
+        if self._stopping:
+            return Ended("cancelled")
+        gone = podstate.why_gone(self._watched)
+        return Ended("error", None, *gone) if gone else None
+
+    async def _output(self) -> AsyncIterator[Item]:
+        """Follow the log from connection to connection, until the exit frame or a pod that will send none."""
+        decoder = Decoder()
+        pause = _FIRST_PAUSE
+        over = False  # the runner has ended, and the log was read to its end since
+        while True:
+            was_over = self._is_over()
+            try:
+                async with aclosing(follow(self._api, self._pod_name, decoder)) as stream:
+                    async for frames in stream:
+                        pause = _FIRST_PAUSE
+                        yield frames
+                        ended = read_exit(frames)
+                        if ended:
+                            yield ended
+                            return
+                over = was_over
+            except ApiError as error:
+                _logger.warning("log of %s: %s", self._pod_name, error)
+                over = was_over
+            except ApiUnreachable as error:
+                _logger.warning("log of %s: %s; connecting again", self._pod_name, error)
+            if over or self._is_late():
+                break
+            pause = await self._pause(pause)
+        async for item in self._without_exit_frame(decoder):
+            yield item
+
+    @property
+    def _pod_name(self) -> str:
+        pod = self._watched.pod
+        return "" if pod is None else str(pod["metadata"]["name"])
+
+    def _is_over(self) -> bool:
+        pod = self._watched.pod
+        ended = pod is not None and podstate.terminated(pod) is not None
+        return ended or podstate.why_gone(self._watched) is not None
+
+    def _is_late(self) -> bool:
+        return asyncio.get_running_loop().time() > self._deadline
+
+    async def _pause(self, seconds: float) -> float:
+        """Wait for news of the pod, but not for long; the next pause."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._watched.changed()
+        except TimeoutError:
+            return min(2 * seconds, _LONGEST_PAUSE)
+        return seconds
+
+    async def _without_exit_frame(self, decoder: Decoder) -> AsyncIterator[Item]:
+        """The runner reported nothing in its log. Believe the termination message, the container's exit code, the
+        pod's reason.
+
+        Never 0: the command can write the termination message, and could so call itself a success.
+        """
+        pod = self._watched.pod
+        state = (podstate.terminated(pod) if pod else None) or {}
+        frame = decode(state.get("message", "").strip().encode())
+        reported = read_exit([frame]) if frame else None
+        if frame and reported and reported.exit_code:
+            yield [frame]
+            yield reported
+            return
+        if self._stopping:
+            yield Ended("cancelled")
+            return
+        gone = podstate.why_gone(self._watched)
+        foreign = b"\n".join(decoder.foreign).decode("utf-8", "replace")
+        reason, message = gone or (
+            state.get("reason", "RunnerLost"),
+            foreign or "the runner did not report an exit code",
+        )
+        if reason == "Completed":
+            reason, message = "NoExitFrame", "the pod ended, but its log does not say how the command did"
+        yield Ended("error", state.get("exitCode") or None, reason, message)
+
+
+def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:
+    """What the run's Secret holds, by file name.
+
+    With isolation, `credentials` and `contexts` are for the proxy alone.
+    """
+    files = {
+        "id": spec.run_id,
+        "command": spec.command,
+        "timeout": str(spec.timeout),
+        "stdin": spec.stdin or "",
+        "kubeconfig": spec.kubeconfig,
+        "proxies": "",
+    }
+    if isolation:
+        files["kubeconfig"] = spec.proxied_kubeconfig
+        files["proxies"] = " ".join(str(FIRST_PROXY_PORT + number) for number in range(len(spec.contexts)))
+        files["credentials"] = spec.kubeconfig
+        files["contexts"] = "".join(f"{context}\n" for context in spec.contexts)
+    return files

@@ -1,0 +1,113 @@
+"""Fixtures for all tests.
+
+What needs a real cluster starts one where the machine can; what was left out is listed at the end.
+"""
+
+import shutil
+import subprocess
+from collections import Counter
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import testcluster
+from tests.support import kubeconfigs
+from tests.support.client import Client
+from tests.support.left_out import leave_out
+from tests.support.service import Service, StartService, services
+
+_ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> tuple[str, dict[str, bool]]:
+    """The event loop that the service has."""
+    return "asyncio", {"use_uvloop": True}
+
+
+@pytest.fixture(scope="session")
+def cluster() -> testcluster.Cluster:
+    """A real Kubernetes cluster."""
+    try:
+        return testcluster.ensure()
+    except testcluster.NotPossibleError as error:
+        leave_out(f"no Kubernetes cluster here: {error}")
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(cluster: testcluster.Cluster) -> str:
+    """The content of the cluster administrator's kubeconfig."""
+    return cluster.kubeconfig.read_text()
+
+
+@pytest.fixture(scope="session")
+def second_kubeconfig(cluster: testcluster.Cluster) -> str:
+    """The same for another API server, with its own authority and data."""
+    if cluster.second_kubeconfig is None:
+        leave_out("no second Kubernetes cluster: K8S_MCP_TEST_SECOND_KUBECONFIG is not set")
+    return cluster.second_kubeconfig.read_text()
+
+
+@pytest.fixture(scope="session")
+def fake_kubeconfig() -> str:
+    """Well-formed, made up, with the credentials of `kubeconfigs.CREDENTIALS`: for tests that need no cluster."""
+    return kubeconfigs.fake()
+
+
+@pytest.fixture(scope="session")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory in front of every service's PATH; the fixture `kubectl` puts something there."""
+    return tmp_path_factory.mktemp("tools")
+
+
+@pytest.fixture(scope="session")
+def kubectl(tools: Path) -> Path:
+    """kubectl, which commands can then use: from PATH, else the test cluster's, else compiled as for the images."""
+    running = testcluster.current()
+    found = shutil.which("kubectl") or (running and running.kubectl) or _compiled_kubectl()
+    link = tools / "kubectl"
+    link.symlink_to(found)
+    return link
+
+
+def _compiled_kubectl() -> Path:
+    build = subprocess.run([_ROOT / "images" / "build", "--print-tools"], capture_output=True, text=True, check=False)
+    if build.returncode:
+        leave_out(f"no kubectl here: {build.stderr[-500:]}")
+    return Path(build.stdout.split()[-1]) / "kubectl"
+
+
+@pytest.fixture
+def serve(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[StartService]:
+    """Starts services, `serve(resume_window=1)`, which must end well: see `services`."""
+    with services(tmp_path_factory.mktemp("services"), tools) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Service]:
+    """A service with default settings, shared by the tests of a module."""
+    with services(tmp_path_factory.mktemp("server"), tools) as start:
+        yield start()
+
+
+@pytest.fixture
+async def client(server: Service, fake_kubeconfig: str) -> AsyncIterator[Client]:
+    """A client of `server`."""
+    async with Client(server.url, fake_kubeconfig) as client:
+        yield client
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    skipped = terminalreporter.getreports("skipped")
+    if not skipped:
+        return
+    reasons = Counter(
+        report.longrepr[2].removeprefix("Skipped: ")
+        for report in skipped
+        if isinstance(report, pytest.TestReport) and isinstance(report.longrepr, tuple)
+    )
+    terminalreporter.section("what was left out")
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} tests: {reason}")

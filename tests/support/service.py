@@ -1,0 +1,148 @@
+"""The service as a process of its own, as an operator starts it."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TypeAlias, TypeVar
+
+from tests.support.kubeconfigs import credentials_in
+
+_Seen = TypeVar("_Seen")
+
+
+def wait_for(seen: Callable[[], _Seen], seconds: float = 30, what: str = "") -> _Seen:
+    """The first true value of `seen()`."""
+    deadline = time.monotonic() + seconds
+    while not (value := seen()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {what or seen}"
+        time.sleep(0.02)
+    return value
+
+
+def processes_with(text: str) -> dict[int, str]:
+    """Every process that has `text` in its arguments or its environment: pid and arguments."""
+    found: dict[int, str] = {}
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit() or int(entry.name) == os.getpid():
+            continue
+        arguments = _read(entry / "cmdline")
+        if text.encode() in arguments or text.encode() in _read(entry / "environ"):
+            found[int(entry.name)] = arguments.replace(b"\0", b" ").decode(errors="replace")
+    return found
+
+
+class Service:
+    """`k8s-mcp serve` on a free port, its log in `directory`/log, the local executor's files in `directory`/runs.
+
+    Settings are environment variables without their prefix, in lower case: `resume_window=1`. Service(…) returns when
+    requests are answered.
+    """
+
+    def __init__(self, directory: Path, path: str, settings: Mapping[str, object]) -> None:
+        self.runs = directory / "runs"
+        self.log = directory / "log"
+        given = {"local_dir": self.runs, "port": 0, **settings}
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("K8S_MCP_")}
+        environment = {**kept, "PATH": path} | {
+            f"K8S_MCP_{name.upper()}": str(value) for name, value in given.items()
+        }
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-W", "default", "-m", "k8s_mcp", "serve"],
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            self.url = wait_for(self._listening, what="the service to listen")
+        except BaseException:
+            self.kill()
+            raise
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    def terminate(self) -> None:
+        """Ask for a graceful end."""
+        self.process.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it as a crash would."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self, seconds: float = 60) -> int:
+        """End it gracefully, by force after `seconds`; its exit code."""
+        if self.process.poll() is None:
+            self.terminate()
+        try:
+            return self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise
+
+    def traces(self) -> list[str]:
+        """What runs have left: files, and processes. The service itself may be running."""
+        files = [str(path) for path in self.runs.rglob("*")] if self.runs.exists() else []
+        if self.process.poll() is None:
+            files = [file for file in files if Path(file).parent != self.runs]  # its own directory
+        return files + [f"{pid}: {arguments}" for pid, arguments in processes_with(f"{self.runs}/").items()]
+
+    def peak_memory(self) -> int:
+        """Most bytes of memory it ever had (VmHWM)."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) * 1024
+
+    def _listening(self) -> str:
+        match = re.search(r"listening on (http\S+),", self.log.read_text())
+        assert match or self.process.poll() is None, f"the service ended: {self.log.read_text()}"
+        return match[1] if match else ""
+
+    def check_end(self) -> None:
+        """End it, unless it was killed, and look for what must not be there afterwards."""
+        exit_code = self.stop()
+        if exit_code == -signal.SIGKILL:
+            return
+        log = self.log.read_text()
+        assert exit_code == 0, log
+        assert not re.search(r"Traceback|Warning|ERROR", log), log
+        assert credentials_in(log) == []
+        assert self.traces() == []
+
+
+StartService: TypeAlias = Callable[..., Service]
+
+
+@contextmanager
+def services(directory: Path, tools: Path, kind: type[Service] = Service) -> Generator[StartService]:
+    """Starts services with the settings of each call. At the end every one is checked by `check_end`."""
+    started: list[Service] = []
+
+    def start(**settings: object) -> Service:
+        home = directory / str(len(started))
+        home.mkdir()
+        started.append(kind(home, f"{tools}{os.pathsep}{os.environ['PATH']}", settings))
+        return started[-1]
+
+    with ExitStack() as stack:
+        try:
+            yield start
+        finally:
+            for service in started:
+                stack.callback(service.check_end)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
