@@ -2,8 +2,9 @@
 
 import secrets
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
@@ -13,19 +14,27 @@ from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local import LocalExecutor, default_directory
 from k8s_mcp.kubeconfig import Allowed
 from k8s_mcp.problems import problem_of
-from k8s_mcp.runs import Limits, Runs
+from k8s_mcp.run import Limits
+from k8s_mcp.runs import Runs
 from k8s_mcp.settings import Settings
+
+if TYPE_CHECKING:
+    from k8s_mcp.cluster.objects import PodTemplate
 
 _DESCRIPTION = "Runs one shell command against one Kubernetes cluster, and streams its output live."
 
 
 def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application. `app.state.runs` is for its server, which drains it before the end."""
-    runs = create_runs(settings)
+    if settings.executor == "kubernetes":
+        runs, janitor = _on_kubernetes(settings)
+    else:
+        directory = Path(settings.local_dir) if settings.local_dir else default_directory()
+        runs, janitor = _runs(settings, LocalExecutor(directory, settings.grace_period)), nullcontext()
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with runs.open():
+        async with runs.open(), janitor:
             yield
 
     app = FastAPI(
@@ -42,40 +51,11 @@ def create_app(settings: Settings) -> FastAPI:
     return app
 
 
-def create_runs(settings: Settings) -> Runs:
-    """The part that carries runs out, with the executor of the settings."""
-    executor = _executor(settings)
-    limits = Limits(
-        max_timeout=settings.max_timeout,
-        max_runs=settings.max_runs,
-        grace_period=settings.grace_period,
-        resume_window=settings.resume_window,
-        replay_seconds=settings.replay_seconds,
-        replay_bytes=settings.replay_bytes,
-        replay_total_bytes=settings.replay_total_bytes,
-    )
-    allowed = Allowed(
-        exec_plugins=frozenset(settings.allowed_exec_plugins),
-        proxy_url=settings.allow_proxy_url,
-        insecure_tls=settings.allow_insecure_tls,
-        loopback=executor.loopback_clusters,
-    )
-    return Runs(executor, limits, allowed)
-
-
-def _executor(settings: Settings) -> Executor:
-    if settings.executor == "kubernetes":
-        return _kubernetes_executor(settings)
-    directory = Path(settings.local_dir) if settings.local_dir else default_directory()
-    return LocalExecutor(directory, settings.grace_period)
-
-
-def _kubernetes_executor(settings: Settings) -> Executor:
-    from k8s_mcp.cluster.connection import Cluster
+def pod_template(settings: Settings) -> "PodTemplate":
+    """What the settings say about runner pods."""
     from k8s_mcp.cluster.objects import PodTemplate
-    from k8s_mcp.executors.kubernetes import KubernetesExecutor
 
-    template = PodTemplate(
+    return PodTemplate(
         image=settings.runner_image,
         image_pull_policy=settings.runner_image_pull_policy,
         image_pull_secrets=tuple(settings.runner_image_pull_secrets),
@@ -94,5 +74,33 @@ def _kubernetes_executor(settings: Settings) -> Executor:
         grace=settings.grace_period,
         start_timeout=settings.start_timeout,
     )
+
+
+def _on_kubernetes(settings: Settings) -> tuple[Runs, AbstractAsyncContextManager[None]]:
+    from k8s_mcp.cluster.connection import Cluster
+    from k8s_mcp.executors.kubernetes import KubernetesExecutor
+    from k8s_mcp.janitor import Janitor
+
+    replica = secrets.token_hex(8)
     cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace)
-    return KubernetesExecutor(cluster, template, replica=secrets.token_hex(8))
+    runs = _runs(settings, KubernetesExecutor(cluster, pod_template(settings), replica))
+    return runs, Janitor(cluster, replica, settings.resume_window, runs.release_all).open()
+
+
+def _runs(settings: Settings, executor: Executor) -> Runs:
+    limits = Limits(
+        max_timeout=settings.max_timeout,
+        max_runs=settings.max_runs,
+        grace_period=settings.grace_period,
+        resume_window=settings.resume_window,
+        replay_seconds=settings.replay_seconds,
+        replay_bytes=settings.replay_bytes,
+        replay_total_bytes=settings.replay_total_bytes,
+    )
+    allowed = Allowed(
+        exec_plugins=frozenset(settings.allowed_exec_plugins),
+        proxy_url=settings.allow_proxy_url,
+        insecure_tls=settings.allow_insecure_tls,
+        loopback=executor.loopback_clusters,
+    )
+    return Runs(executor, limits, allowed)

@@ -2,35 +2,43 @@
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Awaitable, Sequence
 
-from pydantic import ValidationError
-
 from k8s_mcp import __version__
-from k8s_mcp.auth import is_loopback
-from k8s_mcp.settings import PREFIX, Settings
 
 _USAGE_ERROR = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the process's exit code."""
-    options = _parser().parse_args(arguments)
+    words = sys.argv[1:] if arguments is None else arguments
+    options = _parser(words[0] if words else "").parse_args(words)
     return options.run(options)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(chosen: str) -> argparse.ArgumentParser:
+    """Knows every subcommand, but only the chosen one's options: what they need takes time to import."""
     parser = argparse.ArgumentParser(
         prog="k8s-mcp", description="Run shell commands against Kubernetes clusters, streamed live."
     )
     parser.add_argument("--version", action="version", version=f"k8s-mcp {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    _add_serve(commands.add_parser("serve", help="run the service", description="Run the service in the foreground."))
+    for name, help_text, add_options in (
+        ("serve", "run the service", _add_serve),
+        ("exec", "run a command on a service, and stream its output", _add_exec),
+    ):
+        command = commands.add_parser(name, help=help_text, allow_abbrev=False)
+        if name == chosen:
+            add_options(command)
     return parser
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
+    from k8s_mcp.settings import PREFIX, Settings
+
+    parser.description = "Run the service in the foreground."
     parser.epilog = f"Each option can also be set by its environment variable, {PREFIX}…; the option wins."
     defaults = Settings.model_fields
     for name, field in defaults.items():
@@ -45,6 +53,11 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
+    from pydantic import ValidationError
+
+    from k8s_mcp.auth import is_loopback
+    from k8s_mcp.settings import PREFIX, Settings
+
     given = {name: value for name in Settings.model_fields if (value := getattr(options, name)) is not None}
     try:
         settings = Settings(**given)
@@ -95,3 +108,50 @@ def _serve(options: argparse.Namespace) -> int:
 
     Server(config, drain, on_listening).run()
     return 0
+
+
+def _add_exec(parser: argparse.ArgumentParser) -> None:
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.usage = "k8s-mcp exec [OPTION]... -- COMMAND..."
+    parser.description = """\
+Run a command on a k8s-mcp service, against the cluster of your kubeconfig. Its output
+comes here live, its exit code becomes this one, and Ctrl-C ends it there.
+
+One COMMAND word is a whole shell line:   -- 'kubectl get pods -A | wc -l'
+Several are words, quoted for the shell:  -- kubectl get pods -l 'app in (a, b)'"""
+    parser.epilog = """\
+Only the current (or named) context is sent; files it names are embedded.
+A connection that breaks is made again, and the output goes on where it stopped.
+
+Exit code: the command's own, or
+    2  wrong options               130  cancelled, by Ctrl-C or somebody else
+  124  ended at its timeout        141  the reader of the output is gone (| head)
+  125  the service or the run failed; why is on stderr"""
+    add = parser.add_argument
+    add(
+        "--url",
+        metavar="URL",
+        default=os.environ.get("K8S_MCP_URL") or "http://127.0.0.1:9096",
+        help="the service [K8S_MCP_URL, default http://127.0.0.1:9096]",
+    )
+    add(
+        "--kubeconfig",
+        metavar="FILE",
+        help="what to send; - is standard input [KUBECONFIG (its first file), default ~/.kube/config]",
+    )
+    add("--context", metavar="NAME", help="the kubeconfig's context to use, instead of its current one")
+    add("--all-contexts", action="store_true", help="send the other contexts as well")
+    add("--cluster", metavar="HANDLE", help="a kubeconfig that the service has stored under this name")
+    add("--timeout", metavar="SECONDS", type=int, help="end the command after so long [default: the service's, 300]")
+    add("-i", "--stdin", action="store_true", help="send standard input (text, read to its end first, up to 900 KiB)")
+    add("command", metavar="COMMAND", nargs=argparse.PARSER, help=argparse.SUPPRESS)
+    parser.set_defaults(run=_exec)
+
+
+def _exec(options: argparse.Namespace) -> int:
+    try:
+        from k8s_mcp.exec_command import execute
+
+        return execute(options)
+    except KeyboardInterrupt:  # before there was a run
+        return 130

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from ipaddress import ip_address
 from secrets import token_hex
+from types import TracebackType
 from typing import Any
 
 import httpx2
@@ -33,12 +34,13 @@ class ServiceError(Exception):
 
 
 class RemoteRun:
-    """One run on the service at `url`. `tell` gets what a user should know meanwhile, one sentence at a time.
+    """One run on the service at `url`, as a context manager. It starts when `events` is iterated.
 
-    `events` and `cancel` may be called in different threads. Raises ServiceError.
+    `tell` gets what a user should know meanwhile, one sentence at a time. `cancel` may be called in another thread.
     """
 
     def __init__(self, url: str, request: Mapping[str, object], tell: Callable[[str], None]) -> None:
+        """Raises ServiceError."""
         self.run_id: str | None = None
         self._url = url
         self._request = request
@@ -49,6 +51,14 @@ class RemoteRun:
         self._may_run = False  # the request may have arrived
         self._lost_since: float | None = None
         self._pause = 0.0
+
+    def __enter__(self) -> "RemoteRun":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
 
     def events(self) -> Iterator[Event]:
         """All events up to the final one, each once; `started` and `pending` can come again. Raises ServiceError."""

@@ -22,6 +22,7 @@ class EventLog:
 
     def __init__(self, capacity: int) -> None:
         self.ended = False
+        self._closed = False
         self._capacity = capacity
         self._events: deque[Event] = deque()
         self._forgotten = 0  # number of events that were dropped from the front
@@ -42,7 +43,7 @@ class EventLog:
     @property
     def read_to_end(self) -> bool:
         """Whether some reader has taken the final event."""
-        return self.ended and self._taken == self._forgotten_bytes + self._bytes
+        return self.ended and not self._closed and self._taken == self._forgotten_bytes + self._bytes
 
     def add(self, event: Event) -> None:
         """Add an event at once, over the bound if need be."""
@@ -63,6 +64,12 @@ class EventLog:
         """Add the final event. Does not wait."""
         self.ended = True
         self.add(event)
+
+    def close(self) -> None:
+        """No more events will come here, and no final one."""
+        self._closed = True
+        self.ended = True
+        self.wake()
 
     def stop_waiting(self) -> None:
         """From now on forget rather than wait:

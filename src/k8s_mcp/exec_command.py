@@ -5,8 +5,8 @@ import os
 import select
 import signal
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Thread, Timer
@@ -48,14 +48,14 @@ def execute(options: argparse.Namespace) -> int:
         _tell(str(error))
         return FAILED
     news: SimpleQueue[_News] = SimpleQueue()
-    with _signals_to(news.put):
+    with run, _signals_to(news.put):
         # The events have a thread of their own: signals are then acted on whatever that one waits for, the network
         # or a reader of our output.
         Thread(target=_follow, args=(run, news), daemon=True).start()
         return _supervise(run, news)
 
 
-def _supervise(run: RemoteRun, news: "SimpleQueue[_News]") -> int:
+def _supervise(run: RemoteRun, news: SimpleQueue[_News]) -> int:
     interrupted = 0
     asked = False
     deadline = 0.0
@@ -96,7 +96,7 @@ def _cancel(run: RemoteRun) -> bool:
 
 
 @contextmanager
-def _signals_to(put: Callable[[int], None]) -> Iterator[None]:
+def _signals_to(put: Callable[[int], None]) -> Generator[None]:
     """Report signals, except those that whoever started us has set to be ignored. A second Ctrl-C ends us at once."""
     seen = set[int]()
 
@@ -117,7 +117,7 @@ def _signals_to(put: Callable[[int], None]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _follow(run: RemoteRun, news: "SimpleQueue[_News]") -> None:
+def _follow(run: RemoteRun, news: SimpleQueue[_News]) -> None:
     try:
         news.put(_copy_output(run, lambda: news.put(None)))
     except ServiceError as error:
@@ -150,7 +150,7 @@ def _copy_output(run: RemoteRun, on_started: Callable[[], None]) -> _End:
             _tell(f"{event.data.get('missing')} lines of {stream} were lost on the way")
         elif (end := _end(event)) is not None:
             return end
-    raise AssertionError("no final event")
+    return _End(FAILED, "the service did not say how the command ended")
 
 
 def _end(event: Control) -> _End | None:
@@ -202,10 +202,8 @@ def _write(file: int, data: bytes) -> None:
 def _tell(text: str) -> None:
     """A line of our own on stderr. What a server says must not steer the terminal."""
     line = "".join(character if character.isprintable() else " " for character in f"k8s-mcp: {text}")
-    try:
+    with suppress(OSError):  # if nobody is there to be told
         _write(_FILES["stderr"], line.encode(errors="replace") + b"\n")
-    except OSError:
-        pass  # nobody is there to be told
 
 
 def _open_standard_files() -> None:

@@ -4,7 +4,7 @@ import argparse
 import os
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -37,7 +37,7 @@ def service_url(text: str) -> str:
     return text.rstrip("/")
 
 
-def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> dict[str, object]:
+def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> Mapping[str, object]:
     """The body of `POST /sse`. Raises UsageError or InputError."""
     named = [flag for flag in ("kubeconfig", "context", "all_contexts") if getattr(options, flag)]
     if options.cluster and named:
@@ -45,6 +45,8 @@ def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> dic
     if options.stdin and options.kubeconfig == _STDIN:
         raise UsageError("--kubeconfig - and --stdin exclude each other: there is one standard input")
     words: list[str] = options.command
+    if words[0] == "--":  # argparse leaves it there up to Python 3.11
+        words = words[1:]
     request = {"command": words[0] if len(words) == 1 else shlex.join(words)}
     if options.cluster:
         request["cluster"] = options.cluster

@@ -18,7 +18,8 @@ from k8s_mcp.auth import ANONYMOUS
 from k8s_mcp.http_body import read_model
 from k8s_mcp.models import RunRequest
 from k8s_mcp.problems import documented, problem, problem_of
-from k8s_mcp.runs import Run, Runs
+from k8s_mcp.run import Run
+from k8s_mcp.runs import Runs
 
 SEND_SECONDS = 300.0
 """How long a client may leave a stream unread before its connection is closed; it can come back and resume."""
@@ -122,33 +123,32 @@ def router(runs: Runs) -> APIRouter:
     async def run_command(request: Request, idempotency_key: Annotated[str | None, _KEY] = None) -> EventStream:
         """Run a command and stream its output."""
         body = await read_model(request, RunRequest)
-        return EventStream(runs.start(ANONYMOUS, body, idempotency_key))
+        return EventStream(await runs.start(ANONYMOUS, body, idempotency_key))
 
     @api.get("/runs", responses=documented(*_REFUSED))
     async def list_runs() -> dict[str, object]:
         """The caller's runs, oldest first."""
-        return {"runs": [run.describe() for run in runs.list(ANONYMOUS)]}
+        return {"runs": runs.list(ANONYMOUS)}
 
     one_run = documented(*_REFUSED, errors.NotFound, errors.InvalidRequest)
 
     @api.get("/runs/{run_id}", responses=one_run)
     async def get_run(run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
         """One run's state."""
-        return runs.get(ANONYMOUS, run_id).describe()
+        return runs.describe(ANONYMOUS, run_id)
 
     @api.delete("/runs/{run_id}", status_code=202, responses=one_run)
     async def cancel_run(run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
         """Cancel a run; its stream ends with the final event. A run that has ended stays as it is."""
-        run = runs.get(ANONYMOUS, run_id)
-        run.stop()
-        return run.describe()
+        await runs.cancel(ANONYMOUS, run_id)
+        return runs.describe(ANONYMOUS, run_id)
 
     @api.get("/runs/{run_id}/events", response_class=EventStream, responses={**_STREAM, **one_run})
     async def follow_run(
         run_id: Annotated[str, _RUN_ID], last_event_id: Annotated[int | None, _LAST_EVENT_ID] = None
     ) -> EventStream:
         """A run's stream again, or the rest of it."""
-        return EventStream(runs.get(ANONYMOUS, run_id), last_event_id)
+        return EventStream(await runs.follow(ANONYMOUS, run_id), last_event_id)
 
     @api.get("/healthz", responses=documented(*_REFUSED))
     async def healthz() -> dict[str, str]:

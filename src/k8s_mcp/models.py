@@ -91,14 +91,22 @@ class Principal:
 class RunSpec:
     """What an executor needs to know of a run.
 
-    `kubeconfig` was written anew from checked fields; times are in seconds.
+    `name` is its unique name in the cluster; two requests with one idempotency key have the same. `owner` stands for
+    its principal, `digest` for its request. `kubeconfig` was written anew from checked fields, `server` is its API
+    server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order, pointing at
+    a credential proxy of the pod. `timeout` is in seconds.
     """
 
     run_id: str
-    command: str = field(repr=False)
-    kubeconfig: str = field(repr=False)
+    name: str
+    owner: str
+    digest: str
+    server: str
     timeout: int
+    created: str
+    command: str = field(default="", repr=False)
     stdin: str | None = field(default=None, repr=False)
+    kubeconfig: str = field(default="", repr=False)
     proxied_kubeconfig: str = field(default="", repr=False)
     contexts: tuple[str, ...] = ()
 

@@ -42,9 +42,10 @@ class Redactor:
         cut = len(data)
         for value in self._values:
             if value in data:
-                data = data.replace(value, b"\r" + b"\n" * (len(value) - 1))  # neither is in a line or in a value
-                if data[cut : cut + 1] == b"\n":
-                    cut = data.rfind(b"\r", 0, cut)
+                # Of those that overlap, the first is masked. No line and no value has a line end in it.
+                data = data[:cut].replace(value, b"\n" * len(value)) + data[cut:]
+                across = data.find(value, max(cut - len(value) + 1, 0), cut + len(value) - 1)
+                cut = across if across >= 0 else cut
             start = data.find(value[:1], max(len(data) - len(value) + 1, 0), cut)
             while start >= 0:
                 if value.startswith(data[start:]):

@@ -45,9 +45,9 @@ class Service:
     """
 
     def __init__(self, directory: Path, path: str, settings: Mapping[str, object]) -> None:
-        self.runs = directory / "runs"
+        given = {"local_dir": directory / "runs", "port": 0, **settings}
+        self.runs = Path(str(given["local_dir"]))
         self.log = directory / "log"
-        given = {"local_dir": self.runs, "port": 0, **settings}
         kept = {name: value for name, value in os.environ.items() if not name.startswith("K8S_MCP_")}
         environment = {**kept, "PATH": path} | {
             f"K8S_MCP_{name.upper()}": str(value) for name, value in given.items()

@@ -7,7 +7,10 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
+
+from k8s_mcp.models import RunSpec
 
 Manifest = dict[str, Any]
 
@@ -15,6 +18,11 @@ MANAGED_BY = "app.kubernetes.io/managed-by"
 MANAGER = "k8s-mcp-server"
 RUN = "k8s-mcp-server/run"
 REPLICA = "k8s-mcp-server/replica"
+_OWNER = "k8s-mcp-server/owner"
+_DIGEST = "k8s-mcp-server/request"
+_SERVER = "k8s-mcp-server/server"
+_TIMEOUT = "k8s-mcp-server/timeout"
+_CREATED = "k8s-mcp-server/created"
 RUNNER_CONTAINER = "runner"
 PROXY_CONTAINER = "credential-proxy"
 FIRST_PROXY_PORT = 9001
@@ -66,13 +74,21 @@ class PodTemplate:
     rate: int = 4_000_000
 
 
-def make_job(name: str, run_id: str, replica: str, timeout: int, template: PodTemplate) -> Manifest:
+def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
     """A suspended Job for one run. The command and the kubeconfig are not in it: they come with the Secret."""
-    labels = {MANAGED_BY: MANAGER, RUN: run_id}
+    labels = {MANAGED_BY: MANAGER, RUN: run.run_id}
+    annotations = {
+        REPLICA: replica,
+        _OWNER: run.owner,
+        _DIGEST: run.digest,
+        _SERVER: run.server,
+        _TIMEOUT: str(run.timeout),
+        _CREATED: run.created,
+    }
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": name, "labels": labels, "annotations": {REPLICA: replica}},
+        "metadata": {"name": run.name, "labels": labels, "annotations": annotations},
         "spec": {
             "suspend": True,
             "backoffLimit": 0,
@@ -83,17 +99,40 @@ def make_job(name: str, run_id: str, replica: str, timeout: int, template: PodTe
             "podFailurePolicy": {
                 "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
             },
-            "activeDeadlineSeconds": int(timeout + template.grace + template.start_timeout) + _DEADLINE_MARGIN,
+            "activeDeadlineSeconds": int(run.timeout + template.grace + template.start_timeout) + _DEADLINE_MARGIN,
             "ttlSecondsAfterFinished": template.ttl,
             "template": {
                 "metadata": {
                     "labels": labels,
                     "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
                 },
-                "spec": make_pod_spec(name, template),
+                "spec": make_pod_spec(run.name, template),
             },
         },
     }
+
+
+def is_run(job: Manifest) -> bool:
+    """Whether a Job has all that `read_job` needs."""
+    annotations = job["metadata"].get("annotations", {})
+    return RUN in job["metadata"]["labels"] and all(
+        key in annotations for key in (REPLICA, _OWNER, _DIGEST, _SERVER, _TIMEOUT, _CREATED)
+    )
+
+
+def read_job(job: Manifest) -> RunSpec:
+    """The run that a Job was made for, as far as the Job tells: without command and kubeconfig."""
+    metadata = job["metadata"]
+    annotations = metadata["annotations"]
+    return RunSpec(
+        run_id=metadata["labels"][RUN],
+        name=metadata["name"],
+        owner=annotations[_OWNER],
+        digest=annotations[_DIGEST],
+        server=annotations[_SERVER],
+        timeout=int(annotations[_TIMEOUT]),
+        created=annotations[_CREATED],
+    )
 
 
 def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:
@@ -145,6 +184,22 @@ def make_secret(name: str, run_id: str, job_uid: str, files: Mapping[str, str]) 
         },
         "immutable": True,
         "data": {key: base64.b64encode(text.encode()).decode() for key, text in files.items()},
+    }
+
+
+def lease_name(replica: str) -> str:
+    """The name of a replica's Lease."""
+    return f"{MANAGER}-{replica}"
+
+
+def make_lease(replica: str, seconds: int) -> Manifest:
+    """Says that a replica lives, for so many seconds from now."""
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": lease_name(replica), "labels": {MANAGED_BY: MANAGER}},
+        "spec": {"holderIdentity": replica, "leaseDurationSeconds": seconds, "renewTime": now},
     }
 
 

@@ -92,7 +92,7 @@ class Watch:
         watched = Watched()
         self._watched.setdefault(job, []).append(watched)
         watched.job = self.jobs.get(job)
-        watched.pod = next((pod for pod in self.pods.values() if _job_of(pod) == job), None)
+        watched.pod = next((pod for pod in self.pods.values() if job_of(pod) == job), None)
         try:
             yield watched
         finally:
@@ -179,7 +179,7 @@ class Watch:
             self.pods.pop(name, None)
         else:
             self.pods[name] = pod
-        for watched in self._watched.get(_job_of(pod), ()):
+        for watched in self._watched.get(job_of(pod), ()):
             watched.pod = pod
             watched.pod_deleted = kind == "DELETED"
             watched.wake()
@@ -198,5 +198,6 @@ def _selection(path: str) -> dict[str, str]:
     return {} if path == EVENTS else {"labelSelector": f"{MANAGED_BY}={MANAGER}"}
 
 
-def _job_of(pod: Json) -> str:
+def job_of(pod: Json) -> str:
+    """The name of the Job that a pod belongs to."""
     return pod["metadata"]["labels"].get("batch.kubernetes.io/job-name", "")

@@ -30,6 +30,18 @@ class Execution(Protocol):
         """End the command now: SIGTERM, the grace period, SIGKILL. The iteration goes on to its `Ended`."""
         ...
 
+    async def taken(self) -> None:
+        """Wait until another replica has taken the run over; for ever, where that cannot be."""
+        ...
+
+    async def settle(self) -> None:
+        """The run has ended: remove what holds credentials at once, whatever is kept for a replay."""
+        ...
+
+    def let_go(self) -> None:
+        """Leave everything of the run as it is for another replica, also when the context is left."""
+        ...
+
 
 class Executor(Protocol):
     """Carries runs out."""
@@ -40,6 +52,9 @@ class Executor(Protocol):
     surroundings.
     """
 
+    durable: bool
+    """Whether a run outlives this process, so that another replica can go on with it."""
+
     def check(self) -> None:
         """Raise Unavailable when no run can be started right now."""
         ...
@@ -48,8 +63,20 @@ class Executor(Protocol):
         """For the life of the service: clean up what a killed service left, keep what is shared by all runs."""
         ...
 
-    def start(self, spec: RunSpec) -> AbstractAsyncContextManager[Execution]:
-        """Start a run. Leaving the context removes all traces of it, whatever state it is in."""
+    def start(self, spec: RunSpec, *, adopt: bool) -> AbstractAsyncContextManager[Execution]:
+        """Start a run, or take over (`adopt`) one from `elsewhere`. Leaving the context removes all traces of it."""
+        ...
+
+    def elsewhere(self) -> list[tuple[RunSpec, str]]:
+        """Runs that other replicas started, with their status: pending or running. Without their secrets."""
+        ...
+
+    async def recover(self, spec: RunSpec) -> RunSpec | None:
+        """The same run with its kubeconfig, as needed to adopt it; None when it cannot be had any more."""
+        ...
+
+    async def cancel(self, spec: RunSpec) -> None:
+        """End the command of a run from `elsewhere`; the replica that serves it tells its client."""
         ...
 
 

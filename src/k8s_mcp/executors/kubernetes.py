@@ -5,17 +5,28 @@ nothing is orphaned, and the Secret is there before the kubelet looks for it.
 """
 
 import asyncio
+import base64
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import replace
 from http import HTTPStatus
 
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.logs import follow
-from k8s_mcp.cluster.objects import FIRST_PROXY_PORT, RUN, PodTemplate, make_job, make_secret
-from k8s_mcp.cluster.watch import JOBS, PODS, Watched
+from k8s_mcp.cluster.objects import (
+    FIRST_PROXY_PORT,
+    REPLICA,
+    RUN,
+    PodTemplate,
+    is_run,
+    make_job,
+    make_secret,
+    read_job,
+)
+from k8s_mcp.cluster.watch import JOBS, PODS, Watched, job_of
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import Execution, Item, Pending, read_exit, uninterrupted
 from k8s_mcp.models import Ended, RunSpec
@@ -23,6 +34,7 @@ from k8s_mcp.runner.frames import Decoder, decode
 
 SECRETS = "/api/v1/secrets"
 
+_UNREACHABLE = "the API server of the cluster for runner pods does not answer; try again later"
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
 _REMOVED_SECONDS = 30.0
 _FIRST_PAUSE = 0.1
@@ -36,11 +48,13 @@ class KubernetesExecutor:
 
     name = "kubernetes"
     loopback_clusters = False
+    durable = True
 
     def __init__(self, cluster: Cluster, template: PodTemplate, replica: str) -> None:
         self._cluster = cluster
         self._template = template
         self._replica = replica
+        self._here: set[str] = set()
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -49,31 +63,65 @@ class KubernetesExecutor:
 
     def check(self) -> None:
         if not self._cluster.watch.connected:
-            raise Unavailable("the API server of the cluster for runner pods does not answer; try again later")
+            raise Unavailable(_UNREACHABLE)
 
     @asynccontextmanager
-    async def start(self, spec: RunSpec) -> AsyncGenerator[Execution]:
+    async def start(self, spec: RunSpec, *, adopt: bool) -> AsyncGenerator[Execution]:
         """Everything of the run is one Job and what belongs to it; leaving the context deletes it and waits until it
         is gone.
         """
-        name = f"run-{spec.run_id}"
-        with self._cluster.watch.on(name) as watched:
-            execution = _PodExecution(self._cluster.api, spec, name, self._replica, self._template, watched)
+        with self._cluster.watch.on(spec.name) as watched:
+            execution = _PodExecution(self._cluster.api, spec, adopt, self._replica, self._template, watched)
+            self._here.add(spec.name)
             try:
                 yield execution
             finally:
+                self._here.discard(spec.name)
                 await uninterrupted(execution.remove())
+
+    def elsewhere(self) -> list[tuple[RunSpec, str]]:
+        watch = self._cluster.watch
+        started = {job_of(pod) for pod in watch.pods.values() if podstate.has_started(pod)}
+        specs = [read_job(job) for name, job in watch.jobs.items() if name not in self._here and is_run(job)]
+        return [(spec, "running" if spec.name in started else "pending") for spec in specs]
+
+    async def recover(self, spec: RunSpec) -> RunSpec | None:
+        try:
+            secret = await self._cluster.api.get(SECRETS, spec.name)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise Unavailable(f"the run cannot be taken over: {error.message}") from error
+            # The run is over. With isolation its log holds no credential; without, nobody knows any more what to mask.
+            return spec if self._template.isolation else None
+        except ApiUnreachable as error:
+            raise Unavailable(
+                "the API server of the cluster for runner pods does not answer; try again later"
+            ) from error
+        data = secret["data"]
+        kubeconfig = data.get("credentials") or data["kubeconfig"]
+        return replace(spec, kubeconfig=base64.b64decode(kubeconfig).decode())
+
+    async def cancel(self, spec: RunSpec) -> None:
+        with self._cluster.watch.on(spec.name) as watched:
+            if watched.pod is None:
+                await self._cluster.api.delete(JOBS, spec.name)
+            else:
+                await self._cluster.api.delete(PODS, watched.pod["metadata"]["name"])
 
 
 class _PodExecution:
     """One run in its pod."""
 
     def __init__(
-        self, api: Api, spec: RunSpec, name: str, replica: str, template: PodTemplate, watched: Watched
+        self, api: Api, spec: RunSpec, adopt: bool, replica: str, template: PodTemplate, watched: Watched
     ) -> None:
         self._api = api
         self._spec = spec
-        self._name = name
+        self._name = spec.name
+        self._adopt = adopt
+        self._owned_version = 0  # the Job's version since which it is ours
+        self._let_go = False
+        self._secret_gone = False
         self._replica = replica
         self._template = template
         self._watched = watched
@@ -82,7 +130,7 @@ class _PodExecution:
 
     async def __aiter__(self) -> AsyncIterator[Item]:
         try:
-            await self._create()
+            await (self._take_over() if self._adopt else self._create())
         except ApiError as error:
             yield Ended("error", None, error.reason or "ApiError", error.message)
             return
@@ -104,14 +152,30 @@ class _PodExecution:
         if pod is not None:
             await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
 
-    async def remove(self) -> None:
-        """Delete Secret, Job and pod, and see them go.
+    async def taken(self) -> None:
+        while not self._is_taken():
+            await self._watched.changed()
 
-        What cannot be deleted now is left to the janitor, and said in the log.
-        """
+    async def settle(self) -> None:
+        """The Secret goes now. Job and pod, which hold the log, go when the final event was read."""
+        try:
+            await self._api.delete(SECRETS, self._name)
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("run %s: its Secret is not deleted yet: %s", self._spec.run_id, error)
+        else:
+            self._secret_gone = True
+
+    def let_go(self) -> None:
+        self._let_go = True
+
+    async def remove(self) -> None:
+        """Delete Secret, Job and pod, and see them go. What cannot be deleted now is left to the janitor."""
+        if self._let_go:
+            return
         try:
             async with asyncio.timeout(_REMOVED_SECONDS):
-                await self._api.delete(SECRETS, self._name)
+                if not self._secret_gone:
+                    await self._api.delete(SECRETS, self._name)
                 await self._api.delete(JOBS, self._name)
                 while not self._watched.gone:
                     await self._watched.changed()
@@ -120,15 +184,43 @@ class _PodExecution:
 
     async def _create(self) -> None:
         spec = self._spec
-        job = await self._create_once(
-            JOBS, make_job(self._name, spec.run_id, self._replica, spec.timeout, self._template)
-        )
-        self._watched.job = job
+        job = await self._create_once(JOBS, make_job(spec, self._replica, self._template))
+        self._own(job)
         secret = make_secret(
             self._name, spec.run_id, job["metadata"]["uid"], run_files(spec, self._template.isolation)
         )
         await self._create_once(SECRETS, secret)
         await self._api.patch(JOBS, self._name, {"spec": {"suspend": False}})
+
+    async def _take_over(self) -> None:
+        """Write our name on the Job, unless somebody else does so at the same moment: then on what they have written."""
+        while (job := self._watched.job) is not None and not self._watched.job_deleted:
+            body = {
+                "metadata": {
+                    "resourceVersion": job["metadata"]["resourceVersion"],
+                    "annotations": {REPLICA: self._replica},
+                }
+            }
+            try:
+                self._own(await self._api.patch(JOBS, self._name, body))
+            except ApiError as error:
+                if error.status != HTTPStatus.CONFLICT:
+                    raise
+                self._watched.job = await self._api.get(JOBS, self._name)
+            else:
+                return
+        raise ApiError(HTTPStatus.NOT_FOUND, "NotFound", "the run is over, and its pod is gone")
+
+    def _own(self, job: Json) -> None:
+        self._watched.job = job
+        self._owned_version = int(job["metadata"]["resourceVersion"])
+
+    def _is_taken(self) -> bool:
+        """Whether the Job names another replica, in a version later than the one with our name."""
+        job = self._watched.job
+        if job is None or not self._owned_version or int(job["metadata"]["resourceVersion"]) < self._owned_version:
+            return False
+        return job["metadata"]["annotations"].get(REPLICA) != self._replica
 
     async def _create_once(self, path: str, manifest: Json) -> Json:
         """Create, also if an earlier attempt has done it and only its answer was lost."""

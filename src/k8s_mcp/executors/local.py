@@ -34,6 +34,7 @@ class LocalExecutor:
 
     name = "local"
     loopback_clusters = True
+    durable = False
 
     def __init__(self, directory: Path, grace: float) -> None:
         self._directory = directory
@@ -63,7 +64,7 @@ class LocalExecutor:
             os.close(alive)
 
     @asynccontextmanager
-    async def start(self, spec: RunSpec) -> AsyncGenerator[Execution]:
+    async def start(self, spec: RunSpec, *, adopt: bool) -> AsyncGenerator[Execution]:  # noqa: ARG002 - never true
         """Start the runner. At the end neither it, nor anything it started, nor a file of the run is left."""
         directory = self._own / spec.run_id
         try:
@@ -76,6 +77,16 @@ class LocalExecutor:
         finally:
             if directory.exists():
                 await uninterrupted(asyncio.to_thread(_remove, directory))
+
+    def elsewhere(self) -> list[tuple[RunSpec, str]]:
+        """A child process cannot be another replica's."""
+        return []
+
+    async def recover(self, spec: RunSpec) -> RunSpec | None:
+        raise NotImplementedError
+
+    async def cancel(self, spec: RunSpec) -> None:
+        raise NotImplementedError
 
     async def _spawn(self, directory: Path) -> asyncio.subprocess.Process:
         with (directory / "runner.log").open("wb") as log:
@@ -110,6 +121,7 @@ class _LocalExecution:
         self._grace = grace
         self._listening = False  # whether the runner has come to where SIGTERM does not simply kill it
         self._stop_requested = False
+        self._kill_later: asyncio.TimerHandle | None = None
         self._reported = False
         self._deadline = asyncio.get_running_loop().time() + timeout + grace + _MARGIN
 
@@ -131,6 +143,7 @@ class _LocalExecution:
 
     async def stop(self) -> None:
         self._stop_requested = True
+        self._kill_later = asyncio.get_running_loop().call_later(self._grace + _MARGIN, self._kill)
         if self._listening and self._process.returncode is None:
             self._process.terminate()
 
@@ -140,8 +153,19 @@ class _LocalExecution:
             if self._stop_requested:
                 self._process.terminate()
 
+    async def taken(self) -> None:
+        await asyncio.Event().wait()
+
+    async def settle(self) -> None:
+        """Everything was removed before the end was told."""
+
+    def let_go(self) -> None:
+        """Nobody else can go on with a child process: leaving the context ends it."""
+
     async def close(self) -> None:
         """End the runner, which ends its command. If it cannot, or was killed itself, do it for it."""
+        if self._kill_later:
+            self._kill_later.cancel()
         if self._reported:
             return
         self._stdin.close()
@@ -149,21 +173,23 @@ class _LocalExecution:
             async with asyncio.timeout(self._grace + _MARGIN):
                 await self._drain()
         if self._process.returncode is None:
-            self._process.kill()
+            self._kill()
             await self._drain()
         _kill_all_of(self._directory)
 
     async def _read(self) -> bytes:
-        """The next bytes; none when the runner is gone, or is silent past the deadline though it should send
-        heartbeats.
-        """
+        """The next bytes; none when the runner is gone, or silent past the deadline though it should send heartbeats."""
         remaining = self._deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(max(remaining, 3 * HEARTBEAT_SECONDS)):
                 return await self._stdout.read(_READ_BYTES)
         except TimeoutError:
-            self._process.kill()
+            self._kill()
             return b""
+
+    def _kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
 
     async def _drain(self) -> None:
         """Nobody wants the output any more, but the runner must be able to write it."""

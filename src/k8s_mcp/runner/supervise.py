@@ -12,7 +12,7 @@ from k8s_mcp.runner import process
 from k8s_mcp.runner.frames import HEARTBEAT, PIECE, STDERR, STDOUT, Encoder
 
 HEARTBEAT_SECONDS = 5.0
-_COALESCE = 0.004  # after a small chunk let the next one grow: dense output fills frames, sparse output is not held up
+_COALESCE = 0.004  # after a small chunk let the next one grow: dense output fills frames, sparse output is prompt
 _SMALL = 16 * 1024
 _DRAIN_QUIET = 0.1  # how long a silent child may hold the pipes of a command that has ended,
 _DRAIN_TOTAL = 0.5  # and how long a noisy one

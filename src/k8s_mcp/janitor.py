@@ -1,0 +1,109 @@
+"""Removes what a crashed replica left, and tells the others that this one lives.
+
+Every replica renews a Lease of its own. The runs of one whose Lease is no longer renewed belong to whoever takes them
+over; those that nobody does within the resume window are cancelled.
+https://kubernetes.io/docs/concepts/architecture/leases/
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+
+from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
+from k8s_mcp.cluster.connection import Cluster
+from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER, REPLICA, lease_name, make_lease
+from k8s_mcp.cluster.watch import JOBS
+
+LEASES = "/apis/coordination.k8s.io/v1/leases"
+SECRETS = "/api/v1/secrets"
+
+LEASE_SECONDS = 30
+_ROUND_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+class Janitor:
+    """Keeps this replica's Lease, and looks after the runs of replicas that have none any more.
+
+    `on_lost` is called when the Lease could not be renewed in time: others may take our runs now.
+    """
+
+    def __init__(self, cluster: Cluster, replica: str, resume_window: float, on_lost: Callable[[], None]) -> None:
+        self._cluster = cluster
+        self._replica = replica
+        self._resume_window = resume_window
+        self._on_lost = on_lost
+        self._renewed_at = 0.0
+        self._seen: dict[str, tuple[str, float]] = {}  # by Lease: its last renewal, and when we first saw that
+        self._orphaned: dict[str, float] = {}
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Work until the context ends; then the Lease goes, so that others need not wait for it to expire."""
+        await self._renew()
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = group.create_task(self._work())
+                try:
+                    yield
+                finally:
+                    work.cancel()
+        finally:
+            await self._cluster.api.delete(LEASES, lease_name(self._replica))
+
+    async def _work(self) -> None:
+        """Round after round, for ever. A round that fails is repeated; only our own Lease cannot wait."""
+        while True:
+            await asyncio.sleep(_ROUND_SECONDS)
+            try:
+                await self._renew()
+                await self._clean()
+            except (ApiError, ApiUnreachable) as error:
+                _logger.warning("janitor: %s", error)
+            if asyncio.get_running_loop().time() > self._renewed_at + LEASE_SECONDS:
+                _logger.warning("the Lease was not renewed for %d s: letting go of all runs", LEASE_SECONDS)
+                self._on_lost()
+
+    async def _renew(self) -> None:
+        lease = make_lease(self._replica, LEASE_SECONDS)
+        try:
+            there = await self._cluster.api.get(LEASES, lease["metadata"]["name"])
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            await self._cluster.api.create(LEASES, lease)
+        else:
+            lease["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
+            await self._cluster.api.replace(LEASES, lease["metadata"]["name"], lease)
+        self._renewed_at = asyncio.get_running_loop().time()
+
+    async def _clean(self) -> None:
+        answer = await self._cluster.api.list(LEASES, {"labelSelector": f"{MANAGED_BY}={MANAGER}"})
+        now = asyncio.get_running_loop().time()
+        alive = {lease["spec"]["holderIdentity"] for lease in answer["items"] if self._is_alive(lease, now)}
+        orphans = {name: job for name, job in self._cluster.watch.jobs.items() if _owner(job) not in alive}
+        self._orphaned = {name: self._orphaned.get(name, now) for name in orphans}
+        for name, since in self._orphaned.items():
+            if now >= since + self._resume_window:
+                _logger.info("removing %s, whose replica is gone", name)
+                await self._cluster.api.delete(SECRETS, name)
+                await self._cluster.api.delete(JOBS, name, uid=orphans[name]["metadata"]["uid"])
+        owners = {_owner(job) for job in orphans.values()}
+        for lease in answer["items"]:
+            holder = lease["spec"]["holderIdentity"]
+            if holder not in alive and holder not in owners:
+                await self._cluster.api.delete(LEASES, lease["metadata"]["name"], uid=lease["metadata"]["uid"])
+
+    def _is_alive(self, lease: Json, now: float) -> bool:
+        """Whether the Lease was renewed within its duration, by our own clock: those of other nodes may be wrong."""
+        name, renewed = lease["metadata"]["name"], lease["spec"].get("renewTime", "")
+        if self._seen.get(name, ("", 0.0))[0] != renewed:
+            self._seen[name] = (renewed, now)
+        return now <= self._seen[name][1] + lease["spec"].get("leaseDurationSeconds", LEASE_SECONDS)
+
+
+def _owner(job: Json) -> str:
+    return str(job["metadata"].get("annotations", {}).get(REPLICA, ""))

@@ -1,0 +1,232 @@
+"""One run: its state, its events, and the order of things from accepted to cleaned up."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from k8s_mcp.eventlog import EventLog, Reader
+from k8s_mcp.executors.base import Execution, Executor, Item, Pending
+from k8s_mcp.models import Control, Ended, Principal, RunSpec, final_event
+from k8s_mcp.redact import Redactor
+from k8s_mcp.transcript import Transcript
+
+_FIRST_READER_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what callers can hold. Times in seconds, sizes in bytes."""
+
+    max_timeout: int
+    max_runs: int
+    grace_period: float
+    resume_window: float
+    replay_seconds: float
+    replay_bytes: int
+    replay_total_bytes: int
+
+
+class Released(Exception):
+    """The run goes on, but no longer here: another replica has it, or may take it."""
+
+
+class Run:
+    """One command being executed, and its events. `adopted`: another replica started it."""
+
+    def __init__(
+        self, principal: Principal, spec: RunSpec, redactor: Redactor, limits: Limits, *, adopted: bool = False
+    ) -> None:
+        self.run_id = spec.run_id
+        self.principal = principal
+        self.spec = spec
+        self.log = EventLog(limits.replay_bytes)
+        self.ended: Ended | None = None
+        self.released = False
+        self._adopted = adopted
+        self._redactor = redactor
+        self._transcript = Transcript(redactor)
+        self._resume_window = limits.resume_window
+        self._running = False
+        self._stop_requested = asyncio.Event()
+        self._release_requested = asyncio.Event()
+        self._readers = 0
+        self._abandoned: asyncio.TimerHandle | None = None
+        self._times: dict[str, str | None] = {"created": spec.created or now(), "started": None, "ended": None}
+        self._cancel_unless_read_within(max(limits.resume_window, _FIRST_READER_SECONDS))
+
+    def describe(self) -> dict[str, object]:
+        """The run's state as `GET /runs/{id}` gives it."""
+        status = "running" if self._running else "pending"
+        state = describe(self.spec, self.ended.status if self.ended else status)
+        state |= {
+            "exit_code": self.ended.exit_code if self.ended else None,
+            **self._times,
+            "bytes": self._transcript.bytes,
+            "lines": self._transcript.lines,
+        }
+        if self.ended and self.ended.status == "error":
+            state |= {"reason": self.ended.reason, "message": self.ended.message}
+        return state
+
+    @contextmanager
+    def events(self, after: int | None = None) -> Generator[Reader]:
+        """Follow all events, or those behind id `after`. A run that nobody follows is cancelled after a while."""
+        self._readers += 1
+        if self._abandoned:
+            self._abandoned.cancel()
+        try:
+            with self.log.reader(after) as reader:
+                yield reader
+        finally:
+            self._readers -= 1
+            if self._readers == 0 and not self.log.ended:
+                self._cancel_unless_read_within(self._resume_window)
+
+    def started_event(self) -> Control:
+        """The first event of every stream that begins at the beginning."""
+        return Control({"status": "started", "run_id": self.run_id})
+
+    def stop(self) -> None:
+        """Ask for the end of the command; the final event follows. Does nothing to a run that has ended."""
+        self._stop_requested.set()
+
+    def release(self) -> None:
+        """Let go of the run: streams end without a final event, and another replica can take it over."""
+        self._release_requested.set()
+
+    async def carry_out(self, executor: Executor) -> None:
+        """From start to cleaned up. Unless the run is released, the last event is a final one, whatever happens."""
+        ended = Ended("error", None, "InternalError", "the service failed; its log says why")
+        try:
+            async with executor.start(self.spec, adopt=self._adopted) as execution:
+                try:
+                    async with self._until_released(execution), self._stopping_when_asked(execution):
+                        ended = await self._follow(execution)
+                        self._finish(ended)
+                        await execution.settle()
+                        if executor.durable:
+                            await self._until_delivered()
+                except* Released:
+                    self._let_go()
+                    execution.let_go()
+        except asyncio.CancelledError:
+            ended = Ended("cancelled")
+            raise
+        except Exception:
+            _logger.exception("run %s failed", self.run_id)
+        finally:
+            self._finish(ended)
+
+    async def _follow(self, execution: Execution) -> Ended:
+        async for item in execution:
+            if isinstance(item, Ended):
+                return item
+            await self._keep(item)
+        raise RuntimeError("the executor said nothing about the end")
+
+    async def _keep(self, item: Item) -> None:
+        if isinstance(item, Pending):
+            message = self._masked(item.message)
+            await self.log.append(Control({"status": "pending", "reason": item.reason, "message": message}))
+        elif isinstance(item, list):
+            if not self._running:
+                self._running = True
+                self._times["started"] = now()
+            for event in self._transcript.feed(item):
+                await self.log.append(event)
+
+    @asynccontextmanager
+    async def _stopping_when_asked(self, execution: Execution) -> AsyncGenerator[None]:
+        async def stop() -> None:
+            await self._stop_requested.wait()
+            self.log.stop_waiting()
+            await execution.stop()
+
+        async with _beside(stop):
+            yield
+
+    @asynccontextmanager
+    async def _until_released(self, execution: Execution) -> AsyncGenerator[None]:
+        """Raises Released (in a group) when another replica takes the run, or this one is to let it go."""
+
+        async def taken() -> None:
+            await execution.taken()
+            raise Released
+
+        async def asked() -> None:
+            await self._release_requested.wait()
+            raise Released
+
+        async with _beside(taken), _beside(asked):
+            yield
+
+    async def _until_delivered(self) -> None:
+        """Wait until somebody has read the final event, or nobody came for it within the resume window."""
+        try:
+            async with asyncio.timeout(self._resume_window):
+                while not self.log.read_to_end:
+                    await self.log.changed()
+        except TimeoutError:
+            _logger.info("run %s: nobody read its final event", self.run_id)
+
+    def _finish(self, ended: Ended) -> None:
+        if self.ended is not None or self.released:
+            return
+        self._forget_timer()
+        self.ended = Ended(ended.status, ended.exit_code, ended.reason, self._masked(ended.message))
+        self._times["ended"] = now()
+        for event in self._transcript.finish():
+            self.log.add(event)
+        self.log.end(final_event(self.ended, self.spec.timeout, self._transcript.lines + 1))
+
+    def _let_go(self) -> None:
+        self._forget_timer()
+        self.released = True
+        self.log.close()
+
+    def _masked(self, text: str) -> str:
+        return self._redactor.apply(text.encode()).decode("utf-8", "replace")
+
+    def _cancel_unless_read_within(self, seconds: float) -> None:
+        self._abandoned = asyncio.get_running_loop().call_later(seconds, self.stop)
+
+    def _forget_timer(self) -> None:
+        if self._abandoned:
+            self._abandoned.cancel()
+
+
+def describe(spec: RunSpec, status: str) -> dict[str, object]:
+    """A run's state, as far as its specification and its status say."""
+    return {
+        "run_id": spec.run_id,
+        "status": status,
+        "exit_code": None,
+        "created": spec.created,
+        "started": None,
+        "ended": None,
+        "cluster": spec.server,
+        "timeout": spec.timeout,
+        "bytes": None,
+        "lines": None,
+    }
+
+
+def now() -> str:
+    """The time in UTC (RFC 3339), to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@asynccontextmanager
+async def _beside(work: Callable[[], Coroutine[object, object, None]]) -> AsyncGenerator[None]:
+    """Do `work` while the context lasts. An error in it cancels the body and is raised, in a group."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work())
+        try:
+            yield
+        finally:
+            task.cancel()
