@@ -13,6 +13,7 @@ from k8s_mcp.auth import Guard
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local import LocalExecutor, default_directory
 from k8s_mcp.kubeconfig import Allowed
+from k8s_mcp.mcp_api import McpApi
 from k8s_mcp.problems import problem_of
 from k8s_mcp.run import Limits
 from k8s_mcp.runs import Runs
@@ -32,9 +33,11 @@ def create_app(settings: Settings) -> FastAPI:
         directory = Path(settings.local_dir) if settings.local_dir else default_directory()
         runs, janitor = _runs(settings, LocalExecutor(directory, settings.grace_period)), nullcontext()
 
+    mcp = McpApi(runs, settings.mcp_text_limit)
+
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with runs.open(), janitor:
+        async with runs.open(), janitor, mcp.open():
             yield
 
     app = FastAPI(
@@ -45,7 +48,8 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.runs = runs
-    app.include_router(http_api.router(runs))
+    app.include_router(http_api.router(runs, mcp.streamable_http))
+    app.routes.extend(mcp.routes())
     http_api.add_error_handlers(app)
     app.add_middleware(Guard, hosts=settings.allowed_hosts, origins=settings.allowed_origins, refuse=problem_of)
     return app

@@ -69,7 +69,7 @@ def _serve(options: argparse.Namespace) -> int:
                 file=sys.stderr,
             )
         return _USAGE_ERROR
-    logging.basicConfig(level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    _configure_logging(settings.log_level.upper())
 
     if not is_loopback(settings.host) and not settings.insecure_no_auth:
         print(
@@ -155,3 +155,10 @@ def _exec(options: argparse.Namespace) -> int:
         return execute(options)
     except KeyboardInterrupt:  # before there was a run
         return 130
+
+
+def _configure_logging(level: str) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    if level != "DEBUG":  # what these call information is of use to those who develop them
+        for name in ("uvicorn", "mcp", "httpx"):
+            logging.getLogger(name).setLevel(logging.WARNING)

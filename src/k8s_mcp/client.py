@@ -3,12 +3,12 @@
 import json
 import ssl
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from ipaddress import ip_address
 from secrets import token_hex
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx2
 
@@ -51,8 +51,9 @@ class RemoteRun:
         self._may_run = False  # the request may have arrived
         self._lost_since: float | None = None
         self._pause = 0.0
+        self._told = False
 
-    def __enter__(self) -> "RemoteRun":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -60,7 +61,7 @@ class RemoteRun:
     ) -> None:
         self._http.close()
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event]:
         """All events up to the final one, each once; `started` and `pending` can come again. Raises ServiceError."""
         while True:
             try:
@@ -107,7 +108,7 @@ class RemoteRun:
         if response.headers.get("Content-Type", "").partition(";")[0] != "text/event-stream":
             raise NotOurs("its answer is not an event stream")
 
-    def _read(self, response: httpx2.Response) -> Iterator[Event]:
+    def _read(self, response: httpx2.Response) -> Generator[Event]:
         if self.run_id is not None:
             self._lost_since = None  # the run is still there
         source = EventSource()
@@ -121,15 +122,15 @@ class RemoteRun:
                 if status in FINAL:
                     return
                 self._last_id = event.id or self._last_id
-                self._pause = 0.0
+                self._pause, self._told = 0.0, False
         raise _Lost("the stream ended without a final event")
 
     def _wait(self, lost: "_Lost") -> None:
         """Before the next attempt. Raises ServiceError when it is too late for one."""
         now = time.monotonic()
         if self.run_id is not None and lost.retry_after is not None:
-            self._lost_since = now  # somebody is there, and says how long it takes
-            pause = lost.retry_after
+            pause = lost.retry_after  # somebody is there, and says how long it takes
+            self._lost_since = now + pause
         else:
             # Before `started` was seen, answers do not count: a request repeated much later starts another run.
             self._lost_since = self._lost_since or now
@@ -139,7 +140,8 @@ class RemoteRun:
                     f"the connection to {self._url} was lost and did not come back within {_RESUME_SECONDS:.0f} s; "
                     f"without a client the service soon cancels the run ({lost})"
                 )
-        if pause > 0 and self._pause <= 0:
+        if pause > 0 and not self._told:
+            self._told = True
             self._tell(f"lost the connection, trying again ({lost})")
         time.sleep(pause)
         self._pause = min(max(0.1, 2 * self._pause), _LONGEST_PAUSE)

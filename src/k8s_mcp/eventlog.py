@@ -98,8 +98,21 @@ class EventLog:
             self._readers.discard(reader)
             self.wake()
 
+    def kept(self, after: int) -> list[Event]:
+        """What is kept behind id `after`, without following it; first a gap, if some of it is forgotten."""
+        events: list[Event] = [self._gap(after)] if self._forgotten_id > after else []
+        for event in self._events:
+            if isinstance(event, Output):
+                if event.last_id > after:
+                    events.append(_from(event, after + 1))
+            elif event.id is not None and event.id > after:
+                events.append(event)
+        return events
+
     def position(self, after: int) -> tuple[int, int]:
         """Number and byte position of the first event kept that has anything behind id `after`."""
+        if after < self._forgotten_id:
+            return 0, 0  # that event is forgotten: `take` says so
         number, position = self._forgotten, self._forgotten_bytes
         for event in self._events:
             last = event.last_id if isinstance(event, Output) else event.id
@@ -117,9 +130,7 @@ class EventLog:
         if number < self._forgotten:
             number, position = self._forgotten, self._forgotten_bytes
             if self._forgotten_id > last_id:
-                streams = self._forgotten_streams
-                stream = next(iter(streams)) if len(streams) == 1 else None
-                batch.append(gap(stream, self._forgotten_id - last_id, self._forgotten_id))
+                batch.append(self._gap(last_id))
         size = 0
         for index in range(number - self._forgotten, len(self._events)):
             if size >= _BATCH_BYTES:
@@ -134,6 +145,12 @@ class EventLog:
         """A reader is done with everything before byte `position`."""
         self._taken = max(self._taken, position)
         self.wake()
+
+    def _gap(self, after: int) -> Control:
+        """Says that everything between id `after` and what is kept is forgotten."""
+        streams = self._forgotten_streams
+        stream = next(iter(streams)) if len(streams) == 1 else None
+        return gap(stream, self._forgotten_id - after, self._forgotten_id)
 
     def _waiting(self) -> int:
         """Bytes that some reader has still to take; without readers, that none has taken."""

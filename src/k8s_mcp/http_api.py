@@ -11,11 +11,11 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from k8s_mcp import __version__, errors, sse
 from k8s_mcp.auth import ANONYMOUS
-from k8s_mcp.http_body import read_model
+from k8s_mcp.http_body import as_model, is_json_rpc, read_json
 from k8s_mcp.models import RunRequest
 from k8s_mcp.problems import documented, problem, problem_of
 from k8s_mcp.run import Run
@@ -91,14 +91,31 @@ class EventStream(Response):
         await write(b"", more=False)
 
 
+class PassedOn(Response):
+    """The answer of another application to a request whose body was read already."""
+
+    def __init__(self, app: ASGIApp, body: bytes) -> None:
+        super().__init__()
+        self._app = app
+        self._body = body
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        unread: list[Message] = [{"type": "http.request", "body": self._body, "more_body": False}]
+
+        async def receive_again() -> Message:
+            return unread.pop() if unread else await receive()
+
+        await self._app(scope, receive_again, send)
+
+
 async def _until_disconnect(receive: Receive, then: Callable[[], None]) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
     then()
 
 
-def router(runs: Runs) -> APIRouter:
-    """The paths of this front end."""
+def router(runs: Runs, json_rpc: ASGIApp) -> APIRouter:
+    """The paths of this front end. `json_rpc` answers bodies that are JSON-RPC: MCP shares a path with us."""
     api = APIRouter()
 
     @api.post(
@@ -120,10 +137,12 @@ def router(runs: Runs) -> APIRouter:
             ),
         },
     )
-    async def run_command(request: Request, idempotency_key: Annotated[str | None, _KEY] = None) -> EventStream:
+    async def run_command(request: Request, idempotency_key: Annotated[str | None, _KEY] = None) -> Response:
         """Run a command and stream its output."""
-        body = await read_model(request, RunRequest)
-        return EventStream(await runs.start(ANONYMOUS, body, idempotency_key))
+        value, body = await read_json(request)
+        if is_json_rpc(value):
+            return PassedOn(json_rpc, body)
+        return EventStream(await runs.start(ANONYMOUS, as_model(value, RunRequest), idempotency_key))
 
     @api.get("/runs", responses=documented(*_REFUSED))
     async def list_runs() -> dict[str, object]:

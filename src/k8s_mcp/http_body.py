@@ -16,12 +16,8 @@ _SECONDS = 30.0
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-async def read_model(request: Request, model: type[_Model]) -> _Model:
-    """The body as `model`.
-
-    Raises MalformedRequest, InvalidRequest, RequestTimeout, TooLarge or UnsupportedMediaType.
-    """
-    value = await _read_json(request)
+def as_model(value: object, model: type[_Model]) -> _Model:
+    """A JSON value as `model`. Raises InvalidRequest."""
     if not isinstance(value, dict):
         raise InvalidRequest("body", "must be a JSON object")
     try:
@@ -31,7 +27,11 @@ async def read_model(request: Request, model: type[_Model]) -> _Model:
         raise InvalidRequest.of(fields) from None
 
 
-async def _read_json(request: Request) -> object:
+async def read_json(request: Request) -> tuple[object, bytes]:
+    """The body as a JSON value, and as it came.
+
+    Raises MalformedRequest, RequestTimeout, TooLarge or UnsupportedMediaType.
+    """
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType("send the body as JSON, with the header `Content-Type: application/json`")
@@ -41,9 +41,14 @@ async def _read_json(request: Request) -> object:
     except TimeoutError:
         raise RequestTimeout(f"the body did not arrive within {_SECONDS:g} seconds") from None
     try:
-        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant)
+        return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant), body
     except (ValueError, RecursionError):
         raise MalformedRequest("the body is not JSON in UTF-8, or an object in it names a key twice") from None
+
+
+def is_json_rpc(value: object) -> bool:
+    """Whether a JSON value is a JSON-RPC 2.0 message: nothing else here has a member of that name."""
+    return isinstance(value, dict) and "jsonrpc" in value
 
 
 async def _read(request: Request) -> bytes:

@@ -43,29 +43,35 @@ class Janitor:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Work until the context ends; then the Lease goes, so that others need not wait for it to expire."""
-        await self._renew()
         try:
             async with asyncio.TaskGroup() as group:
+                await self._round()
                 work = group.create_task(self._work())
                 try:
                     yield
                 finally:
                     work.cancel()
         finally:
-            await self._cluster.api.delete(LEASES, lease_name(self._replica))
+            try:
+                await self._cluster.api.delete(LEASES, lease_name(self._replica))
+            except (ApiError, ApiUnreachable) as error:
+                _logger.warning("the Lease of this replica will expire by itself: %s", error)
 
     async def _work(self) -> None:
         """Round after round, for ever. A round that fails is repeated; only our own Lease cannot wait."""
         while True:
             await asyncio.sleep(_ROUND_SECONDS)
-            try:
-                await self._renew()
-                await self._clean()
-            except (ApiError, ApiUnreachable) as error:
-                _logger.warning("janitor: %s", error)
+            await self._round()
             if asyncio.get_running_loop().time() > self._renewed_at + LEASE_SECONDS:
                 _logger.warning("the Lease was not renewed for %d s: letting go of all runs", LEASE_SECONDS)
                 self._on_lost()
+
+    async def _round(self) -> None:
+        try:
+            await self._renew()
+            await self._clean()
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("janitor: %s; trying again in %g s", error, _ROUND_SECONDS)
 
     async def _renew(self) -> None:
         lease = make_lease(self._replica, LEASE_SECONDS)

@@ -24,7 +24,8 @@ def _encodable(value: str) -> str:
     return value
 
 
-def _command(value: str) -> str:
+def check_command(value: str) -> str:
+    """`value`, if it can be run. Raises ValueError."""
     if not value.strip():
         raise ValueError("must not be empty")
     if "\0" in value:
@@ -44,7 +45,7 @@ class RunRequest(BaseModel):
 
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
-    command: Annotated[Text, AfterValidator(_command)] = Field(
+    command: Annotated[Text, AfterValidator(check_command)] = Field(
         description="The whole shell line, run by `bash -c`; at most 131,071 bytes.",
         min_length=1,
         examples=["kubectl get pods -A"],

@@ -15,6 +15,7 @@ from k8s_mcp.redact import Redactor
 from k8s_mcp.run import Limits, Run, describe, now
 
 DEFAULT_TIMEOUT = 300
+_SECRET_BYTES = 1024 * 1024 - 16 * 1024  # what a Secret holds, less the small files
 _STOP_MARGIN = 15.0
 
 
@@ -158,6 +159,9 @@ class Runs:
             proxied_kubeconfig=kubeconfig.without_credentials(servers).dump(),
             contexts=contexts,
         )
+        stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig)
+        if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:
+            raise TooLarge("the kubeconfig as it would be stored is too large; send its current context only")
         return spec, kubeconfig
 
     def _known(self, principal: Principal, run_id: str) -> RunSpec:

@@ -68,6 +68,8 @@ class Settings(BaseSettings):
         description="credential plugins that kubeconfigs may name as users[].user.exec.command, separated by commas",
     )
 
+    mcp_text_limit: int = Field(50_000, ge=1000, description="most characters of output in one MCP tool result")
+
     kubeconfig: str = Field(
         "",
         description="kubeconfig file of the cluster for runner pods; by default that of the service itself",

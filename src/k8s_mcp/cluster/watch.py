@@ -19,6 +19,7 @@ EVENTS = "/api/v1/events"
 
 _WATCH_SECONDS = 300
 _SILENCE_SECONDS = 90.0  # the API server sends a bookmark about every minute
+_FIRST_LISTS_SECONDS = 5.0
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _EVENTS_KEPT = 20
@@ -69,10 +70,7 @@ class Watch:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Keep watching until the context ends.
-
-        Waits until the first lists are there. ApiError when they are refused.
-        """
+        """Keep watching until the context ends. Waits a while for the first lists, but goes on without them."""
         async with asyncio.TaskGroup() as group:
             tasks = [
                 group.create_task(self._follow(JOBS, self._on_job)),
@@ -80,11 +78,18 @@ class Watch:
                 group.create_task(self._follow(EVENTS, self._on_event)),
             ]
             try:
-                await self._ready.wait()
+                await self._first_lists()
                 yield
             finally:
                 for task in tasks:
                     task.cancel()
+
+    async def _first_lists(self) -> None:
+        try:
+            async with asyncio.timeout(_FIRST_LISTS_SECONDS):
+                await self._ready.wait()
+        except TimeoutError:
+            _logger.warning("%s does not answer yet; runs are refused until it does", self._api.server)
 
     @contextmanager
     def on(self, job: str) -> Generator[Watched]:

@@ -91,7 +91,7 @@ class KubernetesExecutor:
         except ApiError as error:
             if error.status != HTTPStatus.NOT_FOUND:
                 raise Unavailable(f"the run cannot be taken over: {error.message}") from error
-            # The run is over. With isolation its log holds no credential; without, nobody knows any more what to mask.
+            # The run is over. With isolation its log holds no credential; else nobody knows any more what to mask.
             return spec if self._template.isolation else None
         except ApiUnreachable as error:
             raise Unavailable(
@@ -103,10 +103,14 @@ class KubernetesExecutor:
 
     async def cancel(self, spec: RunSpec) -> None:
         with self._cluster.watch.on(spec.name) as watched:
-            if watched.pod is None:
+            pod = watched.pod
+        try:
+            if pod is None:
                 await self._cluster.api.delete(JOBS, spec.name)
             else:
-                await self._cluster.api.delete(PODS, watched.pod["metadata"]["name"])
+                await self._cluster.api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+        except (ApiError, ApiUnreachable) as error:
+            raise Unavailable(f"the run cannot be cancelled right now: {error}") from error
 
 
 class _PodExecution:
@@ -193,7 +197,7 @@ class _PodExecution:
         await self._api.patch(JOBS, self._name, {"spec": {"suspend": False}})
 
     async def _take_over(self) -> None:
-        """Write our name on the Job, unless somebody else does so at the same moment: then on what they have written."""
+        """Write our name on the Job; if somebody else does so at the same moment, on what they wrote."""
         while (job := self._watched.job) is not None and not self._watched.job_deleted:
             body = {
                 "metadata": {

@@ -178,7 +178,7 @@ class _LocalExecution:
         _kill_all_of(self._directory)
 
     async def _read(self) -> bytes:
-        """The next bytes; none when the runner is gone, or silent past the deadline though it should send heartbeats."""
+        """The next bytes; none when the runner is gone, or silent past the deadline without a heartbeat."""
         remaining = self._deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(max(remaining, 3 * HEARTBEAT_SECONDS)):
