@@ -2,6 +2,7 @@
 
 import json
 import string
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,10 @@ from typing import Any
 from tests import testcluster
 
 from .commands import output, say
+from .errors import BuildError
 from .image import Image
 
-# Annotation of a node: the key of what was loaded. Followed by the image's name.
+# Annotation of a node: the ID of the image that was loaded. Followed by the image's name.
 _LOADED = "k8s-mcp-server/image-"
 
 
@@ -33,13 +35,13 @@ def running(program: Path) -> Kubectl:
 
 def load(kubectl: Kubectl, image: Image, archive: Path) -> None:
     """Load the image into the nodes, unless they have it."""
-    annotation = f"{_LOADED}{image.name}"
+    annotation, identity = f"{_LOADED}{image.name}", _id(archive)
     nodes = json.loads(kubectl("get", "nodes", "--output=json"))["items"]
-    if all(_has(node, image, annotation) for node in nodes):
+    if all(_has(node, image.tag, annotation, identity) for node in nodes):
         say(f"{image.tag} is loaded")
         return
     testcluster.load_image(archive)
-    kubectl("annotate", "nodes", "--all", "--overwrite", f"{annotation}={image.key}")
+    kubectl("annotate", "nodes", "--all", "--overwrite", f"{annotation}={identity}")
 
 
 def prepare(kubectl: Kubectl, repository: Path, namespace: str, ports: list[int]) -> None:
@@ -51,8 +53,17 @@ def prepare(kubectl: Kubectl, repository: Path, namespace: str, ports: list[int]
     say(f"the namespace {namespace} is ready")
 
 
-def _has(node: dict[str, Any], image: Image, annotation: str) -> bool:
+def _id(archive: Path) -> str:
+    """The image's ID, which is the digest of its configuration."""
+    with tarfile.open(archive) as tar:
+        manifest = tar.extractfile("manifest.json")
+        if manifest is None:
+            raise BuildError(f"{archive} is not a docker-archive: its manifest.json is not a file")
+        return Path(json.load(manifest)[0]["Config"]).stem
+
+
+def _has(node: dict[str, Any], tag: str, annotation: str, identity: str) -> bool:
     """The annotation says which build was loaded, the node's own list that it has not been removed since."""
     names: list[str] = [name for known in node["status"].get("images", []) for name in known.get("names", [])]
-    there = any(name.endswith(image.tag) for name in names)
-    return there and node["metadata"].get("annotations", {}).get(annotation) == image.key
+    loaded = node["metadata"].get("annotations", {}).get(annotation)
+    return loaded == identity and any(name.endswith(tag) for name in names)
