@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from k8s_mcp import __version__, http_api
 from k8s_mcp.auth import Guard
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local import LocalExecutor, default_directory
+from k8s_mcp.handles import Handles, MemoryStore
 from k8s_mcp.kubeconfig import Allowed
 from k8s_mcp.mcp_api import McpApi
 from k8s_mcp.problems import problem_of
@@ -25,19 +27,23 @@ if TYPE_CHECKING:
 _DESCRIPTION = "Runs one shell command against one Kubernetes cluster, and streams its output live."
 
 
+@dataclass(frozen=True)
+class _Parts:
+    """What depends on the executor."""
+
+    runs: Runs
+    handles: Handles
+    janitor: AbstractAsyncContextManager[None]
+
+
 def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application. `app.state.runs` is for its server, which drains it before the end."""
-    if settings.executor == "kubernetes":
-        runs, janitor = _on_kubernetes(settings)
-    else:
-        directory = Path(settings.local_dir) if settings.local_dir else default_directory()
-        runs, janitor = _runs(settings, LocalExecutor(directory, settings.grace_period)), nullcontext()
-
-    mcp = McpApi(runs, settings.mcp_text_limit)
+    parts = _on_kubernetes(settings) if settings.executor == "kubernetes" else _on_this_host(settings)
+    mcp = McpApi(parts.runs, parts.handles, settings.mcp_text_limit)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with runs.open(), janitor, mcp.open():
+        async with parts.runs.open(), parts.janitor, mcp.open():
             yield
 
     app = FastAPI(
@@ -47,8 +53,8 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         redoc_url=None,
     )
-    app.state.runs = runs
-    app.include_router(http_api.router(runs, mcp.streamable_http))
+    app.state.runs = parts.runs
+    app.include_router(http_api.router(parts.runs, parts.handles, mcp.streamable_http))
     app.routes.extend(mcp.routes())
     http_api.add_error_handlers(app)
     app.add_middleware(Guard, hosts=settings.allowed_hosts, origins=settings.allowed_origins, refuse=problem_of)
@@ -80,18 +86,40 @@ def pod_template(settings: Settings) -> "PodTemplate":
     )
 
 
-def _on_kubernetes(settings: Settings) -> tuple[Runs, AbstractAsyncContextManager[None]]:
+def _on_kubernetes(settings: Settings) -> _Parts:
     from k8s_mcp.cluster.connection import Cluster
+    from k8s_mcp.cluster.handle_secrets import SecretStore
     from k8s_mcp.executors.kubernetes import KubernetesExecutor
     from k8s_mcp.janitor import Janitor
 
     replica = secrets.token_hex(8)
     cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace)
-    runs = _runs(settings, KubernetesExecutor(cluster, pod_template(settings), replica))
-    return runs, Janitor(cluster, replica, settings.resume_window, runs.release_all).open()
+    executor = KubernetesExecutor(cluster, pod_template(settings), replica)
+    store = SecretStore(cluster)
+    handles = Handles(store, _allowed(settings, executor))
+    runs = _runs(settings, executor, handles)
+    janitor = Janitor(cluster, store, replica, settings.resume_window, runs.release_all)
+    return _Parts(runs, handles, janitor.open())
 
 
-def _runs(settings: Settings, executor: Executor) -> Runs:
+def _on_this_host(settings: Settings) -> _Parts:
+    directory = Path(settings.local_dir) if settings.local_dir else default_directory()
+    executor = LocalExecutor(directory, settings.grace_period)
+    handles = Handles(MemoryStore(), _allowed(settings, executor))
+    return _Parts(_runs(settings, executor, handles), handles, nullcontext())
+
+
+def _allowed(settings: Settings, executor: Executor) -> Allowed:
+    """What kubeconfigs may hold."""
+    return Allowed(
+        exec_plugins=frozenset(settings.allowed_exec_plugins),
+        proxy_url=settings.allow_proxy_url,
+        insecure_tls=settings.allow_insecure_tls,
+        loopback=executor.loopback_clusters,
+    )
+
+
+def _runs(settings: Settings, executor: Executor, handles: Handles) -> Runs:
     limits = Limits(
         max_timeout=settings.max_timeout,
         max_runs=settings.max_runs,
@@ -101,10 +129,4 @@ def _runs(settings: Settings, executor: Executor) -> Runs:
         replay_bytes=settings.replay_bytes,
         replay_total_bytes=settings.replay_total_bytes,
     )
-    allowed = Allowed(
-        exec_plugins=frozenset(settings.allowed_exec_plugins),
-        proxy_url=settings.allow_proxy_url,
-        insecure_tls=settings.allow_insecure_tls,
-        loopback=executor.loopback_clusters,
-    )
-    return Runs(executor, limits, allowed)
+    return Runs(executor, handles, limits, _allowed(settings, executor))

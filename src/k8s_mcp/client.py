@@ -1,6 +1,7 @@
 """One run on a service, seen from its client: started once, every event read once, whatever the connection does."""
 
 import json
+import re
 import ssl
 import time
 from collections.abc import Callable, Generator, Mapping
@@ -116,7 +117,7 @@ class RemoteRun:
             for event in source.feed(chunk):
                 status = event.data.get("status") if isinstance(event, Control) else None
                 if status == "started" and isinstance(event, Control):
-                    self.run_id = str(event.data.get("run_id"))
+                    self.run_id = _run_id(event)
                     self._lost_since = None
                 yield event
                 if status in FINAL:
@@ -188,6 +189,13 @@ def _is_loopback(host: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def _run_id(event: Control) -> str:
+    run_id = event.data.get("run_id")
+    if not isinstance(run_id, str) or not re.fullmatch("[0-9A-Za-z-]+", run_id):  # it becomes a part of URLs
+        raise NotOurs("a run's id is not one")
+    return run_id
 
 
 def _detail(response: httpx2.Response) -> str | None:

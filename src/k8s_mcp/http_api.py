@@ -3,20 +3,22 @@
 import asyncio
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 from fastapi import APIRouter, FastAPI, Header, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from k8s_mcp import __version__, errors, sse
 from k8s_mcp.auth import ANONYMOUS
+from k8s_mcp.handles import Handles
 from k8s_mcp.http_body import as_model, is_json_rpc, read_json
-from k8s_mcp.models import RunRequest
+from k8s_mcp.models import ClusterRequest, RunRequest
 from k8s_mcp.problems import documented, problem, problem_of
 from k8s_mcp.run import Run
 from k8s_mcp.runs import Runs
@@ -38,12 +40,13 @@ _LAST_EVENT_ID = Header(
 _RUN_ID = Path(description="From the `started` event.", pattern="^[0-9a-f]{32}$")
 _STREAM = {200: {"description": "The run's events.", "content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}}}}}
 _REFUSED = (errors.Forbidden,)
-_BODY = {
-    "requestBody": {
-        "required": True,
-        "content": {"application/json": {"schema": RunRequest.model_json_schema()}},
-    }
-}
+_NAME = Path(description="Of a cluster handle.", pattern="^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")
+
+
+def _body(model: type[BaseModel]) -> dict[str, Any]:
+    """The request body of a path in OpenAPI."""
+    content = {"application/json": {"schema": model.model_json_schema()}}
+    return {"requestBody": {"required": True, "content": content}}
 
 
 class EventStream(Response):
@@ -114,14 +117,20 @@ async def _until_disconnect(receive: Receive, then: Callable[[], None]) -> None:
     then()
 
 
-def router(runs: Runs, json_rpc: ASGIApp) -> APIRouter:
+def router(runs: Runs, handles: Handles, json_rpc: ASGIApp) -> APIRouter:
     """The paths of this front end. `json_rpc` answers bodies that are JSON-RPC: MCP shares a path with us."""
     api = APIRouter()
+    _add_runs(api, runs, json_rpc)
+    _add_clusters(api, handles)
+    _add_operations(api, runs)
+    return api
 
+
+def _add_runs(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
     @api.post(
         "/sse",
         response_class=EventStream,
-        openapi_extra=_BODY,
+        openapi_extra=_body(RunRequest),
         responses={
             **_STREAM,
             **documented(
@@ -169,6 +178,34 @@ def router(runs: Runs, json_rpc: ASGIApp) -> APIRouter:
         """A run's stream again, or the rest of it."""
         return EventStream(await runs.follow(ANONYMOUS, run_id), last_event_id)
 
+
+def _add_clusters(api: APIRouter, handles: Handles) -> None:
+    name = documented(*_REFUSED, errors.NotFound, errors.InvalidRequest, errors.Unavailable)
+    body_errors = (errors.MalformedRequest, errors.RequestTimeout, errors.TooLarge, errors.UnsupportedMediaType)
+
+    @api.get("/clusters", responses=documented(*_REFUSED, errors.Unavailable))
+    async def list_clusters() -> dict[str, object]:
+        """The clusters that the caller can name in a request."""
+        return {"clusters": [handle.describe() for handle in await handles.all(ANONYMOUS)]}
+
+    @api.put("/clusters/{name}", openapi_extra=_body(ClusterRequest), responses={**name, **documented(*body_errors)})
+    async def put_cluster(name: Annotated[str, _NAME], request: Request) -> dict[str, object]:
+        """Store a kubeconfig under a name, for a while; it is never given back."""
+        value, _ = await read_json(request)
+        return (await handles.put(ANONYMOUS, name, as_model(value, ClusterRequest))).describe()
+
+    @api.get("/clusters/{name}", responses=name)
+    async def get_cluster(name: Annotated[str, _NAME]) -> dict[str, object]:
+        """What a name stands for."""
+        return (await handles.get(ANONYMOUS, name)).describe()
+
+    @api.delete("/clusters/{name}", status_code=204, responses=name)
+    async def delete_cluster(name: Annotated[str, _NAME]) -> None:
+        """Forget a stored kubeconfig. Runs in progress go on."""
+        await handles.delete(ANONYMOUS, name)
+
+
+def _add_operations(api: APIRouter, runs: Runs) -> None:
     @api.get("/healthz", responses=documented(*_REFUSED))
     async def healthz() -> dict[str, str]:
         """Whether the process is alive."""
@@ -184,8 +221,6 @@ def router(runs: Runs, json_rpc: ASGIApp) -> APIRouter:
     async def version() -> dict[str, str]:
         """What is running."""
         return {"name": "k8s-mcp-server", "version": __version__, "executor": runs.executor}
-
-    return api
 
 
 def add_error_handlers(app: FastAPI) -> None:

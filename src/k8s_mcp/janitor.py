@@ -13,14 +13,17 @@ from http import HTTPStatus
 
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
+from k8s_mcp.cluster.handle_secrets import SecretStore
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER, REPLICA, lease_name, make_lease
 from k8s_mcp.cluster.watch import JOBS
+from k8s_mcp.errors import Unavailable
 
 LEASES = "/apis/coordination.k8s.io/v1/leases"
 SECRETS = "/api/v1/secrets"
 
 LEASE_SECONDS = 30
 _ROUND_SECONDS = 10.0
+_ROUNDS_PER_EXPIRY = 6
 
 _logger = logging.getLogger(__name__)
 
@@ -31,11 +34,20 @@ class Janitor:
     `on_lost` is called when the Lease could not be renewed in time: others may take our runs now.
     """
 
-    def __init__(self, cluster: Cluster, replica: str, resume_window: float, on_lost: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        handles: SecretStore,
+        replica: str,
+        resume_window: float,
+        on_lost: Callable[[], None],
+    ) -> None:
         self._cluster = cluster
+        self._handles = handles
         self._replica = replica
         self._resume_window = resume_window
         self._on_lost = on_lost
+        self._rounds = 0
         self._renewed_at = 0.0
         self._seen: dict[str, tuple[str, float]] = {}  # by Lease: its last renewal, and when we first saw that
         self._orphaned: dict[str, float] = {}
@@ -70,8 +82,14 @@ class Janitor:
         try:
             await self._renew()
             await self._clean()
-        except (ApiError, ApiUnreachable) as error:
+            await self._remove_expired()
+        except (ApiError, ApiUnreachable, Unavailable) as error:
             _logger.warning("janitor: %s; trying again in %g s", error, _ROUND_SECONDS)
+
+    async def _remove_expired(self) -> None:
+        self._rounds += 1
+        if self._rounds % _ROUNDS_PER_EXPIRY == 0:
+            await self._handles.remove_expired()
 
     async def _renew(self) -> None:
         lease = make_lease(self._replica, LEASE_SECONDS)

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from k8s_mcp import __version__
 from k8s_mcp.errors import K8sMcpError
+from k8s_mcp.handles import Handles
 from k8s_mcp.http_body import MAX_BYTES
 from k8s_mcp.mcp_calls import Calls
 from k8s_mcp.mcp_tools import ARGUMENTS, INSTRUCTIONS, tools
@@ -31,8 +32,8 @@ _Context = ServerRequestContext[Any, Any]
 class McpApi:
     """The MCP server and its transports. `text_limit`: most characters of output in one result."""
 
-    def __init__(self, runs: Runs, text_limit: int) -> None:
-        self._calls = Calls(runs, text_limit)
+    def __init__(self, runs: Runs, handles: Handles, text_limit: int) -> None:
+        self._calls = Calls(runs, handles, text_limit)
         self._server: Server[Any] = Server(
             "k8s-mcp-server",
             version=__version__,

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 from k8s_mcp.auth import ANONYMOUS
 from k8s_mcp.errors import InvalidRequest, Unavailable
 from k8s_mcp.excerpt import Excerpt
+from k8s_mcp.handles import Handles
 from k8s_mcp.mcp_tools import CancelRun, ListClusters, ReadOutput, RunCommand
 from k8s_mcp.models import Ended, Event, Output, RunRequest, StreamName
 from k8s_mcp.run import Run
@@ -24,8 +25,9 @@ _PROGRESS_CHARACTERS = 4000
 class Calls:
     """The tools. `text_limit`: most characters of output in one result."""
 
-    def __init__(self, runs: Runs, text_limit: int) -> None:
+    def __init__(self, runs: Runs, handles: Handles, text_limit: int) -> None:
         self._runs = runs
+        self._handles = handles
         self._text_limit = text_limit
 
     async def answer(self, arguments: BaseModel, progress: Progress) -> types.CallToolResult:
@@ -38,7 +40,7 @@ class Calls:
             case CancelRun():
                 return await self._cancel_run(arguments)
             case ListClusters():
-                return _result("No clusters are stored.", {"clusters": []})
+                return await self._list_clusters()
             case _:
                 raise TypeError(type(arguments))
 
@@ -94,6 +96,11 @@ class Calls:
                 "total_lines": state["lines"],
             },
         )
+
+    async def _list_clusters(self) -> types.CallToolResult:
+        clusters = [handle.describe() for handle in await self._handles.all(ANONYMOUS)]
+        lines = [f"{cluster['name']}: {cluster['server']}" for cluster in clusters]
+        return _result("\n".join(lines) or "No clusters are stored.", {"clusters": clusters})
 
     async def _cancel_run(self, arguments: CancelRun) -> types.CallToolResult:
         await self._runs.cancel(ANONYMOUS, arguments.run_id)

@@ -96,12 +96,13 @@ _CLUSTERS = {
             "type": "array",
             "items": {
                 "type": "object",
-                "required": ["name", "server", "contexts", "expires"],
+                "required": ["name", "server", "contexts", "expires", "offered"],
                 "properties": {
                     "name": {"type": "string"},
                     "server": {"type": "string"},
                     "contexts": {"type": "array", "items": {"type": "string"}},
                     "expires": {"type": ["string", "null"]},
+                    "offered": {"type": "boolean"},
                 },
             },
         }

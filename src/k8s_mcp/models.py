@@ -1,7 +1,9 @@
 """The words of the interface as types: a request, and the events that answer it."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -81,11 +83,52 @@ class RunRequest(BaseModel):
         return sum(len(text.encode()) for text in (self.command, self.kubeconfig, self.stdin) if text is not None)
 
 
+class ClusterRequest(BaseModel):
+    """A kubeconfig to be stored."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    kubeconfig: Text = Field(description="The kubeconfig file's content, at most 512 KiB.", repr=False, min_length=1)
+    ttl: int = Field(3600, description="Seconds until it is forgotten, at most 30 days.", ge=1, le=30 * 24 * 3600)
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """Who is calling, after authentication."""
 
     name: str
+
+
+def owner_of(principal: Principal) -> str:
+    """The principal as it may be written down anywhere."""
+    return digest("principal", principal.name)
+
+
+def digest(*parts: str) -> str:
+    """A name made of `parts`: 128 bits in hex, the same for the same parts."""
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """A stored cluster. `expires` is None for one that an administrator offers; those belong to no principal."""
+
+    name: str
+    server: str
+    contexts: tuple[str, ...]
+    expires: datetime | None
+    kubeconfig: str = field(default="", repr=False)
+
+    def describe(self) -> dict[str, object]:
+        """What callers may know of it."""
+        expires = self.expires.isoformat(timespec="seconds").replace("+00:00", "Z") if self.expires else None
+        return {
+            "name": self.name,
+            "server": self.server,
+            "contexts": list(self.contexts),
+            "expires": expires,
+            "offered": self.expires is None,
+        }
 
 
 @dataclass(frozen=True, slots=True)

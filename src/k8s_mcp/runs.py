@@ -1,7 +1,6 @@
 """All runs of this service: both front ends call this, and nothing else starts a command."""
 
 import asyncio
-import hashlib
 import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -9,8 +8,9 @@ from contextlib import asynccontextmanager
 from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
 from k8s_mcp.errors import InvalidRequest, NotFound, TooLarge, TooManyRuns, Unavailable
 from k8s_mcp.executors.base import Executor
+from k8s_mcp.handles import Handles
 from k8s_mcp.kubeconfig import Allowed, Kubeconfig, parse
-from k8s_mcp.models import REQUEST_BYTES, Principal, RunRequest, RunSpec
+from k8s_mcp.models import REQUEST_BYTES, Principal, RunRequest, RunSpec, digest, owner_of
 from k8s_mcp.redact import Redactor
 from k8s_mcp.run import Limits, Run, describe, now
 
@@ -22,9 +22,10 @@ _STOP_MARGIN = 15.0
 class Runs:
     """All runs of this service. Use `open()` as an async context manager, for the service's life."""
 
-    def __init__(self, executor: Executor, limits: Limits, allowed: Allowed) -> None:
+    def __init__(self, executor: Executor, handles: Handles, limits: Limits, allowed: Allowed) -> None:
         self.accepting = False
         self._executor = executor
+        self._handles = handles
         self._limits = limits
         self._allowed = allowed
         self._runs: dict[str, Run] = {}
@@ -58,7 +59,7 @@ class Runs:
 
         Raises InvalidRequest, KubeconfigError, NotFound (cluster), TooLarge, TooManyRuns or Unavailable.
         """
-        spec, kubeconfig = self._read(principal, request, key)
+        spec, kubeconfig = self._read(principal, request, key, await self._kubeconfig(principal, request))
         known = self._find(principal, name=spec.name)
         if known is not None:
             if known.digest != spec.digest:
@@ -91,7 +92,7 @@ class Runs:
         there = [
             describe(spec, status)
             for spec, status in self._executor.elsewhere()
-            if spec.owner == _owner(principal) and spec.run_id not in self._runs
+            if spec.owner == owner_of(principal) and spec.run_id not in self._runs
         ]
         return sorted(here + there, key=lambda state: str(state["created"]))
 
@@ -133,23 +134,28 @@ class Runs:
             await asyncio.wait(list(self._active.values()), timeout=seconds)
         return not self._active
 
-    def _read(self, principal: Principal, request: RunRequest, key: str | None) -> tuple[RunSpec, Kubeconfig]:
+    async def _kubeconfig(self, principal: Principal, request: RunRequest) -> str:
+        if request.cluster is not None:
+            return (await self._handles.get(principal, request.cluster)).kubeconfig
+        return request.kubeconfig or ""
+
+    def _read(
+        self, principal: Principal, request: RunRequest, key: str | None, text: str
+    ) -> tuple[RunSpec, Kubeconfig]:
         if request.size() > REQUEST_BYTES:
             raise TooLarge(f"command, kubeconfig and stdin together are over {REQUEST_BYTES} bytes")
         timeout = request.timeout or min(DEFAULT_TIMEOUT, self._limits.max_timeout)
         if timeout > self._limits.max_timeout:
             raise InvalidRequest("timeout", f"must be at most {self._limits.max_timeout}, the maximum of this server")
-        if request.kubeconfig is None:
-            raise NotFound("no such cluster; send the kubeconfig itself as `kubeconfig`")
-        kubeconfig = parse(request.kubeconfig, self._allowed)
+        kubeconfig = parse(text, self._allowed)
         run_id = secrets.token_hex(16)
         contexts = tuple(context.name for context in kubeconfig.contexts)
         servers = {name: f"http://127.0.0.1:{FIRST_PROXY_PORT + number}" for number, name in enumerate(contexts)}
         spec = RunSpec(
             run_id=run_id,
-            name=f"run-{run_id if key is None else _hash(principal.name, key)}",
-            owner=_owner(principal),
-            digest=_hash(request.model_dump_json()),
+            name=f"run-{run_id if key is None else digest(principal.name, key)}",
+            owner=owner_of(principal),
+            digest=digest(request.model_dump_json()),
             server=kubeconfig.server,
             timeout=timeout,
             created=now(),
@@ -174,7 +180,7 @@ class Runs:
         """The principal's run of that id or name, on whatever replica."""
         specs = [run.spec for run in self._runs.values()] + [spec for spec, _ in self._executor.elsewhere()]
         for spec in specs:
-            if spec.owner == _owner(principal) and (spec.run_id == run_id or spec.name == name):
+            if spec.owner == owner_of(principal) and (spec.run_id == run_id or spec.name == name):
                 return spec
         return None
 
@@ -216,12 +222,3 @@ class Runs:
     def _drop(self, run: Run) -> None:
         if self._runs.get(run.run_id) is run:
             del self._runs[run.run_id]
-
-
-def _owner(principal: Principal) -> str:
-    """The principal as it may be written down anywhere."""
-    return _hash("principal", principal.name)
-
-
-def _hash(*parts: str) -> str:
-    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]

@@ -23,6 +23,7 @@ from kubernetes.aio.config.config_exception import ConfigException
 
 Json = dict[str, Any]
 
+_METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 MERGE_PATCH = "application/merge-patch+json"
 _CALL_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
@@ -42,6 +43,11 @@ class ApiError(Exception):
         self.status = status
         self.reason = reason
         self.message = message
+
+    @property
+    def is_passing(self) -> bool:
+        """Whether the same call may well succeed later."""
+        return self.status in _TRY_AGAIN
 
 
 class ApiUnreachable(Exception):
@@ -71,6 +77,11 @@ class Api:
     async def list(self, path: str, params: Mapping[str, str]) -> Json:
         return await self._call("list", path, params=params)
 
+    async def list_metadata(self, path: str, params: Mapping[str, str]) -> Json:
+        """Like `list`, but without what is in the objects: of Secrets, no data."""
+        self._count("list", path)
+        return await self._once("list", self._url(path, ""), params, None, _METADATA)
+
     async def patch(self, path: str, name: str, body: Json) -> Json:
         """A JSON merge patch (RFC 7386)."""
         return await self._call("patch", path, name, body=body)
@@ -78,8 +89,8 @@ class Api:
     async def replace(self, path: str, name: str, body: Json) -> Json:
         return await self._call("update", path, name, body=body)
 
-    async def delete(self, path: str, name: str, *, uid: str | None = None, grace: int | None = None) -> None:
-        """Delete in the background; gone already is as good. With `uid`, only the very object of that uid."""
+    async def delete(self, path: str, name: str, *, uid: str | None = None, grace: int | None = None) -> bool:
+        """Delete in the background; with `uid`, only the very object of that uid. False when it was gone already."""
         body: Json = {"propagationPolicy": "Background"}
         if uid is not None:
             body["preconditions"] = {"uid": uid}
@@ -90,6 +101,8 @@ class Api:
         except ApiError as error:
             if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
                 raise
+            return False
+        return True
 
     async def version(self) -> Json:
         async with self._request("GET", "/version", {}, None, aiohttp.ClientTimeout(_CALL_SECONDS)) as response:
@@ -104,7 +117,10 @@ class Api:
         self._count(verb, path)
         try:
             async with self._request("GET", self._url(path, name), params, None, timeout) as response:
-                yield response.content
+                try:
+                    yield response.content
+                finally:
+                    _hang_up(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnreachable(f"{type(error).__name__}: {error}") from error
 
@@ -127,27 +143,35 @@ class Api:
             try:
                 return await self._once(verb, self._url(path, name), params or {}, body)
             except (ApiError, ApiUnreachable) as error:
-                if attempt == _ATTEMPTS or (isinstance(error, ApiError) and error.status not in _TRY_AGAIN):
+                if attempt == _ATTEMPTS or (isinstance(error, ApiError) and not error.is_passing):
                     raise
                 _logger.warning("%s %s: %s; trying again", verb, path, error)
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_BACKOFF)
         raise AssertionError
 
-    async def _once(self, verb: str, url: str, params: Mapping[str, str], body: Json | None) -> Json:
+    async def _once(
+        self, verb: str, url: str, params: Mapping[str, str], body: Json | None, accept: str = "application/json"
+    ) -> Json:
         method = {"create": "POST", "patch": "PATCH", "update": "PUT", "delete": "DELETE"}.get(verb, "GET")
         timeout = aiohttp.ClientTimeout(_CALL_SECONDS, sock_connect=_CONNECT_SECONDS)
         try:
-            async with self._request(method, url, params, body, timeout) as response:
+            async with self._request(method, url, params, body, timeout, accept) as response:
                 return await response.json()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnreachable(f"{type(error).__name__}: {error}") from error
 
     @asynccontextmanager
     async def _request(
-        self, method: str, path: str, params: Mapping[str, str], body: Json | None, timeout: aiohttp.ClientTimeout
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str],
+        body: Json | None,
+        timeout: aiohttp.ClientTimeout,
+        accept: str = "application/json",
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": accept}
         if method == "PATCH":
             headers["Content-Type"] = MERGE_PATCH
         settings: Any = await self._configuration.auth_settings()
@@ -202,6 +226,13 @@ async def _load(settings: client.Configuration, kubeconfig: str, context: str) -
     await config.load_kube_config(
         config_file=kubeconfig or None, context=context or None, client_configuration=settings, persist_config=False
     )
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """Close the connection of an answer that was not read to its end, without a goodbye that nobody waits for."""
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 def _error(status: int, text: str) -> ApiError:

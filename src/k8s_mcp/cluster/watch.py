@@ -114,11 +114,16 @@ class Watch:
                 if not version:
                     version = await self._list(path, handle)
                 self._set_connected(path, connected=True)
+                silent = True
                 async for kind, item in self._stream(path, version):
+                    silent = False
                     pause = _FIRST_PAUSE
                     if kind != "BOOKMARK":
                         handle(kind, item)
                     version = item["metadata"]["resourceVersion"]
+                if silent:
+                    await asyncio.sleep(pause)  # something on the way may be closing every watch at once
+                    pause = min(2 * pause, _LONGEST_PAUSE)
             except ApiError as error:
                 if error.status != HTTPStatus.GONE:
                     self._set_connected(path, connected=False)

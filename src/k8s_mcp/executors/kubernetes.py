@@ -39,6 +39,9 @@ _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may s
 _REMOVED_SECONDS = 30.0
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
+_KILLED = 137  # then a termination message is the command's: the runner did not come to write one
+_MADE_UP = ("ContainerStatusUnknown",)  # with it the kubelet reports an exit code that it has not seen
+_REFUSALS = 10  # how often the log of a pod that has ended is asked for, while its node does not answer
 
 _logger = logging.getLogger(__name__)
 
@@ -152,9 +155,19 @@ class _PodExecution:
         """Delete the pod: the kubelet passes SIGTERM to the runner, which ends the command and reports."""
         self._stopping = True
         self._watched.wake()
-        pod = self._watched.pod
-        if pod is not None:
-            await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+        pause = _FIRST_PAUSE
+        while not self._watched.pod_deleted:
+            pod = self._watched.pod
+            if pod is None:
+                await self._watched.changed()
+                continue
+            try:
+                await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+            except (ApiError, ApiUnreachable) as error:
+                _logger.warning("run %s cannot be stopped yet: %s", self._spec.run_id, error)
+                pause = await self._pause(pause)
+            else:
+                return
 
     async def taken(self) -> None:
         while not self._is_taken():
@@ -178,13 +191,29 @@ class _PodExecution:
             return
         try:
             async with asyncio.timeout(_REMOVED_SECONDS):
-                if not self._secret_gone:
-                    await self._api.delete(SECRETS, self._name)
-                await self._api.delete(JOBS, self._name)
+                await self._delete_all()
                 while not self._watched.gone:
                     await self._watched.changed()
-        except (ApiError, ApiUnreachable, TimeoutError) as error:
-            _logger.warning("run %s is not cleaned up yet: %r", self._spec.run_id, error)
+        except TimeoutError:
+            _logger.warning("run %s is not cleaned up yet", self._spec.run_id)
+
+    async def _delete_all(self) -> None:
+        """Delete Secret and Job, as soon as the API server lets us."""
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                if not self._secret_gone:
+                    await self._api.delete(SECRETS, self._name)
+                    self._secret_gone = True
+                await self._api.delete(JOBS, self._name)
+                pod = self._watched.pod
+                if self._watched.job_deleted and pod is not None:  # by somebody else, who may have orphaned the pod
+                    await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+            except (ApiError, ApiUnreachable) as error:
+                _logger.warning("run %s cannot be removed yet: %s", self._spec.run_id, error)
+                pause = await self._pause(pause)
+            else:
+                return
 
     async def _create(self) -> None:
         spec = self._spec
@@ -255,6 +284,7 @@ class _PodExecution:
                 if pending[0] not in said:
                     said.add(pending[0])
                     yield Pending(*pending)
+                    continue  # there may be news already
             try:
                 async with asyncio.timeout_at(deadline):
                     await self._watched.changed()
@@ -280,22 +310,24 @@ class _PodExecution:
         """Follow the log from connection to connection, until the exit frame or a pod that will send none."""
         decoder = Decoder()
         pause = _FIRST_PAUSE
+        refused = 0
         over = False  # the runner has ended, and the log was read to its end since
         while True:
             was_over = self._is_over()
             try:
                 async with aclosing(follow(self._api, self._pod_name, decoder)) as stream:
                     async for frames in stream:
-                        pause = _FIRST_PAUSE
+                        pause, refused = _FIRST_PAUSE, 0
                         yield frames
                         ended = read_exit(frames)
                         if ended:
-                            yield ended
+                            yield self._explained(ended)
                             return
                 over = was_over
             except ApiError as error:
                 _logger.warning("log of %s: %s", self._pod_name, error)
-                over = was_over
+                refused += 1
+                over = was_over and (refused > _REFUSALS or not error.is_passing)
             except ApiUnreachable as error:
                 _logger.warning("log of %s: %s; connecting again", self._pod_name, error)
             if over or self._is_late():
@@ -334,24 +366,32 @@ class _PodExecution:
         """
         pod = self._watched.pod
         state = (podstate.terminated(pod) if pod else None) or {}
-        frame = decode(state.get("message", "").strip().encode())
+        code = None if state.get("reason") in _MADE_UP else state.get("exitCode")
+        said = state.get("message", "").strip()
+        frame = decode(said.encode())
         reported = read_exit([frame]) if frame else None
-        if frame and reported and reported.exit_code:
+        if frame and reported and code not in (None, 0, _KILLED) and reported.exit_code in (None, code):
             yield [frame]
-            yield reported
+            yield self._explained(reported)
             return
         if self._stopping:
             yield Ended("cancelled")
             return
-        gone = podstate.why_gone(self._watched)
         foreign = b"\n".join(decoder.foreign).decode("utf-8", "replace")
-        reason, message = gone or (
-            state.get("reason", "RunnerLost"),
-            foreign or "the runner did not report an exit code",
-        )
+        message = foreign or (not frame and said) or "the runner did not report an exit code"
+        reason, message = podstate.why_gone(self._watched) or (state.get("reason", "RunnerLost"), message)
         if reason == "Completed":
             reason, message = "NoExitFrame", "the pod ended, but its log does not say how the command did"
-        yield Ended("error", state.get("exitCode") or None, reason, message)
+        yield Ended("error", code or None, reason, message)
+
+    def _explained(self, ended: Ended) -> Ended:
+        """Whoever takes the pod away has the runner told to end: then that is how the run ended, and nobody cancelled
+        it.
+        """
+        gone = podstate.why_gone(self._watched)
+        if ended.status == "cancelled" and not self._stopping and gone:
+            return Ended("error", None, *gone)
+        return ended
 
 
 def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:
