@@ -21,9 +21,9 @@ _ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def anyio_backend() -> tuple[str, dict[str, bool]]:
-    """The event loop that the service has."""
-    return "asyncio", {"use_uvloop": True}
+def anyio_backend() -> str:
+    """Not uvloop: it would keep pytest-timeout's signal from ending a test."""
+    return "asyncio"
 
 
 @pytest.fixture(scope="session")

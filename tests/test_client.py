@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -34,7 +34,7 @@ class Reader:
         self.run = RemoteRun(url, {"command": command, "kubeconfig": kubeconfig}, self.told.append)
         self.seen: list[Event] = []
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Generator[Event]:
         for event in self.run.events():
             self.seen.append(event)
             yield event
@@ -134,17 +134,20 @@ def test_a_run_that_the_service_has_forgotten_is_said_to_be_gone(
             go_on.touch()
             wait_for(lambda: state(service, reader) == 404)
             proxy.come_back()
-            with pytest.raises(ServiceError, match="the run is gone, too: .*404: no such run"):
+            with pytest.raises(ServiceError, match=r"the run is gone, too: .*404: no such run"):
                 next(events)
 
 
-def test_a_service_that_died_is_given_up_after_a_while(serve: StartService, fake_kubeconfig: str) -> None:
+def test_a_service_that_died_is_given_up_after_a_while(
+    serve: StartService, fake_kubeconfig: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "_RESUME_SECONDS", 1.0)
     service = serve()
     reader = Reader(service.url, fake_kubeconfig, "echo before; exec sleep 60")
     with reader.run, closing(reader.events()) as events:
         reader.first_line(events)
         service.kill()
-        with pytest.raises(ServiceError, match="was lost and did not come back within 10 s"):
+        with pytest.raises(ServiceError, match="was lost and did not come back within 1 s"):
             next(events)
     assert len(reader.told) == 1
     assert reader.told[0].startswith("lost the connection, trying again (")
@@ -222,6 +225,7 @@ def test_every_run_has_a_key_of_its_own() -> None:
         (answer("307 Temporary Redirect", Location="http://elsewhere.invalid"), "answered 307: Temporary Redirect"),
         (answer("200 OK", "<html>", "text/html"), "is no k8s-mcp service: its answer is not an event stream"),
         (answer("200 OK", "data: something else\n\n"), "is no k8s-mcp service: "),
+        (answer("200 OK", STARTED.replace(RUN_ID, "../elsewhere")), "is no k8s-mcp service: "),
     ],
 )
 def test_another_answer_than_a_stream_is_an_error_that_says_what_it_was(first: bytes, message: str) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from k8s_mcp.errors import KubeconfigError
 from k8s_mcp.kubeconfig import Cluster, Context, Exec, Kubeconfig, User, flatten, parse
-from k8s_mcp.models import KUBECONFIG_BYTES
+from k8s_mcp.limits import KUBECONFIG_BYTES
 from tests.support.kubeconfig_trees import (
     AWKWARD,
     CA,

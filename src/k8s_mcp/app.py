@@ -54,9 +54,10 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.runs = parts.runs
-    app.include_router(http_api.router(parts.runs, parts.handles, mcp.streamable_http))
+    api = http_api.router(parts.runs, parts.handles, mcp.streamable_http)
+    app.include_router(api)
     app.routes.extend(mcp.routes())
-    http_api.add_error_handlers(app)
+    http_api.add_error_handlers(app, api)
     app.add_middleware(Guard, hosts=settings.allowed_hosts, origins=settings.allowed_origins, refuse=problem_of)
     return app
 

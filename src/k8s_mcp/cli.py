@@ -28,6 +28,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     for name, help_text, add_options in (
         ("serve", "run the service", _add_serve),
         ("exec", "run a command on a service, and stream its output", _add_exec),
+        ("clusters", "store kubeconfigs on a service under names", _add_clusters),
     ):
         command = commands.add_parser(name, help=help_text, allow_abbrev=False)
         if name == chosen:
@@ -146,6 +147,12 @@ Exit code: the command's own, or
     add("-i", "--stdin", action="store_true", help="send standard input (text, read to its end first, up to 900 KiB)")
     add("command", metavar="COMMAND", nargs=argparse.PARSER, help=argparse.SUPPRESS)
     parser.set_defaults(run=_exec)
+
+
+def _add_clusters(parser: argparse.ArgumentParser) -> None:
+    from k8s_mcp.clusters_command import add_options
+
+    add_options(parser)
 
 
 def _exec(options: argparse.Namespace) -> int:

@@ -46,7 +46,7 @@ class RemoteRun:
         self._url = url
         self._request = request
         self._tell = tell
-        self._http = _connect(url)
+        self._http = connect(url)
         self._key = token_hex(16)
         self._last_id: int | None = None
         self._may_run = False  # the request may have arrived
@@ -73,7 +73,7 @@ class RemoteRun:
                     return
             except httpx2.RequestError as error:
                 if not self._may_run and isinstance(error, _NO_CONNECTION):
-                    raise self._unreachable(error) from error
+                    raise unreachable(self._url, error) from error
                 self._may_run = True
                 lost = _Lost(str(error) or type(error).__name__)
             except NotOurs as error:
@@ -87,9 +87,9 @@ class RemoteRun:
         try:
             with self._http.stream("DELETE", f"{self._url}/runs/{self.run_id}", timeout=_CANCEL_SECONDS) as response:
                 if response.status_code not in {202, 404}:
-                    raise self._refused(response)
+                    raise refused(self._url, response)
         except httpx2.RequestError as error:
-            raise self._unreachable(error) from error
+            raise unreachable(self._url, error) from error
 
     def _stream(self) -> AbstractContextManager[httpx2.Response]:
         if self.run_id is None:
@@ -101,11 +101,13 @@ class RemoteRun:
     def _check(self, response: httpx2.Response) -> None:
         again = self.run_id is not None or self._lost_since is not None
         if again and response.status_code in _TRY_AGAIN:
-            raise _Lost(str(self._refused(response)), _retry_after(response))
+            raise _Lost(str(refused(self._url, response)), _retry_after(response))
         if self.run_id is not None and response.status_code == 404:
-            raise ServiceError(f"the connection was lost, and now the run is gone, too: {self._refused(response)}")
+            raise ServiceError(
+                f"the connection was lost, and now the run is gone, too: {refused(self._url, response)}"
+            )
         if response.status_code != 200:
-            raise self._refused(response)
+            raise refused(self._url, response)
         if response.headers.get("Content-Type", "").partition(";")[0] != "text/event-stream":
             raise NotOurs("its answer is not an event stream")
 
@@ -147,16 +149,6 @@ class RemoteRun:
         time.sleep(pause)
         self._pause = min(max(0.1, 2 * self._pause), _LONGEST_PAUSE)
 
-    def _unreachable(self, error: Exception) -> ServiceError:
-        return ServiceError(
-            f"cannot reach {self._url} ({str(error) or type(error).__name__}); start a service there with "
-            "`k8s-mcp serve`, or name another with --url or K8S_MCP_URL"
-        )
-
-    def _refused(self, response: httpx2.Response) -> ServiceError:
-        detail = _detail(response) or response.reason_phrase
-        return ServiceError(f"{self._url} answered {response.status_code}: {detail}")
-
 
 class _Lost(Exception):
     """The connection is gone, for now. `retry_after` is in seconds."""
@@ -166,7 +158,7 @@ class _Lost(Exception):
         self.retry_after = retry_after
 
 
-def _connect(url: str) -> httpx2.Client:
+def connect(url: str) -> httpx2.Client:
     """Through the environment's proxies, except to this machine itself."""
     local = _is_loopback(httpx2.URL(url).host)
     if local and url.startswith("http:"):
@@ -182,6 +174,19 @@ def _connect(url: str) -> httpx2.Client:
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
         raise ServiceError(f"the proxy that the environment names cannot be used: {error}") from error
+
+
+def unreachable(url: str, error: Exception) -> ServiceError:
+    """For the user: nobody answers at `url`."""
+    return ServiceError(
+        f"cannot reach {url} ({str(error) or type(error).__name__}); start a service there with "
+        "`k8s-mcp serve`, or name another with --url or K8S_MCP_URL"
+    )
+
+
+def refused(url: str, response: httpx2.Response) -> ServiceError:
+    """For the user: the service at `url` said no."""
+    return ServiceError(f"{url} answered {response.status_code}: {_detail(response) or response.reason_phrase}")
 
 
 def _is_loopback(host: str) -> bool:

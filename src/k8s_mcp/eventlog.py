@@ -92,6 +92,7 @@ class EventLog:
         """Follow the log from the event behind id `after`, or from its beginning (None)."""
         reader = Reader(self, after)
         self._readers.add(reader)
+        self.wake()
         try:
             yield reader
         finally:

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 from k8s_mcp.errors import KubeconfigError
 from k8s_mcp.kubeconfig import flatten
-from k8s_mcp.models import REQUEST_BYTES
+from k8s_mcp.limits import REQUEST_BYTES
 
 _DEFAULT_KUBECONFIG = "~/.kube/config"
 _STDIN = "-"
@@ -51,14 +51,15 @@ def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> Map
     if options.cluster:
         request["cluster"] = options.cluster
     else:
-        request["kubeconfig"] = _kubeconfig(options, tell)
+        request["kubeconfig"] = read_kubeconfig(options, tell)
     if options.stdin:
         request["stdin"] = _standard_input()
     _check(request)
     return request if options.timeout is None else {**request, "timeout": options.timeout}
 
 
-def _kubeconfig(options: argparse.Namespace, tell: Callable[[str], None]) -> str:
+def read_kubeconfig(options: argparse.Namespace, tell: Callable[[str], None]) -> str:
+    """The kubeconfig that the options name, flattened. Raises InputError."""
     name = options.kubeconfig or _default_kubeconfig(tell)
     directory = Path() if name == _STDIN else Path(name).parent
     shown = "standard input" if name == _STDIN else name

@@ -1,6 +1,8 @@
 """The HTTP front end: translates requests into calls of `Runs`, and events into Server-Sent Events."""
 
 import asyncio
+import logging
+import re
 from collections.abc import Callable
 from http import HTTPStatus
 from typing import Annotated, Any
@@ -9,36 +11,65 @@ import anyio
 from fastapi import APIRouter, FastAPI, Header, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from k8s_mcp import __version__, errors, sse
 from k8s_mcp.auth import ANONYMOUS
 from k8s_mcp.handles import Handles
-from k8s_mcp.http_body import as_model, is_json_rpc, read_json
+from k8s_mcp.http_body import as_model, is_json_rpc, message_of, read_json
 from k8s_mcp.models import ClusterRequest, RunRequest
 from k8s_mcp.problems import documented, problem, problem_of
 from k8s_mcp.run import Run
 from k8s_mcp.runs import Runs
 
+_logger = logging.getLogger(__name__)
+
 SEND_SECONDS = 300.0
 """How long a client may leave a stream unread before its connection is closed; it can come back and resume."""
+
+
+def _not_null(schema: dict[str, Any]) -> None:
+    """A header is there or not; it is never null, whatever the parameter's type is in Python."""
+    schema |= schema.pop("anyOf")[0]
+
 
 _KEY = Header(
     alias="Idempotency-Key",
     min_length=1,
     max_length=255,
     description="Joins the run that this key started before.",
+    json_schema_extra=_not_null,
 )
+
+
+def _digits(value: object) -> object:
+    """What int() takes besides digits ("1_0", "+1") is no event's id."""
+    if isinstance(value, str) and not re.fullmatch("[0-9]{1,100}", value):
+        raise ValueError("must be a whole number, 0 or more")
+    return value
+
+
+_EventId = Annotated[int, Field(ge=0), BeforeValidator(_digits)]
 _LAST_EVENT_ID = Header(
     alias="Last-Event-ID",
-    ge=0,
     description="Go on behind the event of this id; without it the stream starts at its beginning.",
+    json_schema_extra=_not_null,
 )
 _RUN_ID = Path(description="From the `started` event.", pattern="^[0-9a-f]{32}$")
-_STREAM = {200: {"description": "The run's events.", "content": {sse.MEDIA_TYPE: {"schema": {"type": "string"}}}}}
+_EVENT: dict[str, Any] = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": {"enum": ["stdout", "stderr", "control"]},
+        "data": {"type": "string", "description": "One line of output, or a control event as JSON."},
+        "id": {"type": "string", "description": "A number that only grows.", "pattern": "^[0-9]+$"},
+    },
+}
+_STREAM = {200: {"description": "Events, as they come.", "content": {sse.MEDIA_TYPE: {"schema": _EVENT}}}}
 _REFUSED = (errors.Forbidden,)
 _NAME = Path(description="Of a cluster handle.", pattern="^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")
 
@@ -63,10 +94,13 @@ class EventStream(Response):
         self._after = after
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(_until_disconnect, receive, group.cancel_scope.cancel)
-            await self._stream(send)
-            group.cancel_scope.cancel()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_until_disconnect, receive, group.cancel_scope.cancel)
+                await self._stream(send)
+                group.cancel_scope.cancel()
+        except* TimeoutError:
+            _logger.info("run %s: nothing was read for %g s, closing the connection", self._run.run_id, SEND_SECONDS)
 
     async def _stream(self, send: Send) -> None:
         async def write(data: bytes, more: bool = True) -> None:
@@ -129,6 +163,7 @@ def router(runs: Runs, handles: Handles, json_rpc: ASGIApp) -> APIRouter:
 def _add_runs(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
     @api.post(
         "/sse",
+        status_code=200,
         response_class=EventStream,
         openapi_extra=_body(RunRequest),
         responses={
@@ -171,9 +206,9 @@ def _add_runs(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
         await runs.cancel(ANONYMOUS, run_id)
         return runs.describe(ANONYMOUS, run_id)
 
-    @api.get("/runs/{run_id}/events", response_class=EventStream, responses={**_STREAM, **one_run})
+    @api.get("/runs/{run_id}/events", status_code=200, response_class=EventStream, responses={**_STREAM, **one_run})
     async def follow_run(
-        run_id: Annotated[str, _RUN_ID], last_event_id: Annotated[int | None, _LAST_EVENT_ID] = None
+        run_id: Annotated[str, _RUN_ID], last_event_id: Annotated[_EventId | None, _LAST_EVENT_ID] = None
     ) -> EventStream:
         """A run's stream again, or the rest of it."""
         return EventStream(await runs.follow(ANONYMOUS, run_id), last_event_id)
@@ -206,39 +241,44 @@ def _add_clusters(api: APIRouter, handles: Handles) -> None:
 
 
 def _add_operations(api: APIRouter, runs: Runs) -> None:
+    @api.head("/healthz", include_in_schema=False)
     @api.get("/healthz", responses=documented(*_REFUSED))
     async def healthz() -> dict[str, str]:
         """Whether the process is alive."""
         return {"status": "ok"}
 
+    @api.head("/readyz", include_in_schema=False)
     @api.get("/readyz", responses=documented(*_REFUSED, errors.Unavailable))
     async def readyz() -> dict[str, str]:
         """Whether runs are accepted."""
         runs.check()
         return {"status": "ready"}
 
+    @api.head("/version", include_in_schema=False)
     @api.get("/version", responses=documented(*_REFUSED))
     async def version() -> dict[str, str]:
         """What is running."""
         return {"name": "k8s-mcp-server", "version": __version__, "executor": runs.executor}
 
 
-def add_error_handlers(app: FastAPI) -> None:
-    """Answer every error with a problem document."""
+def add_error_handlers(app: FastAPI, api: APIRouter) -> None:
+    """Answer every error with a problem document. `api` is a part of `app`."""
 
     @app.exception_handler(errors.K8sMcpError)
     async def on_error(_: Request, error: errors.K8sMcpError) -> Response:
         return problem_of(error)
 
     @app.exception_handler(HTTPException)
-    async def on_http_error(_: Request, error: HTTPException) -> Response:
+    async def on_http_error(request: Request, error: HTTPException) -> Response:
         response = problem(error.status_code, error.detail)
         response.headers.update(error.headers or {})
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            response.headers["Allow"] = ", ".join(_methods([*app.routes, *api.routes], request))
         return response
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_parameter(_: Request, error: RequestValidationError) -> Response:
-        fields = [(str(item["loc"][-1]), str(item["msg"])) for item in error.errors()]
+        fields = [(str(item["loc"][-1]), message_of(item["msg"])) for item in error.errors()]
         return problem_of(errors.InvalidRequest.of(fields))
 
     @app.exception_handler(ClientDisconnect)
@@ -248,3 +288,9 @@ def add_error_handlers(app: FastAPI) -> None:
     @app.exception_handler(Exception)
     async def on_bug(_: Request, _error: Exception) -> JSONResponse:
         return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log says why")
+
+
+def _methods(routes: list[BaseRoute], request: Request) -> list[str]:
+    """All methods of the requested path; each route knows its own only."""
+    matching = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
+    return sorted({method for route in matching if isinstance(route, Route) for method in route.methods or ()})

@@ -6,12 +6,15 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
+from starlette.types import Message, Receive
 
 from k8s_mcp.errors import InvalidRequest, MalformedRequest, RequestTimeout, TooLarge, UnsupportedMediaType
 
 MAX_BYTES = 2 * 1024 * 1024
 """Of a body as sent: JSON escapes can double what is in it."""
 _SECONDS = 30.0
+
+_MOST_ERRORS = 20
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -23,7 +26,7 @@ def as_model(value: object, model: type[_Model]) -> _Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        fields = [(_field(item["loc"]), _message(item["msg"])) for item in error.errors(include_input=False)]
+        fields = [(_field(item["loc"]), message_of(item["msg"])) for item in error.errors(include_input=False)]
         raise InvalidRequest.of(fields) from None
 
 
@@ -44,6 +47,16 @@ async def read_json(request: Request) -> tuple[object, bytes]:
         return json.loads(body.decode(), object_pairs_hook=_object, parse_constant=_no_constant), body
     except (ValueError, RecursionError):
         raise MalformedRequest("the body is not JSON in UTF-8, or an object in it names a key twice") from None
+
+
+def read_again(body: bytes, receive: Receive) -> Receive:
+    """What hands a body that was read already to an application, and then whatever else comes."""
+    unread: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def receive_again() -> Message:
+        return unread.pop() if unread else await receive()
+
+    return receive_again
 
 
 def is_json_rpc(value: object) -> bool:
@@ -81,5 +94,6 @@ def _field(location: tuple[int | str, ...]) -> str:
     return name.encode("utf-8", "replace").decode()[:100]
 
 
-def _message(text: str) -> str:
+def message_of(text: str) -> str:
+    """What pydantic says, without what it puts in front of our own words."""
     return text.removeprefix("Value error, ")

@@ -16,7 +16,7 @@ from k8s_mcp import strict_yaml
 from k8s_mcp.errors import KubeconfigError
 from k8s_mcp.kubeconfig_entries import CREATE_ONE, Allowed, Cluster, Context, Exec, User
 from k8s_mcp.kubeconfig_fields import FLATTEN, Fields, shown
-from k8s_mcp.models import KUBECONFIG_BYTES
+from k8s_mcp.limits import KUBECONFIG_BYTES
 from k8s_mcp.strict_yaml import Value
 
 __all__ = ["Allowed", "Cluster", "Context", "Exec", "Kubeconfig", "User", "flatten", "parse"]

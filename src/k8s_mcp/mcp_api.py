@@ -4,10 +4,14 @@ Two transports: Streamable HTTP, stateless, so that any replica can answer any r
 whose session lives in one replica. https://modelcontextprotocol.io/specification/2025-11-25/basic/transports
 """
 
+import asyncio
+import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from typing import Any
 
+import anyio
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
@@ -15,24 +19,33 @@ from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from k8s_mcp import __version__
-from k8s_mcp.errors import K8sMcpError
+from k8s_mcp.errors import K8sMcpError, MalformedRequest
 from k8s_mcp.handles import Handles
-from k8s_mcp.http_body import MAX_BYTES
+from k8s_mcp.http_body import MAX_BYTES, as_model, read_again, read_json
 from k8s_mcp.mcp_calls import Calls
 from k8s_mcp.mcp_tools import ARGUMENTS, INSTRUCTIONS, tools
 from k8s_mcp.runs import Runs
 
-_Context = ServerRequestContext[Any, Any]
+_SESSION = "mcp-session-id"
+_LAST_ANSWERS_SECONDS = 0.5
+"""How long, after the last run at a shutdown, answers have to reach the sessions of the older transport."""
+
+_Context = ServerRequestContext[Any, Request]
 
 
 class McpApi:
     """The MCP server and its transports. `text_limit`: most characters of output in one result."""
 
     def __init__(self, runs: Runs, handles: Handles, text_limit: int) -> None:
+        self._runs = runs
         self._calls = Calls(runs, handles, text_limit)
         self._server: Server[Any] = Server(
             "k8s-mcp-server",
@@ -54,19 +67,55 @@ class McpApi:
     def routes(self) -> list[Route]:
         """The paths of this front end, besides JSON-RPC at `POST /sse`."""
         return [
-            Route("/mcp", _Application(self.streamable_http), methods=["GET", "POST", "DELETE"]),
+            Route("/mcp", _Application(self.streamable_http), methods=["POST"]),
             Route("/sse", _Application(self._stream), methods=["GET"]),
-            Route("/messages/", _Application(self._sse.handle_post_message), methods=["POST"]),
+            Route("/messages/", _Application(self._post_message), methods=["POST"]),
         ]
 
     async def streamable_http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """ASGI application: MCP over Streamable HTTP."""
-        await self._http.handle_request(scope, receive, send)
+        """ASGI application: MCP over Streamable HTTP.
+
+        A session is no more than a name: what a client of the older protocol cancels, it names by session and
+        request, and the next replica must know what is meant. Nothing is kept for it.
+        """
+        request = Request(scope, receive)
+        try:
+            message, body = await _read_message(request)
+        except _NotAMessage as error:
+            await error.response(scope, receive, send)
+            return
+        if isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
+            await self._calls.cancel(_key(request, (message.params or {}).get("requestId")))
+        if isinstance(message, types.JSONRPCRequest) and message.method == "initialize":
+            send = _with_header(send, _SESSION, secrets.token_hex(16))
+        await self._http.handle_request(scope, read_again(body, receive), send)
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI application: the stream of a session of the older SSE transport."""
-        async with self._sse.connect_sse(scope, receive, send) as (incoming, outgoing):
+        if _SESSION in Headers(scope=scope):
+            # A client of Streamable HTTP asks for what we have to say outside of its requests: nothing.
+            raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
+        async with (
+            self._sse.connect_sse(scope, receive, send) as (incoming, outgoing),
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(self._at_shutdown, group.cancel_scope)
             await self._server.run(incoming, outgoing, self._server.create_initialization_options())
+            group.cancel_scope.cancel()
+
+    async def _post_message(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """ASGI application: what clients of the older SSE transport send."""
+        try:
+            _, body = await _read_message(Request(scope, receive))
+        except _NotAMessage as error:
+            await error.response(scope, receive, send)
+            return
+        await self._sse.handle_post_message(scope, read_again(body, receive), send)
+
+    async def _at_shutdown(self, session: anyio.CancelScope) -> None:
+        await self._runs.drained.wait()
+        await asyncio.sleep(_LAST_ANSWERS_SECONDS)
+        session.cancel()
 
     async def _list_tools(self, _: _Context, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         return types.ListToolsResult(tools=tools())
@@ -77,17 +126,13 @@ class McpApi:
             raise MCPError(
                 types.INVALID_PARAMS, f"unknown tool {call.name[:100]!r}; there are {', '.join(ARGUMENTS)}"
             )
+        key = _key(context.request, context.request_id) if context.request else None
         try:
-            arguments = model.model_validate(call.arguments or {})
-            return await self._calls.answer(arguments, context.session.report_progress)
-        except ValidationError as error:
-            problems = [
-                f"{'.'.join(map(str, item['loc'])) or 'arguments'}: {item['msg'].removeprefix('Value error, ')}"
-                for item in error.errors(include_input=False)
-            ]
-            return _failure("; ".join(problems))
+            arguments = as_model(call.arguments or {}, model)
+            return await self._calls.answer(arguments, context.session.report_progress, key)
         except K8sMcpError as error:
-            return _failure(error.message)
+            text = types.TextContent(type="text", text=error.message.removeprefix("body: "))
+            return types.CallToolResult(content=[text], is_error=True)  # not a protocol error: the model reads it
 
 
 class _Application:
@@ -100,6 +145,46 @@ class _Application:
         await self._app(scope, receive, send)
 
 
-def _failure(message: str) -> types.CallToolResult:
-    """A call that could not be carried out, as a result that the model reads."""
-    return types.CallToolResult(content=[types.TextContent(type="text", text=message)], is_error=True)
+class _NotAMessage(Exception):
+    """The body is no JSON-RPC message. `response` says so, and quotes nothing."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        error = {"code": code, "message": message}
+        self.response = JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, HTTPStatus.BAD_REQUEST)
+
+
+async def _read_message(request: Request) -> tuple[types.JSONRPCMessage, bytes]:
+    """The request's JSON-RPC message, and the body as it came.
+
+    Checked here, because the SDK writes what it cannot read into answers and into the log. Raises _NotAMessage,
+    RequestTimeout, TooLarge or UnsupportedMediaType.
+    """
+    try:
+        value, body = await read_json(request)
+    except MalformedRequest as error:
+        raise _NotAMessage(types.PARSE_ERROR, error.message) from None
+    if not isinstance(value, dict):
+        raise _NotAMessage(types.INVALID_REQUEST, "send one JSON-RPC message, not a batch")
+    try:
+        message = types.jsonrpc_message_adapter.validate_python(value, by_name=False)
+    except ValidationError:
+        raise _NotAMessage(types.INVALID_REQUEST, "this is no JSON-RPC 2.0 message") from None
+    if isinstance(message, types.JSONRPCNotification) and "id" in value:
+        raise _NotAMessage(types.INVALID_REQUEST, "a request's id is a string or a whole number")
+    return message, body
+
+
+def _key(request: Request, request_id: object) -> str | None:
+    """The idempotency key of a request within its session; None where sessions have no name."""
+    session = request.headers.get(_SESSION)
+    return None if session is None or request_id is None else f"mcp {session} {request_id}"
+
+
+def _with_header(send: Send, name: str, value: str) -> Send:
+    async def send_with_header(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], (name.encode(), value.encode())]
+        await send(message)
+
+    return send_with_header

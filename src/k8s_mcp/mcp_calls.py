@@ -1,16 +1,18 @@
 """What each tool does: arguments in, result out."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
 from typing import Any
 
 import mcp_types as types
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from k8s_mcp.auth import ANONYMOUS
-from k8s_mcp.errors import InvalidRequest, Unavailable
+from k8s_mcp.errors import NotFound, Unavailable
 from k8s_mcp.excerpt import Excerpt
 from k8s_mcp.handles import Handles
+from k8s_mcp.http_body import as_model
 from k8s_mcp.mcp_tools import CancelRun, ListClusters, ReadOutput, RunCommand
 from k8s_mcp.models import Ended, Event, Output, RunRequest, StreamName
 from k8s_mcp.run import Run
@@ -20,6 +22,9 @@ Progress = Callable[[float, float | None, str | None], Awaitable[None]]
 
 _PROGRESS_SECONDS = 0.1
 _PROGRESS_CHARACTERS = 4000
+_COMMAND_CHARACTERS = 1000
+_NEWS_SECONDS = 10.0
+"""How long read_output waits, while the run goes on, for a line that is not there yet."""
 
 
 class Calls:
@@ -30,11 +35,11 @@ class Calls:
         self._handles = handles
         self._text_limit = text_limit
 
-    async def answer(self, arguments: BaseModel, progress: Progress) -> types.CallToolResult:
-        """Carry out one call. Raises K8sMcpError."""
+    async def answer(self, arguments: BaseModel, progress: Progress, key: str | None) -> types.CallToolResult:
+        """Carry out one call, which `cancel(key)` can end. Raises K8sMcpError."""
         match arguments:
             case RunCommand():
-                return await self._run_command(arguments, progress)
+                return await self._run_command(arguments, progress, key)
             case ReadOutput():
                 return await self._read_output(arguments)
             case CancelRun():
@@ -44,24 +49,28 @@ class Calls:
             case _:
                 raise TypeError(type(arguments))
 
-    async def _run_command(self, arguments: RunCommand, progress: Progress) -> types.CallToolResult:
-        try:
-            request = RunRequest(**arguments.model_dump())
-        except ValidationError as error:
-            message = error.errors(include_input=False)[0]["msg"]
-            raise InvalidRequest("cluster", message.removeprefix("Value error, ")) from None
-        run = await self._runs.start(ANONYMOUS, request)
+    async def cancel(self, key: str | None) -> None:
+        """End the command of the call with that key, on whatever replica it is; if there is none, do nothing."""
+        run_id = key and self._runs.started_with(ANONYMOUS, key)
+        if run_id:
+            with suppress(NotFound, Unavailable):  # nobody waits for an answer
+                await self._runs.cancel(ANONYMOUS, run_id)
+
+    async def _run_command(self, arguments: RunCommand, progress: Progress, key: str | None) -> types.CallToolResult:
+        request = as_model(arguments.model_dump(), RunRequest)
+        if key and self._runs.started_with(ANONYMOUS, key):
+            key = None  # the client counts its requests wrongly: this one is new all the same
+        run = await self._runs.start(ANONYMOUS, request, key)
         collected = _Collected(self._text_limit)
         reports = _Reports(progress)
         try:
             async with asyncio.TaskGroup() as group:
-                reporting = group.create_task(reports.send())
+                group.create_task(reports.send())
                 with run.events() as reader:
                     while events := await reader.next():
                         collected.add(events)
                         reports.add(events)
-                reporting.cancel()
-            await reports.flush()
+                reports.finish()
         except asyncio.CancelledError:
             # The client cancelled the request, or has gone: nobody else knows the run's id, so nobody will come back.
             run.stop()
@@ -70,29 +79,29 @@ class Calls:
 
     async def _read_output(self, arguments: ReadOutput) -> types.CallToolResult:
         run = await self._runs.follow(ANONYMOUS, arguments.run_id)
-        lines: list[str] = []
-        size = 0
-        next_line: int | None = None
-        for number, stream, line in _numbered(run.log.kept(arguments.start_line - 1)):
-            wanted = arguments.stream in (None, stream) and (arguments.grep is None or arguments.grep in line)
-            if not wanted:
-                continue
-            if len(lines) == arguments.max_lines or size + len(line) > self._text_limit:
-                next_line = number
+        with run.events(arguments.start_line - 1) as reader, suppress(TimeoutError):
+            async with asyncio.timeout(_NEWS_SECONDS):
+                await reader.next()
+        page = _Page(arguments.max_lines, self._text_limit)
+        for event in run.log.kept(arguments.start_line - 1):
+            if isinstance(event, Output):
+                if arguments.stream in (None, event.stream):
+                    page.fill(_lines(event, arguments.grep))
+            elif event.id and event.data["status"] == "gap":
+                page.note(f"[lines lost before line {event.id + 1}: {event.data['missing']}]")
+            if page.next_line:
                 break
-            lines.append(line)
-            size += len(line) + 1
         state = run.describe()
-        text = "\n".join(lines)
-        more = f"\n[more from line {next_line}; {state['lines']} lines in all]" if next_line else ""
+        text = "\n".join(page.lines)
+        more = f"\n[more from line {page.next_line}; {state['lines']} lines in all]" if page.next_line else ""
         return _result(
             (text or "[no such lines]") + more,
             {
                 "run_id": run.run_id,
                 "status": state["status"],
                 "text": text,
-                "lines": len(lines),
-                "next_line": next_line,
+                "lines": page.count,
+                "next_line": page.next_line,
                 "total_lines": state["lines"],
             },
         )
@@ -130,8 +139,11 @@ class _Collected:
         ended = run.ended
         if ended is None:
             raise Unavailable(f"another replica goes on with the run; read_output reads it, run_id {run.run_id}")
-        note = f'[… {{count}} lines left out; read_output(run_id="{run.run_id}") reads them …]'
+        note = f'[… lines left out: {{count}}; read_output(run_id="{run.run_id}", start_line={{line}}) reads them …]'
         texts = {name: excerpt.text(note) for name, excerpt in self._streams.items()}
+        command = run.masked(command)
+        if len(command) > _COMMAND_CHARACTERS:
+            command = f"{command[:_COMMAND_CHARACTERS]}…"
         parts = [f"$ {command}", _outcome(ended), *self._notes, texts["stdout"]]
         if texts["stderr"]:
             parts += ["[stderr]", texts["stderr"]]
@@ -164,6 +176,7 @@ class _Reports:
         self._lines = 0
         self._text = ""
         self._news = asyncio.Event()
+        self._finished = asyncio.Event()
 
     def add(self, events: list[Event]) -> None:
         for event in events:
@@ -173,27 +186,72 @@ class _Reports:
                 self._news.set()
 
     async def send(self) -> None:
-        """Report for ever, whenever there is news."""
-        while True:
+        """Report whenever there is news, until `finish()`; and then what is left."""
+        while not self._finished.is_set():
             await self._news.wait()
-            await self.flush()
-            await asyncio.sleep(_PROGRESS_SECONDS)
+            await self._report()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PROGRESS_SECONDS):
+                    await self._finished.wait()
+        await self._report()
 
-    async def flush(self) -> None:
-        """Report what has not been reported yet."""
-        if not self._news.is_set():
-            return
+    def finish(self) -> None:
+        """There will be no more lines."""
+        self._finished.set()
+        self._news.set()
+
+    async def _report(self) -> None:
         self._news.clear()
         text, self._text = self._text, ""
-        await self._progress(self._lines, None, text.rstrip("\n"))
+        if text:
+            await self._progress(self._lines, None, text.rstrip("\n"))
 
 
-def _numbered(events: Iterable[Event]) -> Iterator[tuple[int, StreamName, str]]:
-    """The lines of the outputs among `events`, each with its number and its stream."""
-    for event in events:
-        if isinstance(event, Output):
-            for number, line in enumerate(event.data.decode().split("\n"), event.first_id):
-                yield number, event.stream, line
+class _Page:
+    """Lines for one answer: at most `max_lines`, of about `limit` characters in all.
+
+    `next_line` is the number of the first that there was no room for.
+    """
+
+    def __init__(self, max_lines: int, limit: int) -> None:
+        self.lines: list[str] = []
+        self.count = 0
+        self.next_line: int | None = None
+        self._max_lines = max_lines
+        self._room = limit
+
+    def fill(self, lines: Iterator[tuple[int, str]]) -> None:
+        """Take lines, each with its number, for as long as there is room. The first is taken in any case, cut."""
+        for number, line in lines:
+            if self.count == self._max_lines or (self.count and len(line) > self._room):
+                self.next_line = number
+                return
+            if len(line) > self._room:
+                line = f"{line[: self._room]}[… characters left out: {len(line) - self._room}]"  # noqa: PLW2901
+            self.lines.append(line)
+            self.count += 1
+            self._room -= len(line) + 1
+
+    def note(self, text: str) -> None:
+        """Say something between the lines."""
+        self.lines.append(text)
+
+
+def _lines(output: Output, grep: str | None) -> Iterator[tuple[int, str]]:
+    """The lines of `output`, or those that contain `grep`, each with its number."""
+    data, number, start = output.data, output.first_id, 0
+    wanted = (grep or "").encode()
+    if b"\n" in wanted:
+        return
+    while (found := data.find(wanted, start)) >= 0:
+        # Found from the start of one line on, in this line or a later one.
+        line_start = data.rfind(b"\n", start, found) + 1 or start
+        number += data.count(b"\n", start, line_start)
+        end = data.find(b"\n", found)
+        yield number, data[line_start : None if end < 0 else end].decode()
+        if end < 0:
+            return
+        start, number = end + 1, number + 1
 
 
 def _result(text: str, structured: dict[str, Any], *, is_error: bool = False) -> types.CallToolResult:

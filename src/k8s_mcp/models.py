@@ -6,13 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic.config import JsonDict
 
-COMMAND_BYTES = 131_071
-"""The kernel's limit for one argument, less its terminating NUL (execve(2), MAX_ARG_STRLEN)."""
-KUBECONFIG_BYTES = 512 * 1024
-REQUEST_BYTES = 900 * 1024
-"""Command, kubeconfig and stdin together: a Secret holds 1 MiB."""
+from k8s_mcp.limits import COMMAND_BYTES
 
 StreamName = Literal["stdout", "stderr"]
 FinalStatus = Literal["done", "timeout", "cancelled", "error"]
@@ -39,18 +36,35 @@ def check_command(value: str) -> str:
     return value
 
 
+def _whole(value: object) -> object:
+    """5.0 is an integer in JSON."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+Seconds = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
 Text = Annotated[str, AfterValidator(_encodable)]
+
+
+_ONE_CLUSTER: JsonDict = {
+    "oneOf": [
+        {"required": [one], "properties": {one: {"type": "string"}, other: {"type": "null"}}}
+        for one, other in (("kubeconfig", "cluster"), ("cluster", "kubeconfig"))
+    ]
+}
 
 
 class RunRequest(BaseModel):
     """One command for one cluster."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, hide_input_in_errors=True, json_schema_extra=_ONE_CLUSTER
+    )
 
     command: Annotated[Text, AfterValidator(check_command)] = Field(
         description="The whole shell line, run by `bash -c`; at most 131,071 bytes.",
         min_length=1,
         examples=["kubectl get pods -A"],
+        json_schema_extra={"pattern": r"^[^\u0000]*[^\s\u0000][^\u0000]*$", "maxLength": COMMAND_BYTES},
     )
     kubeconfig: Text | None = Field(
         None,
@@ -64,11 +78,10 @@ class RunRequest(BaseModel):
         min_length=1,
         max_length=253,
     )
-    timeout: int | None = Field(
+    timeout: Seconds | None = Field(
         None,
         description="Whole seconds until the command is ended, at least 1; 300 if left out. "
         "The server sets the maximum, 3600 by default.",
-        ge=1,
     )
     stdin: Text | None = Field(None, description="What the command reads on its standard input.", repr=False)
 
@@ -89,7 +102,7 @@ class ClusterRequest(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True, hide_input_in_errors=True)
 
     kubeconfig: Text = Field(description="The kubeconfig file's content, at most 512 KiB.", repr=False, min_length=1)
-    ttl: int = Field(3600, description="Seconds until it is forgotten, at most 30 days.", ge=1, le=30 * 24 * 3600)
+    ttl: Seconds = Field(3600, description="Seconds until it is forgotten, at most 30 days.", le=30 * 24 * 3600)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,11 @@
 """Errors as `application/problem+json` (RFC 9457)."""
 
+import asyncio
+from contextlib import suppress
 from http import HTTPStatus
 
 from fastapi.responses import JSONResponse
+from starlette.types import Receive, Scope, Send
 
 from k8s_mcp import errors
 
@@ -19,6 +22,9 @@ STATUS: dict[type[errors.K8sMcpError], HTTPStatus] = {
     errors.TooManyRuns: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
+
+_LINGER_SECONDS = 2.0
+_LINGER_BYTES = 8 * 1024 * 1024
 
 SCHEMA: dict[str, object] = {
     "type": "object",
@@ -40,22 +46,49 @@ SCHEMA: dict[str, object] = {
 }
 
 
-def problem(status: int, detail: str, fields: list[tuple[str, str]] | None = None) -> JSONResponse:
+class Problem(JSONResponse):
+    """A problem document."""
+
+    media_type = MEDIA_TYPE
+
+
+class LastProblem(Problem):
+    """Answers a request whose body is not read, and closes the connection.
+
+    For a moment what is still coming is thrown away: a connection closed over unread data is reset, and the answer
+    may be lost with it.
+    """
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        headers = [*self.raw_headers, (b"connection", b"close")]
+        await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": True})
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LINGER_SECONDS):
+                left = _LINGER_BYTES
+                while left > 0 and (message := await receive()).get("more_body", False):
+                    left -= len(message["body"])
+        await send({"type": "http.response.body"})
+
+
+def problem(
+    status: int, detail: str, fields: list[tuple[str, str]] | None = None, kind: type[Problem] = Problem
+) -> Problem:
     """A problem document; `fields` pairs names of wrong fields with what is wrong."""
     body: dict[str, object] = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
     if fields:
         body["errors"] = [{"field": field, "message": message} for field, message in fields]
-    return JSONResponse(body, status, media_type=MEDIA_TYPE, headers={"Cache-Control": "no-store"})
+    return kind(body, status, headers={"Cache-Control": "no-store"})
 
 
-def problem_of(error: errors.K8sMcpError) -> JSONResponse:
+def problem_of(error: errors.K8sMcpError) -> Problem:
     """The problem document that tells a caller about `error`."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
-    response = problem(status, error.message, error.fields if isinstance(error, errors.InvalidRequest) else None)
+    fields = error.fields if isinstance(error, errors.InvalidRequest) else None
+    unread = isinstance(error, errors.TooLarge | errors.RequestTimeout)
+    response = problem(status, error.message, fields, LastProblem if unread else Problem)
     if isinstance(error, errors.TooManyRuns | errors.Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, errors.TooLarge | errors.RequestTimeout):
-        response.headers["Connection"] = "close"  # the rest of the body is not read
     return response
 
 

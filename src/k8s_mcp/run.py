@@ -91,6 +91,10 @@ class Run:
         """The first event of every stream that begins at the beginning."""
         return Control({"status": "started", "run_id": self.run_id})
 
+    def masked(self, text: str) -> str:
+        """`text` without the credentials of this run's kubeconfig."""
+        return self._redactor.apply(text.encode()).decode("utf-8", "replace")
+
     def stop(self) -> None:
         """Ask for the end of the command; the final event follows. Does nothing to a run that has ended."""
         self._stop_requested.set()
@@ -131,7 +135,7 @@ class Run:
 
     async def _keep(self, item: Item) -> None:
         if isinstance(item, Pending):
-            message = self._masked(item.message)
+            message = self.masked(item.message)
             await self.log.append(Control({"status": "pending", "reason": item.reason, "message": message}))
         elif isinstance(item, list):
             if not self._running:
@@ -178,7 +182,7 @@ class Run:
         if self.ended is not None or self.released:
             return
         self._forget_timer()
-        self.ended = Ended(ended.status, ended.exit_code, ended.reason, self._masked(ended.message))
+        self.ended = Ended(ended.status, ended.exit_code, ended.reason, self.masked(ended.message))
         self._times["ended"] = now()
         for event in self._transcript.finish():
             self.log.add(event)
@@ -188,9 +192,6 @@ class Run:
         self._forget_timer()
         self.released = True
         self.log.close()
-
-    def _masked(self, text: str) -> str:
-        return self._redactor.apply(text.encode()).decode("utf-8", "replace")
 
     def _cancel_unless_read_within(self, seconds: float) -> None:
         self._abandoned = asyncio.get_running_loop().call_later(seconds, self.stop)

@@ -10,7 +10,8 @@ from k8s_mcp.errors import InvalidRequest, NotFound, TooLarge, TooManyRuns, Unav
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.handles import Handles
 from k8s_mcp.kubeconfig import Allowed, Kubeconfig, parse
-from k8s_mcp.models import REQUEST_BYTES, Principal, RunRequest, RunSpec, digest, owner_of
+from k8s_mcp.limits import REQUEST_BYTES
+from k8s_mcp.models import Principal, RunRequest, RunSpec, digest, owner_of
 from k8s_mcp.redact import Redactor
 from k8s_mcp.run import Limits, Run, describe, now
 
@@ -24,6 +25,8 @@ class Runs:
 
     def __init__(self, executor: Executor, handles: Handles, limits: Limits, allowed: Allowed) -> None:
         self.accepting = False
+        self.drained = asyncio.Event()
+        """Set when `drain` is through."""
         self._executor = executor
         self._handles = handles
         self._limits = limits
@@ -74,6 +77,11 @@ class Runs:
             )
         return self._begin(Run(principal, spec, Redactor(kubeconfig.secrets()), self._limits))
 
+    def started_with(self, principal: Principal, key: str) -> str | None:
+        """The id of the run that the principal's idempotency key has started, on whatever replica; or None."""
+        spec = self._find(principal, name=_name(principal, key))
+        return spec.run_id if spec else None
+
     async def follow(self, principal: Principal, run_id: str) -> Run:
         """The principal's run of that id, to be followed here: a run of another replica is taken over.
 
@@ -111,6 +119,17 @@ class Runs:
         After that a run that another replica can go on with is released, any other is cancelled.
         """
         self.accepting = False
+        try:
+            await self._drain(grace)
+        finally:
+            self.drained.set()
+
+    def release_all(self) -> None:
+        """Let go of every run: this replica can no longer be sure that they are its own."""
+        for run in self._runs.values():
+            run.release()
+
+    async def _drain(self, grace: float) -> None:
         if await self._all_ended_within(grace):
             return
         for run in self._runs.values():
@@ -123,11 +142,6 @@ class Runs:
         for task in self._active.values():
             task.cancel()
         await self._all_ended_within(_STOP_MARGIN)
-
-    def release_all(self) -> None:
-        """Let go of every run: this replica can no longer be sure that they are its own."""
-        for run in self._runs.values():
-            run.release()
 
     async def _all_ended_within(self, seconds: float) -> bool:
         if self._active:
@@ -153,7 +167,7 @@ class Runs:
         servers = {name: f"http://127.0.0.1:{FIRST_PROXY_PORT + number}" for number, name in enumerate(contexts)}
         spec = RunSpec(
             run_id=run_id,
-            name=f"run-{run_id if key is None else digest(principal.name, key)}",
+            name=f"run-{run_id}" if key is None else _name(principal, key),
             owner=owner_of(principal),
             digest=digest(request.model_dump_json()),
             server=kubeconfig.server,
@@ -222,3 +236,8 @@ class Runs:
     def _drop(self, run: Run) -> None:
         if self._runs.get(run.run_id) is run:
             del self._runs[run.run_id]
+
+
+def _name(principal: Principal, key: str) -> str:
+    """The name of the run that an idempotency key starts."""
+    return f"run-{digest(principal.name, key)}"

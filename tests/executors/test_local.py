@@ -3,14 +3,13 @@
 import asyncio
 import os
 import signal
-import stat
-import subprocess
 import time
 from pathlib import Path
 
 import anyio
 import pytest
 
+from tests.support.bulk import BulkReader
 from tests.support.client import Client
 from tests.support.events import Transcript
 from tests.support.service import Service, StartService, processes_with, wait_for
@@ -32,8 +31,8 @@ def litter(stray: str, then: str) -> str:
         setsid {stray} &
         (setsid nohup {stray} >/dev/null 2>&1 </dev/null &)
         (env -i setsid {stray} >/dev/null 2>&1 &)
-        echo x >"$HOME/file"; mktemp; mkdir -p "$HOME/go/pkg"; echo x >"$HOME/go/pkg/mod"; chmod -R a-w "$HOME/go"
-        cp "$KUBECONFIG" "$KUBECONFIG.copy"; ln -s / "$HOME/root"; mkfifo "$HOME/fifo"
+        cd; mkdir -p go/pkg; echo x >go/pkg/mod; chmod -R a-w go
+        mktemp >/dev/null; cp "$KUBECONFIG" "$KUBECONFIG.copy"; ln -s / root; mkfifo fifo
         echo go
         {then}
     """
@@ -71,9 +70,7 @@ async def test_nothing_is_left_after_the_end(
     nothing_left(service, stray)
 
 
-async def test_nothing_is_left_after_a_cancelled_run(
-    serve: StartService, fake_kubeconfig: str, stray: str
-) -> None:
+async def test_nothing_is_left_after_a_cancelled_run(serve: StartService, fake_kubeconfig: str, stray: str) -> None:
     service = serve(grace_period=0.5)
     async with Client(service.url, fake_kubeconfig) as client, client.stream(litter(stray, "sleep 99")) as stream:
         await stream.first("stdout")
@@ -82,27 +79,29 @@ async def test_nothing_is_left_after_a_cancelled_run(
     nothing_left(service, stray)
 
 
-async def test_nothing_is_left_after_its_client_left(
-    serve: StartService, fake_kubeconfig: str, stray: str
-) -> None:
+async def test_nothing_is_left_after_its_client_left(serve: StartService, fake_kubeconfig: str, stray: str) -> None:
     service = serve(grace_period=0.5, resume_window=0)
-    async with Client(service.url, fake_kubeconfig) as client:
-        async with client.stream(litter(stray, "yes")) as stream:  # one that stops reading, at that
-            await stream.first("stdout")
-            assert service.traces()
+    async with (
+        Client(service.url, fake_kubeconfig) as client,
+        client.stream(litter(stray, "yes")) as stream,
+    ):  # one that stops reading, at that
+        await stream.first("stdout")
+        assert service.traces()
     nothing_left(service, stray)
 
 
 async def test_shutdown_lets_runs_finish_within_the_grace(serve: StartService, fake_kubeconfig: str) -> None:
     service = serve()
-    async with Client(service.url, fake_kubeconfig) as client:
-        async with client.stream("echo go; sleep 1; echo end; exit 6") as stream:
-            await stream.first("stdout")
-            service.terminate()
-            seen = await stream.to_end()
+    async with (
+        Client(service.url, fake_kubeconfig) as client,
+        client.stream("echo go; sleep 1; echo end; exit 6") as stream,
+    ):
+        await stream.first("stdout")
+        service.terminate()
+        seen = await stream.to_end()
     assert seen.stdout == ["go", "end"]
     assert seen.final == {"status": "done", "exit_code": 6}
-    assert service.stop(seconds=10) == 0
+    assert service.end(seconds=10) == 0
 
 
 async def test_shutdown_cancels_what_is_left_after_the_grace(
@@ -114,10 +113,7 @@ async def test_shutdown_cancels_what_is_left_after_the_grace(
         await stream.first("stdout")
         began = time.monotonic()
         service.terminate()
-        with anyio.fail_after(30):
-            while (ready := await client.http.get("/readyz")).status_code == 200:
-                await anyio.sleep(0.01)
-        assert ready.status_code == 503
+        wait_for(lambda: service.get("/readyz").status_code == 503)
         refused = await client.http.post("/sse", json=client.body("echo no"))
         assert refused.status_code == 503
         assert refused.headers["content-type"] == "application/problem+json"
@@ -127,24 +123,20 @@ async def test_shutdown_cancels_what_is_left_after_the_grace(
         assert time.monotonic() - began > 0.9
     assert seen.stdout == ["go", "bye"]
     assert seen.final == CANCELLED
-    assert service.stop(seconds=10) == 0
+    assert service.end(seconds=10) == 0
     assert not processes_with(stray)
 
 
-async def test_second_signal_ends_the_service_at_once(
-    serve: StartService, fake_kubeconfig: str, stray: str
-) -> None:
+async def test_second_signal_ends_the_service_at_once(serve: StartService, fake_kubeconfig: str, stray: str) -> None:
     service = serve(grace_period=0.5)
     async with Client(service.url, fake_kubeconfig) as client, client.stream(litter(stray, "sleep 99")) as stream:
         await stream.first("stdout")
         service.terminate()
-        with anyio.fail_after(30):
-            while (await client.http.get("/readyz")).status_code == 200:
-                await anyio.sleep(0.01)
+        wait_for(lambda: service.get("/readyz").status_code == 503)
         service.terminate()
-        assert (await stream.to_end()).final == CANCELLED
-    assert service.stop(seconds=10) == 0
-    assert not processes_with(stray)
+        assert service.end(seconds=10) == 0
+    nothing_left(service, stray)
+    service.log.write_text("")  # the cut streams are errors there
 
 
 async def start_and_wait(service: Service, kubeconfig: str, command: str) -> None:
@@ -183,12 +175,14 @@ async def test_services_that_share_a_directory_leave_each_other_alone(
     serve: StartService, fake_kubeconfig: str
 ) -> None:
     service = serve()
-    async with Client(service.url, fake_kubeconfig) as client:
-        async with client.stream("echo go; sleep 1; cat $KUBECONFIG | wc -l") as stream:
-            await stream.first("stdout")
-            other = serve(local_dir=service.runs)
-            assert other.stop() == 0
-            seen = await stream.to_end()
+    async with (
+        Client(service.url, fake_kubeconfig) as client,
+        client.stream("echo go; sleep 1; cat $KUBECONFIG | wc -l") as stream,
+    ):
+        await stream.first("stdout")
+        other = serve(local_dir=service.runs)
+        assert other.stop() == 0
+        seen = await stream.to_end()
     assert int(seen.stdout[1]) > 10
     assert seen.final == {"status": "done", "exit_code": 0}
 
@@ -222,10 +216,6 @@ async def test_command_that_freezes_its_runner_can_be_cancelled(
     nothing_left(service, stray)
 
 
-def listens(service: Service, **settings: str) -> None:
-    pass
-
-
 @pytest.mark.parametrize("squat", ["open to others", "somebody else's", "a link", "a file"])
 def test_directory_that_others_could_change_is_refused(serve: StartService, tmp_path: Path, squat: str) -> None:
     place = tmp_path / "runs"
@@ -247,15 +237,51 @@ def test_directory_that_others_could_change_is_refused(serve: StartService, tmp_
     assert list((tmp_path / "target").iterdir()) == []
 
 
-async def test_files_of_a_run_are_for_its_user_only(
-    serve: StartService, fake_kubeconfig: str
-) -> None:
+LINES = 10_000_000
+GIGABYTE = f"yes {'x' * 99} | head -{LINES}"
+BOUND = 200_000_000
+
+
+def grown(service: Service, before: int) -> int:
+    """How much more memory the service has had than `before`, in bytes."""
+    return service.peak_memory() - before
+
+
+@pytest.mark.timeout(300)
+def test_memory_stays_bounded_with_a_fast_reader(serve: StartService, fake_kubeconfig: str) -> None:
     service = serve()
-    async with Client(service.url, fake_kubeconfig) as client:
-        async with client.stream("echo go; read", stdin=None) as stream:
-            await stream.first("stdout")
-            modes = {path: stat.S_IMODE(path.lstat().st_mode) for path in service.runs.rglob("*")}
-    pass
+    before = service.peak_memory()
+    with BulkReader(service.url, {"command": GIGABYTE, "kubeconfig": fake_kubeconfig}) as reader:
+        reader.read_to_end()
+    assert reader.final() == ({"status": "done", "exit_code": 0}, LINES + 1)
+    assert reader.events == LINES + 2
+    assert grown(service, before) < BOUND
+
+
+def test_memory_stays_bounded_with_a_slow_reader(serve: StartService, fake_kubeconfig: str) -> None:
+    service = serve(grace_period=0.5, resume_window=0)
+    before = service.peak_memory()
+    with BulkReader(service.url, {"command": GIGABYTE, "kubeconfig": fake_kubeconfig}) as reader:
+        until = time.monotonic() + 6
+        while time.monotonic() < until:
+            reader.read(32 * 1024)
+            time.sleep(0.01)
+        [run] = service.get("/runs").json()["runs"]
+        assert run["bytes"] < reader.bytes + 100_000_000  # the command is held back
+        assert grown(service, before) < BOUND
+
+
+def test_reader_that_pauses_loses_nothing(serve: StartService, fake_kubeconfig: str) -> None:
+    """Not even when what is kept of a run is less than what the command wants to write meanwhile."""
+    service = serve(replay_bytes=1 << 20)
+    with BulkReader(service.url, {"command": "seq 5000000", "kubeconfig": fake_kubeconfig}) as reader:
+        for _ in range(4):
+            time.sleep(0.5)
+            reader.read(100_000)
+        reader.read_to_end()
+    assert reader.final() == ({"status": "done", "exit_code": 0}, 5_000_001)
+    assert reader.events == 5_000_002
+    assert b'"gap"' not in reader.end
 
 
 async def test_every_exit_code(client: Client) -> None:

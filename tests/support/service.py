@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeAlias, TypeVar
 
+import httpx
+
 from tests.support.kubeconfigs import credentials_in
 
 _Seen = TypeVar("_Seen")
@@ -71,6 +73,10 @@ class Service:
     def pid(self) -> int:
         return self.process.pid
 
+    def get(self, path: str) -> httpx.Response:
+        """In a connection of its own; blocks."""
+        return httpx.get(f"{self.url}{path}", trust_env=False, timeout=30)
+
     def terminate(self) -> None:
         """Ask for a graceful end."""
         self.process.send_signal(signal.SIGTERM)
@@ -80,10 +86,14 @@ class Service:
         self.process.kill()
         self.process.wait()
 
-    def stop(self, seconds: float = 60) -> int:
-        """End it gracefully, by force after `seconds`; its exit code."""
+    def stop(self) -> int:
+        """End it gracefully; its exit code."""
         if self.process.poll() is None:
             self.terminate()
+        return self.end()
+
+    def end(self, seconds: float = 60) -> int:
+        """Its exit code, once it has ended by itself; that it does not within `seconds` is an error."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:
@@ -91,11 +101,13 @@ class Service:
             raise
 
     def traces(self) -> list[str]:
-        """What runs have left: files, and processes. The service itself may be running."""
-        files = [str(path) for path in self.runs.rglob("*")] if self.runs.exists() else []
-        if self.process.poll() is None:
-            files = [file for file in files if Path(file).parent != self.runs]  # its own directory
-        return files + [f"{pid}: {arguments}" for pid, arguments in processes_with(f"{self.runs}/").items()]
+        """What it has left: files, and processes. A running service has its own directory, which does not count."""
+        own = list(self.runs.glob(f"{self.pid}-*"))
+        files = [str(path) for directory in own for path in directory.rglob("*")]
+        if self.process.poll() is not None:
+            files += map(str, own)
+        started = processes_with(f"{self.runs}/{self.pid}-")
+        return files + [f"{pid}: {arguments}" for pid, arguments in started.items()]
 
     def peak_memory(self) -> int:
         """Most bytes of memory it ever had (VmHWM)."""

@@ -19,11 +19,10 @@ from pathlib import Path
 from k8s_mcp.executors.base import Execution, Item, read_exit, uninterrupted
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.runner import __main__ as runner
-from k8s_mcp.runner.frames import Decoder
+from k8s_mcp.runner.frames import PipeDecoder
 from k8s_mcp.runner.supervise import HEARTBEAT_SECONDS
 
 _READ_BYTES = 256 * 1024
-_FRAME_BYTES = 128 * 1024  # a pipe has no longest line
 _MARGIN = 10.0
 """Seconds after timeout and grace period in which the runner may still report, before it counts as lost."""
 _KILL_ROUNDS = 100  # each kills all that the last one's victims had just started
@@ -98,8 +97,8 @@ class LocalExecutor:
                 f"--run={directory}",
                 f"--work={directory / 'work'}",
                 f"--grace={self._grace}",
-                f"--frame-bytes={_FRAME_BYTES}",
                 "--lifeline=yes",
+                "--raw=yes",
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=log,
@@ -126,7 +125,7 @@ class _LocalExecution:
         self._deadline = asyncio.get_running_loop().time() + timeout + grace + _MARGIN
 
     async def __aiter__(self) -> AsyncIterator[Item]:
-        decoder = Decoder()
+        decoder = PipeDecoder()
         while data := await self._read():
             frames = decoder.feed(data)
             if frames:

@@ -6,7 +6,7 @@ when there are any `stdin` and `proxies` (ports to wait for). Options, each `--n
     --run=DIR               where those files are
     --work=DIR              the command's home and current directory; its kubeconfig is copied there
     --grace=SECONDS         from SIGTERM to SIGKILL, 5 by default
-    --frame-bytes=N         longest frame, 15 KiB by default, as fits a pod's log
+    --raw=yes               standard output is a pipe that nobody else writes to, and no pod's log: raw frames
     --rate=BYTES            most bytes of frames a second, so that whoever follows the log keeps up
     --termination-log=FILE  write the exit frame there, too
     --lifeline=yes          when standard input ends, whoever started us is gone: end the command, remove the files
@@ -16,7 +16,7 @@ import os
 import time
 
 from k8s_mcp.runner import process
-from k8s_mcp.runner.frames import EXIT, HELLO, LOG_FRAME_BYTES, Encoder
+from k8s_mcp.runner.frames import EXIT, HELLO, Encoder
 from k8s_mcp.runner.supervise import Supervisor
 
 _PROXY_SECONDS = 20.0
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> int:
     options = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
     run, work = options["run"], options["work"]
     supervisor = Supervisor(
-        Encoder(int(options.get("frame-bytes", LOG_FRAME_BYTES))),
+        Encoder(raw="raw" in options),
         timeout=float(_read(run, "timeout")),
         grace=float(options.get("grace", "5")),
         rate=float(options.get("rate", "0")),
@@ -122,13 +122,20 @@ def _write_log(path: str, frame: bytes) -> None:
 
 
 def _remove(path: str) -> None:
+    directory = os.path.dirname(path)
     try:
+        if not os.access(directory, os.W_OK | os.X_OK):
+            os.chmod(directory, 0o700)  # the command made it read-only
         os.unlink(path)
-    except FileNotFoundError:
-        pass  # the command removed it itself
+    except OSError:
+        pass  # the command removed it itself, or the way to it; how it ended must be reported all the same
 
 
 def _remove_tree(path: str) -> None:
     import shutil
 
+    for directory, names, _ in os.walk(path):
+        for child in (os.path.join(directory, name) for name in names):
+            if not os.path.islink(child):
+                os.chmod(child, 0o700)  # the command may have made it read-only, as Go does with its module cache
     shutil.rmtree(path)

@@ -6,6 +6,7 @@ Sources: prctl(2), PR_SET_CHILD_SUBREAPER(2const), PR_SET_PDEATHSIG(2const), pro
 import ctypes
 import os
 import signal
+import sys
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
@@ -88,6 +89,14 @@ def has_children() -> bool:
     except ChildProcessError:
         return False
     return True
+
+
+def unread(pipe: int) -> int:
+    """How many bytes `pipe` holds."""
+    import fcntl
+    import termios
+
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 def _prctl(option: int, value: int) -> None:
@@ -181,6 +190,6 @@ def _living_parent(pid: str) -> int | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             fields = file.read().rpartition(b") ")[2].split()
-    except (FileNotFoundError, ProcessLookupError):
+    except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
     return None if fields[0] in (b"Z", b"X") else int(fields[1])

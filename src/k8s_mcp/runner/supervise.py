@@ -15,7 +15,8 @@ HEARTBEAT_SECONDS = 5.0
 _COALESCE = 0.004  # after a small chunk let the next one grow: dense output fills frames, sparse output is prompt
 _SMALL = 16 * 1024
 _DRAIN_QUIET = 0.1  # how long a silent child may hold the pipes of a command that has ended,
-_DRAIN_TOTAL = 0.5  # and how long a noisy one
+_DRAIN_TOTAL = 0.5  # and how long a noisy one,
+_DRAIN_BYTES = 4 << 20  # to say how much, what is in the pipes included
 _KILL_AGAIN = 0.05
 _UNKILLABLE = 2.0
 
@@ -43,9 +44,11 @@ class Supervisor:
         self._pid = 0
         self._wait_status: int | None = None
         self._streams: dict[int, str] = {}
+        self._owed: dict[int, int] = {}  # bytes that the killed left in the pipes: they wait for a slow reader
         self._pending = b""
         self._nobody_reads = False
-        self._read_at = self._due = self._drain_until = self._give_up_at = 0.0
+        self._drain_bytes = _DRAIN_BYTES
+        self._read_at = self._due = self._deadline = self._drain_until = self._give_up_at = 0.0
         self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
         self._signals, signals_write = os.pipe()
         for fd in (self._signals, signals_write, 1):
@@ -59,15 +62,17 @@ class Supervisor:
 
         OSError when it cannot start.
         """
+        if self._nobody_reads:
+            return 128 + signal.SIGTERM
         child = process.start(argv, env, directory, stdin)
         self._pid = child.pid
         self._streams = {child.stdout: STDOUT, child.stderr: STDERR}
-        self._due = time.monotonic() + self._timeout
+        self._due = self._deadline = time.monotonic() + self._timeout
         while self._phase != _DONE:
             self._wait()
             now = time.monotonic()
-            if self._pending and self._phase in (_ENDED, _KILLED):
-                self._put_off(now)
+            if self._pending and self._phase == _ENDED:
+                self._drain_from(now)
             if now >= self._due:
                 self._next_phase(now)
             if now >= self._beat_at and not self._pending:
@@ -121,7 +126,9 @@ class Supervisor:
         if not chunk:
             os.close(fd)
             del self._streams[fd]
+            self._owed.pop(fd, None)
             return
+        self._owed[fd] = max(self._owed.get(fd, 0) - len(chunk), 0)
         frames = self._encoder.output(self._streams[fd], chunk)
         self._send(frames)
         now = time.monotonic()
@@ -129,6 +136,7 @@ class Supervisor:
         if self._rate:
             self._read_at = max(self._read_at, now + len(frames) / self._rate)
         if self._phase == _ENDED:
+            self._drain_bytes -= len(chunk)
             self._due = min(now + _DRAIN_QUIET, self._drain_until)
 
     def _send(self, frames: bytes) -> None:
@@ -156,7 +164,7 @@ class Supervisor:
             self._wait_status = status
             if self._phase == _RUNNING:
                 self._phase = _ENDED
-                self._put_off(time.monotonic())
+                self._drain_from(time.monotonic())
 
     def _on_lifeline(self) -> None:
         if not os.read(0, 4096):
@@ -178,19 +186,17 @@ class Supervisor:
         if self._phase != _KILLED:
             self._phase = _KILLED
             self._give_up_at = now + _UNKILLABLE
-        if now >= self._give_up_at:
+            self._owed = {fd: process.unread(fd) for fd in self._streams}
+        if process.has_children():
+            process.signal_all(signal.SIGKILL)
+        if now >= self._give_up_at and not any(self._owed.values()):
             self._phase = _DONE
-        process.signal_all(signal.SIGKILL)
         self._due = now + _KILL_AGAIN
 
-    def _put_off(self, now: float) -> None:
-        """What is left in the pipes of an ended command waits as long as our reader is slow:
-
-        count the time from here.
-        """
+    def _drain_from(self, now: float) -> None:
+        """The command has ended: children of it that hold its pipes have from now on, as long as our reader is slow."""
         self._drain_until = now + _DRAIN_TOTAL
-        self._give_up_at = now + _UNKILLABLE
-        self._due = now + (_DRAIN_QUIET if self._phase == _ENDED else _KILL_AGAIN)
+        self._due = min(now + _DRAIN_QUIET, self._deadline) if self._drain_bytes > 0 else now
 
     def _kill_what_is_left(self) -> None:
         """End descendants that kept no pipe open: a command leaves no process behind."""
