@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Sequence
 from k8s_mcp import __version__
 
 _USAGE_ERROR = 2
+_OTHER_VARIABLES = frozenset(("url", "cache", "api_server_ports"))  # of the client, and of `make images`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +58,7 @@ def _serve(options: argparse.Namespace) -> int:
     from pydantic import ValidationError
 
     from k8s_mcp.auth import is_loopback
+    from k8s_mcp.errors import StartError
     from k8s_mcp.settings import PREFIX, Settings
 
     given = {name: value for name in Settings.model_fields if (value := getattr(options, name)) is not None}
@@ -71,6 +73,7 @@ def _serve(options: argparse.Namespace) -> int:
             )
         return _USAGE_ERROR
     _configure_logging(settings.log_level.upper())
+    _warn_of_unknown_variables(PREFIX, set(Settings.model_fields))
 
     if not is_loopback(settings.host) and not settings.insecure_no_auth:
         print(
@@ -107,7 +110,11 @@ def _serve(options: argparse.Namespace) -> int:
             flush=True,
         )
 
-    Server(config, drain, on_listening).run()
+    try:
+        Server(app, config, drain, on_listening).run()
+    except StartError as error:
+        print(f"k8s-mcp: {error}", file=sys.stderr)
+        return 1
     return 0
 
 
@@ -162,6 +169,14 @@ def _exec(options: argparse.Namespace) -> int:
         return execute(options)
     except KeyboardInterrupt:  # before there was a run
         return 130
+
+
+def _warn_of_unknown_variables(prefix: str, fields: set[str]) -> None:
+    """A misspelt setting would otherwise be a setting that silently has no effect."""
+    for name in sorted(os.environ):
+        field = name.removeprefix(prefix).lower()
+        if name.startswith(prefix) and field not in fields | _OTHER_VARIABLES and not field.startswith("test_"):
+            logging.getLogger(__name__).warning("%s is not a setting of this service", name)
 
 
 def _configure_logging(level: str) -> None:

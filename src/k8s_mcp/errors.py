@@ -10,7 +10,8 @@
     ├── Forbidden               this caller, or this page in a browser, may not
     ├── NotFound                no such run, no such cluster, or not the caller's
     ├── TooManyRuns             every slot is taken
-    └── Unavailable             shutting down, or the cluster for runner pods is out of reach
+    ├── Unavailable             shutting down, or the cluster for runner pods is out of reach
+    └── StartError              the service itself cannot start
 
 Every message says what was wrong and what to do. None ever holds a credential. What goes wrong after the start of a
 run is no exception but the run's final event.
@@ -82,3 +83,7 @@ class Unavailable(K8sMcpError):
     """Cannot start runs right now. `retry_after` is in seconds."""
 
     retry_after = 5
+
+
+class StartError(K8sMcpError):
+    """The service cannot start as it is set up. For the operator; no caller ever sees it."""

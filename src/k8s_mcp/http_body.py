@@ -13,8 +13,7 @@ from k8s_mcp.errors import InvalidRequest, MalformedRequest, RequestTimeout, Too
 MAX_BYTES = 2 * 1024 * 1024
 """Of a body as sent: JSON escapes can double what is in it."""
 _SECONDS = 30.0
-
-_MOST_ERRORS = 20
+_MOST_ERRORS = 20  # that one answer tells
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -26,7 +25,8 @@ def as_model(value: object, model: type[_Model]) -> _Model:
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        fields = [(_field(item["loc"]), message_of(item["msg"])) for item in error.errors(include_input=False)]
+        wrong = error.errors(include_input=False)[:_MOST_ERRORS]
+        fields = [(_field(item["loc"]), message_of(item["msg"])) for item in wrong]
         raise InvalidRequest.of(fields) from None
 
 

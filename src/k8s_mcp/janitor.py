@@ -8,7 +8,7 @@ https://kubernetes.io/docs/concepts/architecture/leases/
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
@@ -24,6 +24,8 @@ SECRETS = "/api/v1/secrets"
 LEASE_SECONDS = 30
 _ROUND_SECONDS = 10.0
 _ROUNDS_PER_EXPIRY = 6
+_FIRST_ROUND_SECONDS = 5.0
+_LAST_WORD_SECONDS = 3.0
 
 _logger = logging.getLogger(__name__)
 
@@ -57,7 +59,9 @@ class Janitor:
         """Work until the context ends; then the Lease goes, so that others need not wait for it to expire."""
         try:
             async with asyncio.TaskGroup() as group:
-                await self._round()
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_FIRST_ROUND_SECONDS):
+                        await self._round()
                 work = group.create_task(self._work())
                 try:
                     yield
@@ -65,8 +69,9 @@ class Janitor:
                     work.cancel()
         finally:
             try:
-                await self._cluster.api.delete(LEASES, lease_name(self._replica))
-            except (ApiError, ApiUnreachable) as error:
+                async with asyncio.timeout(_LAST_WORD_SECONDS):
+                    await self._cluster.api.delete(LEASES, lease_name(self._replica))
+            except (ApiError, ApiUnreachable, TimeoutError) as error:
                 _logger.warning("the Lease of this replica will expire by itself: %s", error)
 
     async def _work(self) -> None:
@@ -76,6 +81,7 @@ class Janitor:
             await self._round()
             if asyncio.get_running_loop().time() > self._renewed_at + LEASE_SECONDS:
                 _logger.warning("the Lease was not renewed for %d s: letting go of all runs", LEASE_SECONDS)
+                self._cluster.trouble = "the Lease of this replica could not be renewed"
                 self._on_lost()
 
     async def _round(self) -> None:
@@ -85,6 +91,8 @@ class Janitor:
             await self._remove_expired()
         except (ApiError, ApiUnreachable, Unavailable) as error:
             _logger.warning("janitor: %s; trying again in %g s", error, _ROUND_SECONDS)
+            if self._cluster.trouble:
+                self._cluster.trouble = str(error)
 
     async def _remove_expired(self) -> None:
         self._rounds += 1
@@ -103,6 +111,7 @@ class Janitor:
             lease["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
             await self._cluster.api.replace(LEASES, lease["metadata"]["name"], lease)
         self._renewed_at = asyncio.get_running_loop().time()
+        self._cluster.trouble = ""
 
     async def _clean(self) -> None:
         answer = await self._cluster.api.list(LEASES, {"labelSelector": f"{MANAGED_BY}={MANAGER}"})

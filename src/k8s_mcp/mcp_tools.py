@@ -16,6 +16,14 @@ INSTRUCTIONS = (
 )
 
 
+def _given(value: str | None) -> str | None:
+    """Some models fill what they have no use for with empty strings."""
+    return value or None
+
+
+_OptionalText = Annotated[Text | None, AfterValidator(_given)]
+
+
 class RunCommand(BaseModel):
     """Arguments of run_command."""
 
@@ -24,8 +32,8 @@ class RunCommand(BaseModel):
     command: Annotated[Text, AfterValidator(check_command)] = Field(
         description="One shell line for bash: kubectl, helm, jq, grep, pipes and heredocs work."
     )
-    cluster: Text | None = Field(None, description="Name of a cluster, from list_clusters.")
-    kubeconfig: Text | None = Field(None, description="Content of a kubeconfig, instead of cluster.", repr=False)
+    cluster: _OptionalText = Field(None, description="Name of a cluster, from list_clusters.")
+    kubeconfig: _OptionalText = Field(None, description="Content of a kubeconfig, instead of cluster.", repr=False)
     timeout: int | None = Field(None, ge=1, description="Seconds until the command is ended; 300 by default.")
     stdin: Text | None = Field(None, description="Standard input, such as a manifest for `kubectl apply -f -`.")
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from socket import socket
 
 import uvicorn
+from starlette.applications import Starlette
 
 _CLOSE_SECONDS = 10
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -21,15 +22,24 @@ class Server(uvicorn.Server):
 
     def __init__(
         self,
+        app: Starlette,
         config: uvicorn.Config,
         drain: Callable[[], Awaitable[None]],
         on_listening: Callable[[str], None],
     ) -> None:
         config.timeout_graceful_shutdown = _CLOSE_SECONDS
+        config.lifespan = "off"
         super().__init__(config)
+        self._app = app
         self._drain = drain
         self._on_listening = on_listening
         self._ending: asyncio.Task[None] | None = None
+
+    async def serve(self, sockets: list[socket] | None = None) -> None:
+        """Serve until a signal. The application's lifespan is ours, so that its errors reach the caller."""
+        with self.capture_signals():
+            async with self._app.router.lifespan_context(self._app):
+                await self._serve(sockets)
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         await super().startup(sockets)

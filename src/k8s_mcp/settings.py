@@ -1,5 +1,6 @@
 """Every setting, each an environment variable `K8S_MCP_…` and a flag of `k8s-mcp serve`; the flag wins."""
 
+import json
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
@@ -15,7 +16,19 @@ def _words(value: object) -> object:
     return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
 
 
+def _json(value: object) -> object:
+    """Structured values are JSON in one variable."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"is not JSON: {error}") from error
+
+
 Words = Annotated[list[str], NoDecode, BeforeValidator(_words)]
+Labels = Annotated[dict[str, str], NoDecode, BeforeValidator(_json)]
+Objects = Annotated[list[dict[str, Any]], NoDecode, BeforeValidator(_json)]
 
 
 class Settings(BaseSettings):
@@ -90,8 +103,8 @@ class Settings(BaseSettings):
     runner_memory_limit: str = Field("512Mi", description="memory limit of a command, its /tmp included")
     runner_storage_limit: str = Field("64Mi", description="limit for the pod's log on the node's disk")
     runner_tmp_size: str = Field("128Mi", description="size of /tmp, in memory")
-    runner_node_selector: dict[str, str] = Field({}, description='node labels, as JSON: {"pool": "runners"}')
-    runner_tolerations: list[dict[str, Any]] = Field([], description="tolerations, as a JSON list")
+    runner_node_selector: Labels = Field({}, description='node labels, as JSON: {"pool": "runners"}')
+    runner_tolerations: Objects = Field([], description="tolerations, as a JSON list")
     runner_priority_class: str = Field("", description="priority class of runner pods")
     runner_runtime_class: str = Field("", description="runtime class of runner pods: gvisor, kata, …")
     credential_isolation: bool = Field(

@@ -21,6 +21,8 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.config.config_exception import ConfigException
 
+from k8s_mcp.errors import StartError
+
 Json = dict[str, Any]
 
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -200,14 +202,16 @@ class Api:
 async def connect(kubeconfig: str, context: str, namespace: str) -> AsyncGenerator[Api]:
     """The API server of a kubeconfig file; without one, of the cluster this process runs in, else of the user's own.
 
-    Raises ValueError when there is no usable configuration.
+    Raises StartError when there is no usable configuration.
     """
     settings = client.Configuration()
     settings.connection_pool_maxsize = 0  # no limit: every run holds a connection as long as its log is followed
     try:
         await _load(settings, kubeconfig, context)
     except (ConfigException, OSError) as error:
-        raise ValueError(f"no usable configuration for the cluster of runner pods: {error}") from error
+        raise StartError(
+            f"no usable configuration for the cluster of runner pods: {error}; name a kubeconfig with --kubeconfig"
+        ) from error
     api = Api(settings, namespace)
     try:
         yield api

@@ -8,13 +8,14 @@ from k8s_mcp.cluster.watch import Watch
 
 
 class Cluster:
-    """`api` and `watch` are there while `open()` lasts."""
+    """`api` and `watch` are there while `open()` lasts. `trouble` says why no run can be started, if so."""
 
     api: Api
     watch: Watch
 
     def __init__(self, kubeconfig: str, context: str, namespace: str) -> None:
         self.namespace = namespace
+        self.trouble = "this replica has no Lease yet"
         self._kubeconfig = kubeconfig
         self._context = context
 

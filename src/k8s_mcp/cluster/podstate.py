@@ -4,11 +4,13 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 """
 
 from k8s_mcp.cluster.client import Json
-from k8s_mcp.cluster.objects import RUNNER_CONTAINER
+from k8s_mcp.cluster.objects import CANCELLED, RUNNER_CONTAINER
 from k8s_mcp.cluster.watch import Watched
 
 _ORDINARY = frozenset(("ContainerCreating", "PodInitializing"))
 Reason = tuple[str, str]
+_JOB_DELETED: Reason = ("JobDeleted", "somebody deleted the run's Job")
+_POD_DELETED: Reason = ("PodDeleted", "somebody deleted the run's pod")
 
 
 def runner_state(pod: Json) -> Json:
@@ -49,6 +51,25 @@ def why_pending(watched: Watched) -> Reason | None:
     return None
 
 
+def is_cancelled(watched: Watched) -> bool:
+    """Whether a replica has ended the run, rather than somebody else."""
+    return CANCELLED in (watched.job or {}).get("metadata", {}).get("annotations", {})
+
+
+def why_leaving(watched: Watched) -> Reason | None:
+    """Why the run is ending, as soon as that is known: before the pod is gone."""
+    gone = why_gone(watched)
+    if gone:
+        return gone
+    if _is_deleting(watched.job):
+        return _JOB_DELETED
+    return _POD_DELETED if _is_deleting(watched.pod) else None
+
+
+def _is_deleting(thing: Json | None) -> bool:
+    return thing is not None and "deletionTimestamp" in thing["metadata"]
+
+
 def why_gone(watched: Watched) -> Reason | None:
     """Why the run cannot go on, if its pod or its Job is gone or has failed for a reason of its own."""
     pod = watched.pod
@@ -60,14 +81,12 @@ def why_gone(watched: Watched) -> Reason | None:
             if condition["type"] == "DisruptionTarget" and condition["status"] == "True":
                 return condition.get("reason", "DisruptionTarget"), condition.get("message", "")
     if watched.job_deleted:
-        return "JobDeleted", "somebody deleted the run's Job"
-    if watched.pod_deleted:
-        return "PodDeleted", "somebody deleted the run's pod"
+        return _JOB_DELETED
     for condition in (watched.job or {}).get("status", {}).get("conditions", ()):
         if (
-            condition["type"] == "Failed"
+            condition["type"] in ("Failed", "FailureTarget")
             and condition["status"] == "True"
             and condition.get("reason") != "BackoffLimitExceeded"
         ):
             return condition.get("reason", "Failed"), condition.get("message", "")
-    return None
+    return _POD_DELETED if watched.pod_deleted else None

@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
-from http import HTTPStatus
 
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
@@ -23,6 +22,7 @@ _FIRST_LISTS_SECONDS = 5.0
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _EVENTS_KEPT = 20
+_OPENED = "OPENED"  # comes before the API server's own ADDED, MODIFIED, …
 
 _logger = logging.getLogger(__name__)
 
@@ -109,33 +109,31 @@ class Watch:
         """List, then watch from there, for ever; list again when the watch has lost its place (410)."""
         version = ""
         pause = _FIRST_PAUSE
+        broken = False
         while True:
+            silent = True
             try:
                 if not version:
                     version = await self._list(path, handle)
-                self._set_connected(path, connected=True)
-                silent = True
                 async for kind, item in self._stream(path, version):
+                    if kind == _OPENED:
+                        self._set_connected(path, connected=True)
+                        broken = False
+                        continue
                     silent = False
-                    pause = _FIRST_PAUSE
                     if kind != "BOOKMARK":
                         handle(kind, item)
                     version = item["metadata"]["resourceVersion"]
-                if silent:
-                    await asyncio.sleep(pause)  # something on the way may be closing every watch at once
-                    pause = min(2 * pause, _LONGEST_PAUSE)
-            except ApiError as error:
-                if error.status != HTTPStatus.GONE:
-                    self._set_connected(path, connected=False)
-                    _logger.warning("watching %s: %s", path, error)
-                    await asyncio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE)
-                version = ""
-            except ApiUnreachable as error:
-                self._set_connected(path, connected=False)
+            except (ApiError, ApiUnreachable) as error:
                 _logger.warning("watching %s: %s", path, error)
+                if isinstance(error, ApiError):
+                    version = ""
+                if broken:  # a watch that ends is worth a new attempt before runs are refused
+                    self._set_connected(path, connected=False)
+                broken = True
+            if silent:
                 await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+            pause = min(2 * pause, _LONGEST_PAUSE) if silent else _FIRST_PAUSE
 
     async def _list(self, path: str, handle: Callable[[str, Json], None]) -> str:
         answer = await self._api.list(path, _selection(path))
@@ -158,6 +156,7 @@ class Watch:
         }
         rest = b""
         async with self._api.stream("watch", path, "", params, _SILENCE_SECONDS) as content:
+            yield _OPENED, {}
             async for data, _ in content.iter_chunks():
                 *lines, rest = (rest + data).split(b"\n")
                 for line in lines:

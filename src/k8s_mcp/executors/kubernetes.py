@@ -8,7 +8,7 @@ import asyncio
 import base64
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from http import HTTPStatus
 
@@ -17,6 +17,7 @@ from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.logs import follow
 from k8s_mcp.cluster.objects import (
+    CANCELLED,
     FIRST_PROXY_PORT,
     REPLICA,
     RUN,
@@ -37,6 +38,7 @@ SECRETS = "/api/v1/secrets"
 _UNREACHABLE = "the API server of the cluster for runner pods does not answer; try again later"
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
 _REMOVED_SECONDS = 30.0
+_REASON_SECONDS = 5.0  # in which Kubernetes says why it has ended a pod
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _KILLED = 137  # then a termination message is the command's: the runner did not come to write one
@@ -67,6 +69,8 @@ class KubernetesExecutor:
     def check(self) -> None:
         if not self._cluster.watch.connected:
             raise Unavailable(_UNREACHABLE)
+        if self._cluster.trouble:
+            raise Unavailable(f"runs cannot be started: {self._cluster.trouble}")
 
     @asynccontextmanager
     async def start(self, spec: RunSpec, *, adopt: bool) -> AsyncGenerator[Execution]:
@@ -108,10 +112,7 @@ class KubernetesExecutor:
         with self._cluster.watch.on(spec.name) as watched:
             pod = watched.pod
         try:
-            if pod is None:
-                await self._cluster.api.delete(JOBS, spec.name)
-            else:
-                await self._cluster.api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+            await _end(self._cluster.api, spec.name, pod)
         except (ApiError, ApiUnreachable) as error:
             raise Unavailable(f"the run cannot be cancelled right now: {error}") from error
 
@@ -162,7 +163,7 @@ class _PodExecution:
                 await self._watched.changed()
                 continue
             try:
-                await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+                await _end(self._api, self._name, pod)
             except (ApiError, ApiUnreachable) as error:
                 _logger.warning("run %s cannot be stopped yet: %s", self._spec.run_id, error)
                 pause = await self._pause(pause)
@@ -301,10 +302,13 @@ class _PodExecution:
         return pod is not None and podstate.has_started(pod)
 
     def _ended_early(self) -> Ended | None:
-        if self._stopping:
+        if self._is_cancelled():
             return Ended("cancelled")
-        gone = podstate.why_gone(self._watched)
-        return Ended("error", None, *gone) if gone else None
+        leaving = podstate.why_leaving(self._watched)
+        return Ended("error", None, *leaving) if leaving else None
+
+    def _is_cancelled(self) -> bool:
+        return self._stopping or podstate.is_cancelled(self._watched)
 
     async def _output(self) -> AsyncIterator[Item]:
         """Follow the log from connection to connection, until the exit frame or a pod that will send none."""
@@ -321,7 +325,7 @@ class _PodExecution:
                         yield frames
                         ended = read_exit(frames)
                         if ended:
-                            yield self._explained(ended)
+                            yield await self._explained(ended)
                             return
                 over = was_over
             except ApiError as error:
@@ -372,9 +376,9 @@ class _PodExecution:
         reported = read_exit([frame]) if frame else None
         if frame and reported and code not in (None, 0, _KILLED) and reported.exit_code in (None, code):
             yield [frame]
-            yield self._explained(reported)
+            yield await self._explained(reported)
             return
-        if self._stopping:
+        if self._is_cancelled():
             yield Ended("cancelled")
             return
         foreign = b"\n".join(decoder.foreign).decode("utf-8", "replace")
@@ -384,14 +388,31 @@ class _PodExecution:
             reason, message = "NoExitFrame", "the pod ended, but its log does not say how the command did"
         yield Ended("error", code or None, reason, message)
 
-    def _explained(self, ended: Ended) -> Ended:
+    async def _explained(self, ended: Ended) -> Ended:
         """Whoever takes the pod away has the runner told to end: then that is how the run ended, and nobody cancelled
         it.
         """
-        gone = podstate.why_gone(self._watched)
-        if ended.status == "cancelled" and not self._stopping and gone:
-            return Ended("error", None, *gone)
-        return ended
+        if ended.status != "cancelled" or self._is_cancelled():
+            return ended
+        leaving = None
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_REASON_SECONDS):
+                while (leaving := podstate.why_leaving(self._watched)) is None:
+                    await self._watched.changed()
+        return Ended("error", None, *(leaving or ("Terminated", "somebody told the runner to end")))
+
+
+async def _end(api: Api, name: str, pod: Json | None) -> None:
+    """Delete the pod (or the Job that has none yet), after a note on the Job that a replica does so."""
+    try:
+        await api.patch(JOBS, name, {"metadata": {"annotations": {CANCELLED: "true"}}})
+    except ApiError as error:
+        if error.status != HTTPStatus.NOT_FOUND:
+            raise
+    if pod is None:
+        await api.delete(JOBS, name)
+    else:
+        await api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
 
 
 def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:

@@ -16,6 +16,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
+from k8s_mcp.errors import StartError
 from k8s_mcp.executors.base import Execution, Item, read_exit, uninterrupted
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.runner import __main__ as runner
@@ -29,7 +30,7 @@ _KILL_ROUNDS = 100  # each kills all that the last one's victims had just starte
 
 
 class LocalExecutor:
-    """Runs commands on this host. They share its user, files and network with the service: see docs/security.md."""
+    """Runs commands on this host, with the service's own user, files and network: see docs/local-executor.md."""
 
     name = "local"
     loopback_clusters = True
@@ -47,7 +48,7 @@ class LocalExecutor:
     async def open(self) -> AsyncGenerator[None]:
         """Clear away what killed services left, then hold a directory that says we are alive.
 
-        OSError if it cannot be made safely.
+        StartError if it is not safely ours.
         """
         _private_directory(self._directory)
         with _locked(self._directory):
@@ -236,7 +237,7 @@ def _private_directory(directory: Path) -> None:
         directory.mkdir(mode=0o700)
     state = directory.lstat()
     if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or stat.S_IMODE(state.st_mode) & 0o077:
-        raise PermissionError(
+        raise StartError(
             f"{directory} must be a directory of this user's with mode 0700; remove it or set K8S_MCP_LOCAL_DIR"
         )
 

@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 
+_MOST_DESCRIPTORS = 1 << 20
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
@@ -129,6 +130,8 @@ def _become(
         os.setsid()
         for target, fd in enumerate(streams):
             os.dup2(fd, target)
+        os.closerange(3, failure)  # whatever else we were started with is not the command's
+        os.closerange(failure + 1, _MOST_DESCRIPTORS)
         _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != runner:
             os._exit(1)
@@ -152,9 +155,8 @@ def _become(
 
 def _be_first_to_die_of_memory() -> None:
     """When memory runs out the kernel should take the command and leave the runner to report it."""
-    _prctl(
-        _PR_SET_DUMPABLE, 1
-    )  # /proc/self belongs to root while we are not dumpable; exec comes before any code of the caller's
+    # /proc/self belongs to root while we are not dumpable; exec comes before any code of the caller's.
+    _prctl(_PR_SET_DUMPABLE, 1)
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")

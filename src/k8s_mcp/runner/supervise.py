@@ -20,8 +20,9 @@ _DRAIN_BYTES = 4 << 20  # to say how much, what is in the pipes included
 _KILL_AGAIN = 0.05
 _UNKILLABLE = 2.0
 
-# At `_due` comes, in this order: SIGTERM; SIGKILL; SIGKILL to whoever still holds the pipes; SIGKILL again.
-_RUNNING, _STOPPING, _ENDED, _KILLED, _DONE = range(5)
+# At `_due` comes, in this order: SIGTERM; SIGKILL; SIGKILL to whoever still holds the pipes; SIGKILL again; the end,
+# as soon as our reader has taken what is in the pipes.
+_RUNNING, _STOPPING, _ENDED, _KILLED, _GIVEN_UP, _DONE = range(6)
 
 
 class Supervisor:
@@ -44,7 +45,7 @@ class Supervisor:
         self._pid = 0
         self._wait_status: int | None = None
         self._streams: dict[int, str] = {}
-        self._owed: dict[int, int] = {}  # bytes that the killed left in the pipes: they wait for a slow reader
+        self._owed: dict[int, int] = {}  # bytes in the pipes when we gave up on their end
         self._pending = b""
         self._nobody_reads = False
         self._drain_bytes = _DRAIN_BYTES
@@ -72,7 +73,7 @@ class Supervisor:
             self._wait()
             now = time.monotonic()
             if self._pending and self._phase == _ENDED:
-                self._drain_from(now)
+                self._drain(now, now + _DRAIN_TOTAL)
             if now >= self._due:
                 self._next_phase(now)
             if now >= self._beat_at and not self._pending:
@@ -137,7 +138,7 @@ class Supervisor:
             self._read_at = max(self._read_at, now + len(frames) / self._rate)
         if self._phase == _ENDED:
             self._drain_bytes -= len(chunk)
-            self._due = min(now + _DRAIN_QUIET, self._drain_until)
+            self._drain(now, self._drain_until)
 
     def _send(self, frames: bytes) -> None:
         self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
@@ -164,7 +165,8 @@ class Supervisor:
             self._wait_status = status
             if self._phase == _RUNNING:
                 self._phase = _ENDED
-                self._drain_from(time.monotonic())
+                now = time.monotonic()
+                self._drain(now, now + _DRAIN_TOTAL)
 
     def _on_lifeline(self) -> None:
         if not os.read(0, 4096):
@@ -183,20 +185,22 @@ class Supervisor:
         if self._phase == _RUNNING:
             self._stop("timeout")
             return
-        if self._phase != _KILLED:
+        if self._phase in (_STOPPING, _ENDED):
             self._phase = _KILLED
             self._give_up_at = now + _UNKILLABLE
+        elif self._phase == _KILLED and now >= self._give_up_at:
+            self._phase = _GIVEN_UP
             self._owed = {fd: process.unread(fd) for fd in self._streams}
+        if self._phase == _GIVEN_UP and not any(self._owed.values()):
+            self._phase = _DONE
         if process.has_children():
             process.signal_all(signal.SIGKILL)
-        if now >= self._give_up_at and not any(self._owed.values()):
-            self._phase = _DONE
         self._due = now + _KILL_AGAIN
 
-    def _drain_from(self, now: float) -> None:
-        """The command has ended: children of it that hold its pipes have from now on, as long as our reader is slow."""
-        self._drain_until = now + _DRAIN_TOTAL
-        self._due = min(now + _DRAIN_QUIET, self._deadline) if self._drain_bytes > 0 else now
+    def _drain(self, now: float, until: float) -> None:
+        """The command has ended. Its children have a little time after each output, and while our reader is slow."""
+        self._drain_until = until
+        self._due = min(now + _DRAIN_QUIET, until, self._deadline) if self._drain_bytes > 0 else now
 
     def _kill_what_is_left(self) -> None:
         """End descendants that kept no pipe open: a command leaves no process behind."""
