@@ -336,6 +336,19 @@ async def test_read_to_end_is_true_once_a_reader_passed_the_final_event_on() -> 
         assert log.read_to_end
 
 
+async def test_a_closed_log_lets_its_readers_go_without_a_final_event() -> None:
+    log = EventLog(CAPACITY)
+    with log.reader(None) as reader:
+        await log.append(block(1))
+        waiting = asyncio.ensure_future(all_of(reader))
+        await settle()
+        assert not waiting.done()
+        log.close()
+        assert await within_reason(waiting) == [block(1)]
+    assert await read(log) == [block(1)]
+    assert not log.read_to_end
+
+
 async def test_read_to_end_is_not_true_before_the_end() -> None:
     log = EventLog(CAPACITY)
     with log.reader(None) as reader:

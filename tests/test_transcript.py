@@ -24,7 +24,7 @@ from k8s_mcp.transcript import Transcript
 
 Chunks = list[tuple[str, bytes]]
 
-MANY = settings(max_examples=200, deadline=None)
+MANY = settings(max_examples=120, deadline=None)
 NOTHING = Redactor([])
 NAMES = {STDOUT: "stdout", STDERR: "stderr"}
 ENDS = [b"\n", b"\r", b"\r\n"]
@@ -175,18 +175,40 @@ def test_a_long_line_comes_in_pieces_of_64_kib(length: int, end: bytes) -> None:
     assert "".join(line.text for line in lines) == line.decode()
 
 
+def is_dropped(number: int, some: Sequence[Frame], lost: Sequence[int]) -> bool:
+    """Whether frame `number` is among the lost ones; the exit frame never is."""
+    return number != len(some) - 1 and number in {other % len(some) for other in lost}
+
+
 def lossy(chunks: Chunks, piece: int, lost: Sequence[int], redactor: Redactor) -> tuple[list[Line], list[Line | Gap]]:
-    """What is told without and with the loss of those frames; the exit frame is never lost."""
+    """What is told without and with the loss of those frames."""
     with pieces_of(piece):
         some = framed(chunks)
-        dropped = {number % len(some) for number in lost} - {len(some) - 1}
-        kept = [frame for number, frame in enumerate(some) if number not in dropped]
+        kept = [frame for number, frame in enumerate(some) if not is_dropped(number, some, lost)]
         reader = Transcript(redactor)
         got = [event for frame in kept for event in told(reader.feed([frame]))]
         everything = lossless(some, redactor)
         assert got == followed(kept, redactor), "batching"
         assert reader.lines == len(everything), "the id of the final event"
     return everything, got
+
+
+def untouched(chunks: Chunks, piece: int, lost: Sequence[int], kind: str) -> list[bool]:
+    """For each piece of a stream: whether all of its line arrived, from the beginning to the first byte behind it."""
+    with pieces_of(piece):
+        some = framed(chunks)
+    output, arrived = b"", b""
+    for number, frame in enumerate(some):
+        if frame.type == kind:
+            output += frame.payload
+            arrived += bytes([not is_dropped(number, some, lost)]) * len(frame.payload)
+    whole: list[bool] = []
+    for line in re.finditer(rb"([^\r\n]*)(\r\n|\r|\n|\Z)", output):
+        if line[0]:
+            start, end = line.span(1)
+            ends = [min(start + n * piece, end) for n in range(1, pieces_in(line[1], piece) + 1)]
+            whole += [all(arrived[start : end + 1]) for end in ends]
+    return whole
 
 
 SECRET = "s3cr3t-t0ken-9"
@@ -196,12 +218,12 @@ SECRET_BYTES = st.lists(st.sampled_from([*SECRET_PARTS, SECRET.encode(), *ENDS, 
 )
 
 
+LOSSY_CHUNKS = st.lists(st.tuples(KINDS, BYTES | SECRET_BYTES), max_size=14)
+LOST = st.lists(st.integers(0, 100), min_size=1, max_size=12)
+
+
 @MANY
-@given(
-    st.lists(st.tuples(KINDS, BYTES | SECRET_BYTES), max_size=14),
-    PIECES,
-    st.lists(st.integers(0, 100), min_size=1, max_size=12),
-)
+@given(LOSSY_CHUNKS, PIECES, LOST)
 @example([(STDOUT, b"abc"), (HEARTBEAT, b"")], PIECE, [1])
 @example([(STDOUT, b"abc"), (STDERR, b"lost"), (HEARTBEAT, b"")], PIECE, [2])
 @example([(STDOUT, b"abc"), (STDERR, b"lost")], PIECE, [2])
@@ -223,6 +245,16 @@ def test_a_line_is_delivered_as_without_loss_or_counted_in_one_gap(
         assert gap.missing > 0
         missing[gap.stream] -= gap.missing
     assert not any(missing.values())
+
+
+@MANY
+@given(LOSSY_CHUNKS, PIECES, LOST)
+@example([(STDOUT, b"one\ntwo\nthree"), (STDOUT, b"lost"), (STDOUT, b"end\nfour\n"), (STDOUT, b"five\n")], PIECE, [2])
+def test_only_lines_that_a_loss_touches_are_missing(chunks: Chunks, piece: int, lost: list[int]) -> None:
+    everything, got = lossy(chunks, piece, lost, Redactor([SECRET]))
+    for kind, name in NAMES.items():
+        delivered = [line in got for line in everything if line.stream == name]
+        assert delivered == untouched(chunks, piece, lost, kind)
 
 
 @MANY

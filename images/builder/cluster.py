@@ -64,6 +64,6 @@ def _id(archive: Path) -> str:
 
 def _has(node: dict[str, Any], tag: str, annotation: str, identity: str) -> bool:
     """The annotation says which build was loaded, the node's own list that it has not been removed since."""
-    names: list[str] = [name for known in node["status"].get("images", []) for name in known.get("names", [])]
+    names: list[str] = [name for known in node["status"].get("images", []) for name in known.get("names") or ()]
     loaded = node["metadata"].get("annotations", {}).get(annotation)
     return loaded == identity and any(name.endswith(tag) for name in names)

@@ -87,6 +87,11 @@ def pod_template(settings: Settings) -> "PodTemplate":
     )
 
 
+def local_directory(settings: Settings) -> Path:
+    """Where the local executor keeps its runs."""
+    return Path(settings.local_dir) if settings.local_dir else default_directory()
+
+
 def _on_kubernetes(settings: Settings) -> _Parts:
     from k8s_mcp.cluster.connection import Cluster
     from k8s_mcp.cluster.handle_secrets import SecretStore
@@ -104,8 +109,7 @@ def _on_kubernetes(settings: Settings) -> _Parts:
 
 
 def _on_this_host(settings: Settings) -> _Parts:
-    directory = Path(settings.local_dir) if settings.local_dir else default_directory()
-    executor = LocalExecutor(directory, settings.grace_period)
+    executor = LocalExecutor(local_directory(settings), settings.grace_period)
     handles = Handles(MemoryStore(), _allowed(settings, executor))
     return _Parts(_runs(settings, executor, handles), handles, nullcontext())
 

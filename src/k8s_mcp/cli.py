@@ -5,8 +5,12 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING
 
 from k8s_mcp import __version__
+
+if TYPE_CHECKING:
+    from k8s_mcp.settings import Settings
 
 _USAGE_ERROR = 2
 _OTHER_VARIABLES = frozenset(("url", "cache", "api_server_ports"))  # of the client, and of `make images`
@@ -28,6 +32,8 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name, help_text, add_options in (
         ("serve", "run the service", _add_serve),
+        ("check", "say whether the service can do its work", _add_check),
+        ("clean", "remove all that the service made in the namespace of its runner pods", _add_clean),
         ("exec", "run a command on a service, and stream its output", _add_exec),
         ("clusters", "store kubeconfigs on a service under names", _add_clusters),
     ):
@@ -38,12 +44,31 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Run the service in the foreground."
+    _add_settings(parser)
+    parser.set_defaults(run=_serve)
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Say whether the service can do its work with these settings: exit code 0 if so, else 1."
+    parser.add_argument("--json", action="store_true", help="all findings as JSON")
+    _add_settings(parser)
+    parser.set_defaults(run=_check)
+
+
+def _add_clean(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Remove all that the service ever made in the namespace of its runner pods. Asks before."
+    parser.add_argument("--dry-run", action="store_true", help="only say what there is")
+    parser.add_argument("--yes", action="store_true", help="do not ask")
+    _add_settings(parser)
+    parser.set_defaults(run=_clean)
+
+
+def _add_settings(parser: argparse.ArgumentParser) -> None:
     from k8s_mcp.settings import PREFIX, Settings
 
-    parser.description = "Run the service in the foreground."
     parser.epilog = f"Each option can also be set by its environment variable, {PREFIX}…; the option wins."
-    defaults = Settings.model_fields
-    for name, field in defaults.items():
+    for name, field in Settings.model_fields.items():
         default = field.default if isinstance(field.default, str | int | float) else ""
         text = f"{field.description} [{PREFIX}{name.upper()}" + (f", default {default}]" if default != "" else "]")
         flag = f"--{name.replace('_', '-')}"
@@ -51,14 +76,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
             parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text, default=None)
         else:
             parser.add_argument(flag, help=text.replace("%", "%%"), metavar="VALUE", default=None)
-    parser.set_defaults(run=_serve)
 
 
-def _serve(options: argparse.Namespace) -> int:
+def _settings(options: argparse.Namespace) -> "Settings | None":
+    """From the environment and the options; None, and a message for each, when some are wrong."""
     from pydantic import ValidationError
 
-    from k8s_mcp.auth import is_loopback
-    from k8s_mcp.errors import StartError
     from k8s_mcp.settings import PREFIX, Settings
 
     given = {name: value for name in Settings.model_fields if (value := getattr(options, name)) is not None}
@@ -71,9 +94,37 @@ def _serve(options: argparse.Namespace) -> int:
                 f"k8s-mcp: {PREFIX}{name.upper()} (--{name.replace('_', '-')}): {item['msg']}",
                 file=sys.stderr,
             )
-        return _USAGE_ERROR
+        return None
     _configure_logging(settings.log_level.upper())
     _warn_of_unknown_variables(PREFIX, set(Settings.model_fields))
+    return settings
+
+
+def _check(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    if settings is None:
+        return _USAGE_ERROR
+    from k8s_mcp.check import check
+
+    return check(settings, as_json=options.json)
+
+
+def _clean(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    if settings is None:
+        return _USAGE_ERROR
+    from k8s_mcp.clean import clean
+
+    return clean(settings, dry_run=options.dry_run, yes=options.yes)
+
+
+def _serve(options: argparse.Namespace) -> int:
+    settings = _settings(options)
+    if settings is None:
+        return _USAGE_ERROR
+
+    from k8s_mcp.auth import is_loopback
+    from k8s_mcp.errors import StartError
 
     if not is_loopback(settings.host) and not settings.insecure_no_auth:
         print(

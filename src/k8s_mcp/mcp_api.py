@@ -5,9 +5,11 @@ whose session lives in one replica. https://modelcontextprotocol.io/specificatio
 """
 
 import asyncio
+import logging
+import re
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -61,8 +63,9 @@ class McpApi:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Serve MCP until the context ends."""
-        async with self._http.run():
-            yield
+        with _messages_kept_from_the_log():
+            async with self._http.run():
+                yield
 
     def routes(self) -> list[Route]:
         """The paths of this front end, besides JSON-RPC at `POST /sse`."""
@@ -105,8 +108,11 @@ class McpApi:
 
     async def _post_message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI application: what clients of the older SSE transport send."""
+        request = Request(scope, receive)
+        if not re.fullmatch("[0-9a-f]{32}", request.query_params.get("session_id", "")):
+            raise HTTPException(HTTPStatus.BAD_REQUEST, "send messages to the address in the stream's first event")
         try:
-            _, body = await _read_message(Request(scope, receive))
+            _, body = await _read_message(request)
         except _NotAMessage as error:
             await error.response(scope, receive, send)
             return
@@ -152,6 +158,20 @@ class _NotAMessage(Exception):
         super().__init__(message)
         error = {"code": code, "message": message}
         self.response = JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, HTTPStatus.BAD_REQUEST)
+
+
+@contextmanager
+def _messages_kept_from_the_log() -> Generator[None]:
+    """At DEBUG these write every message whole, kubeconfigs and all; above that, only what happened."""
+    loggers = [logging.getLogger(name) for name in ("mcp", "sse_starlette")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(max(logger.getEffectiveLevel(), logging.INFO))
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
 
 
 async def _read_message(request: Request) -> tuple[types.JSONRPCMessage, bytes]:

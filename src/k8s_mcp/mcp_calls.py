@@ -79,18 +79,22 @@ class Calls:
 
     async def _read_output(self, arguments: ReadOutput) -> types.CallToolResult:
         run = await self._runs.follow(ANONYMOUS, arguments.run_id)
-        with run.events(arguments.start_line - 1) as reader, suppress(TimeoutError):
-            async with asyncio.timeout(_NEWS_SECONDS):
-                await reader.next()
         page = _Page(arguments.max_lines, self._text_limit)
-        for event in run.log.kept(arguments.start_line - 1):
-            if isinstance(event, Output):
-                if arguments.stream in (None, event.stream):
-                    page.fill(_lines(event, arguments.grep))
-            elif event.id and event.data["status"] == "gap":
-                page.note(f"[lines lost before line {event.id + 1}: {event.data['missing']}]")
-            if page.next_line:
-                break
+        with run.events(arguments.start_line - 1) as reader:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_NEWS_SECONDS):
+                    await reader.next()
+            for event in run.log.kept(arguments.start_line - 1):
+                if isinstance(event, Output):
+                    if arguments.stream in (None, event.stream):
+                        page.fill(_lines(event, arguments.grep))
+                elif event.id and event.data["status"] == "gap":
+                    page.note(f"[lines lost before line {event.id + 1}: {event.data['missing']}]")
+                if page.next_line:
+                    break
+            else:
+                while run.ended and await reader.next():
+                    pass  # read to its end: nobody has to be waited for
         state = run.describe()
         text = "\n".join(page.lines)
         more = f"\n[more from line {page.next_line}; {state['lines']} lines in all]" if page.next_line else ""

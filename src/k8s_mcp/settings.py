@@ -101,7 +101,9 @@ class Settings(BaseSettings):
     runner_cpu_limit: str = Field("1", description="CPU limit of a command")
     runner_memory_request: str = Field("64Mi", description="memory request of a command")
     runner_memory_limit: str = Field("512Mi", description="memory limit of a command, its /tmp included")
-    runner_storage_limit: str = Field("64Mi", description="limit for the pod's log on the node's disk")
+    runner_storage_limit: str = Field(
+        "256Mi", description="limit for the pod's log on the node's disk; long output is slowed down to stay under it"
+    )
     runner_tmp_size: str = Field("128Mi", description="size of /tmp, in memory")
     runner_node_selector: Labels = Field({}, description='node labels, as JSON: {"pool": "runners"}')
     runner_tolerations: Objects = Field([], description="tolerations, as a JSON list")

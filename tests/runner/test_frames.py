@@ -265,6 +265,7 @@ NUMBERS = st.sampled_from([b"1" * 5000, b"1_0", b"+1", b"1.5", b"0x1", "１".enc
 @example(b"0 ox 0 0 0 0 0 b ")
 @example(b"0 o 0 0 0 0 0 q ")
 @example(b"0 o 0 0 0 0 0 b A")
+@example(b"0 o 0 0 0 0 0 z AAAA")
 def test_a_right_checksum_over_anything_raises_nothing(rest: bytes) -> None:
     frame = decode(b"%b %08x %b" % (TAG, zlib.crc32(rest), rest))
     assert frame is None or frame.type in {HELLO, STDOUT, STDERR, HEARTBEAT, EXIT}

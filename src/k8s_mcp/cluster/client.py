@@ -107,8 +107,21 @@ class Api:
         return True
 
     async def version(self) -> Json:
-        async with self._request("GET", "/version", {}, None, aiohttp.ClientTimeout(_CALL_SECONDS)) as response:
-            return await response.json()
+        return await self._once("get", "/version", {}, None)
+
+    async def namespace_object(self) -> Json:
+        """The namespace itself, which a role in it need not allow to read."""
+        return await self._once("get", f"/api/v1/namespaces/{self.namespace}", {}, None)
+
+    async def may(self, attributes: Mapping[str, str]) -> bool:
+        """Whether the API server would let us do this: a SelfSubjectAccessReview."""
+        review = {
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": attributes},
+        }
+        answer = await self._once("create", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {}, review)
+        return bool(answer["status"]["allowed"])
 
     @asynccontextmanager
     async def stream(

@@ -5,6 +5,7 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 """
 
 import base64
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -32,21 +33,33 @@ _USER = 65532
 _RUN_FILES = "/run/k8s-mcp/run"
 _WORK = "/tmp"  # noqa: S108 - the pod's own, in memory
 _CREDENTIAL_FILES = "/run/k8s-mcp/credentials"
-_RUNNER = ("python3", "-I", "-S", "/opt/k8s-mcp/k8s_mcp/runner/__main__.py")
+_RUNNER_DIRECTORY = "/opt/k8s-mcp/k8s_mcp/runner"
+_RUNNER = ("python3", "-I", "-S", f"{_RUNNER_DIRECTORY}/__main__.py")
+_STORAGE_REQUEST = "16Mi"  # the log of nearly every command; without a request the scheduler counts the limit
+_LOG_FILES, _LOG_FILE_BYTES, _LOG_SECONDS = 5, 10 << 20, 10
+_SLOWEST_LOG = 100_000
+_QUANTITY = re.compile(r"(\d+(?:\.\d*)?)([kMGT]|[KMGT]i|)")
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _DEADLINE_MARGIN = 60  # the runner's own timeout comes first; this one is for a runner that hangs
 
 # One `kubectl proxy` for each context, on the pod's loopback, which only this pod's containers reach. --reject-paths:
-# the default refuses exec and attach. It ends with the pod, or as soon as one of the proxies does.
+# the default refuses exec and attach. One that ends is started again; one that never starts is told of on its port.
 _PROXY_SCRIPT = f"""
 trap 'kill $(jobs -p)' TERM
 port={FIRST_PROXY_PORT}
 while IFS= read -r context; do
-  kubectl proxy --kubeconfig={_CREDENTIAL_FILES}/kubeconfig --context="$context" --port=$port --append-server-path \\
-    --accept-hosts='^127\\.0\\.0\\.1$' --reject-paths='^$' &
+  {{
+    began=-9
+    while ((SECONDS - began > 5)); do
+      began=$SECONDS
+      kubectl proxy --kubeconfig={_CREDENTIAL_FILES}/kubeconfig --context="$context" --port=$port \\
+        --append-server-path --accept-hosts='^127\\.0\\.0\\.1$' --reject-paths='^$'
+    done
+    exec python3 -I -S {_RUNNER_DIRECTORY}/no_proxy.py $port
+  }} &
   port=$((port + 1))
 done < {_CREDENTIAL_FILES}/contexts
-wait -n
-kill $(jobs -p)
+wait
 """
 
 
@@ -61,7 +74,7 @@ class PodTemplate:
     cpu_limit: str = "1"
     memory_request: str = "64Mi"
     memory_limit: str = "512Mi"
-    storage_limit: str = "64Mi"
+    storage_limit: str = "256Mi"
     tmp_size: str = "128Mi"
     node_selector: Mapping[str, str] = field(default_factory=dict[str, str])
     tolerations: tuple[Mapping[str, object], ...] = ()
@@ -72,7 +85,6 @@ class PodTemplate:
     grace: float = 5
     start_timeout: float = 60
     ttl: int = 300
-    rate: int = 4_000_000
 
 
 def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
@@ -173,6 +185,17 @@ def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:
     return spec
 
 
+def log_rate(storage_limit: str) -> int:
+    """Bytes a second that a runner may go on writing to its log without its pod being evicted for that.
+
+    The kubelet looks every 10 s, begins another file when one is over 10 MiB, and keeps five (its defaults):
+    https://kubernetes.io/docs/concepts/cluster-administration/logging/#log-rotation
+    """
+    quantity = _QUANTITY.fullmatch(storage_limit)
+    limit = float(quantity[1]) * _UNITS[quantity[2]] if quantity else 0  # another one the API server will refuse
+    return max(int((limit / _LOG_FILES - _LOG_FILE_BYTES) / _LOG_SECONDS), _SLOWEST_LOG)
+
+
 def make_secret(name: str, run_id: str, job_uid: str, files: Mapping[str, str]) -> Manifest:
     """The run's files, immutable, owned by its Job: whoever deletes the Job takes the Secret along."""
     return {
@@ -214,12 +237,16 @@ def _runner(template: PodTemplate) -> Manifest:
             f"--run={_RUN_FILES}",
             f"--work={_WORK}",
             f"--grace={template.grace:g}",
-            f"--rate={template.rate}",
+            f"--rate={log_rate(template.storage_limit)}",
             "--termination-log=/dev/termination-log",
         ],
         "workingDir": _WORK,
         "resources": {
-            "requests": {"cpu": template.cpu_request, "memory": template.memory_request},
+            "requests": {
+                "cpu": template.cpu_request,
+                "memory": template.memory_request,
+                "ephemeral-storage": _STORAGE_REQUEST,
+            },
             "limits": {
                 "cpu": template.cpu_limit,
                 "memory": template.memory_limit,

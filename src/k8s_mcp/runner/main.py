@@ -7,7 +7,7 @@ when there are any `stdin` and `proxies` (ports to wait for). Options, each `--n
     --work=DIR              the command's home and current directory; its kubeconfig is copied there
     --grace=SECONDS         from SIGTERM to SIGKILL, 5 by default
     --raw=yes               standard output is a pipe that nobody else writes to, and no pod's log: raw frames
-    --rate=BYTES            most bytes of frames a second, so that whoever follows the log keeps up
+    --rate=BYTES            most bytes of frames a second in long output, which a pod's log and its follower can take
     --termination-log=FILE  write the exit frame there, too
     --lifeline=yes          when standard input ends, whoever started us is gone: end the command, remove the files
 """

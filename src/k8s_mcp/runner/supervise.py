@@ -14,6 +14,9 @@ from k8s_mcp.runner.frames import HEARTBEAT, PIECE, STDERR, STDOUT, Encoder
 HEARTBEAT_SECONDS = 5.0
 _COALESCE = 0.004  # after a small chunk let the next one grow: dense output fills frames, sparse output is prompt
 _SMALL = 16 * 1024
+BURST = 16e6
+"""Bytes of frames that are free: most output is shorter, and then a log is rotated at most once."""
+_BREATH = 0.1  # then some at a time: who follows a log works for every write that it sees
 _DRAIN_QUIET = 0.1  # how long a silent child may hold the pipes of a command that has ended,
 _DRAIN_TOTAL = 0.5  # and how long a noisy one,
 _DRAIN_BYTES = 4 << 20  # to say how much, what is in the pipes included
@@ -28,9 +31,9 @@ _RUNNING, _STOPPING, _ENDED, _KILLED, _GIVEN_UP, _DONE = range(6)
 class Supervisor:
     """Runs one command and writes its output to file descriptor 1 as frames.
 
-    timeout, grace: seconds until SIGTERM, and from there to SIGKILL. rate: most bytes of frames a second, 0 for no
-    limit. lifeline: end the command when our standard input ends. `status` says how it ended: done, timeout or
-    cancelled; `abandoned`, that whoever started us is gone.
+    timeout, grace: seconds until SIGTERM, and from there to SIGKILL. rate: most bytes of frames a second, once there
+    were BURST, 0 for no limit. lifeline: end the command when our standard input ends. `status` says how it ended:
+    done, timeout or cancelled; `abandoned`, that whoever started us is gone.
     """
 
     def __init__(self, encoder: Encoder, timeout: float, grace: float, rate: float, lifeline: bool) -> None:
@@ -49,6 +52,7 @@ class Supervisor:
         self._pending = b""
         self._nobody_reads = False
         self._drain_bytes = _DRAIN_BYTES
+        self._spent_until = 0.0
         self._read_at = self._due = self._deadline = self._drain_until = self._give_up_at = 0.0
         self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
         self._signals, signals_write = os.pipe()
@@ -135,10 +139,16 @@ class Supervisor:
         now = time.monotonic()
         self._read_at = now + (_COALESCE if len(chunk) < _SMALL else 0.0)
         if self._rate:
-            self._read_at = max(self._read_at, now + len(frames) / self._rate)
+            self._pace(len(frames), now)
         if self._phase == _ENDED:
             self._drain_bytes -= len(chunk)
             self._drain(now, self._drain_until)
+
+    def _pace(self, size: int, now: float) -> None:
+        """Spend `size` bytes of the rate. When nothing is left, read on only when there is some again."""
+        self._spent_until = max(self._spent_until, now - BURST / self._rate) + size / self._rate
+        if self._spent_until > now:
+            self._read_at = self._spent_until + _BREATH
 
     def _send(self, frames: bytes) -> None:
         self._beat_at = time.monotonic() + HEARTBEAT_SECONDS

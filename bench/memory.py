@@ -1,0 +1,46 @@
+"""The peak memory of processes that come and go."""
+
+import threading
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+_LOOK_SECONDS = 0.02
+
+
+class PeakOfRunner:
+    """Watches the children of the process `pid`: `peak` is the most bytes that any of them ever had (VmHWM)."""
+
+    def __init__(self, pid: int) -> None:
+        self.peak = 0
+        self._pid = pid
+        self._end = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._end.wait(_LOOK_SECONDS):
+            for task in Path(f"/proc/{self._pid}/task").iterdir():
+                with suppress(FileNotFoundError, ProcessLookupError):
+                    for child in (task / "children").read_text().split():
+                        self.peak = max(self.peak, _peak_memory(child))
+
+
+def _peak_memory(pid: str) -> int:
+    with suppress(FileNotFoundError, ProcessLookupError):
+        if b"k8s_mcp/runner" not in Path(f"/proc/{pid}/cmdline").read_bytes():
+            return 0  # just forked: the memory is still the service's
+        status = Path(f"/proc/{pid}/status").read_text()
+        _, found, rest = status.partition("VmHWM:")
+        return int(rest.split()[0]) * 1024 if found else 0
+    return 0

@@ -1,0 +1,46 @@
+"""What the service has to be allowed in its namespace, and whether it is.
+
+https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
+"""
+
+from dataclasses import dataclass
+
+from k8s_mcp.cluster.client import Api
+
+
+@dataclass(frozen=True)
+class Permission:
+    """Verbs on one resource (`pods/log`: a subresource) of an API group."""
+
+    group: str
+    resource: str
+    verbs: tuple[str, ...]
+
+
+NEEDED = (
+    Permission("batch", "jobs", ("create", "get", "list", "watch", "patch", "delete")),
+    Permission("", "pods", ("get", "list", "watch", "delete", "patch")),
+    Permission("", "pods/log", ("get",)),
+    Permission("", "secrets", ("create", "get", "delete")),
+    Permission("", "events", ("list", "watch")),
+    Permission("coordination.k8s.io", "leases", ("get", "create", "update", "list", "delete")),
+)
+FOR_HANDLES = Permission("", "secrets", ("list",))
+"""For cluster handles only."""
+
+
+async def refused(api: Api, permission: Permission) -> list[str]:
+    """Those of the verbs that the API server would not let us use. Raises ApiError, ApiUnreachable."""
+    resource, _, subresource = permission.resource.partition("/")
+    found: list[str] = []
+    for verb in permission.verbs:
+        attributes = {
+            "namespace": api.namespace,
+            "verb": verb,
+            "group": permission.group,
+            "resource": resource,
+            "subresource": subresource,
+        }
+        if not await api.may(attributes):
+            found.append(verb)
+    return found

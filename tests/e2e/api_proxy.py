@@ -1,0 +1,181 @@
+"""A proxy between the service and the API server that counts calls, and spoils those that a test wants spoilt.
+
+The service speaks plain HTTP with it, so that it can look inside; `cutter.py` is for connections as they really are.
+"""
+
+import asyncio
+import base64
+import json
+import re
+import ssl
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+from aiohttp import web
+from anyio.from_thread import start_blocking_portal
+
+from tests.e2e.place import Place
+
+_HOP_BY_HOP = frozenset(("connection", "content-length", "host", "keep-alive", "transfer-encoding", "upgrade"))
+
+
+@dataclass
+class Fault:
+    """What happens to the next `times` calls that match.
+
+    `pattern` is searched in `METHOD resource[/name[/subresource]][?query]`. With `status` the call is answered so and
+    passed on to nobody; else it is carried out, and its answer breaks off after `cut` bytes.
+    """
+
+    pattern: str
+    times: int = 1
+    status: int | None = None
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict[str, str])
+    cut: int = 0
+    seen: int = 0
+
+
+def refusal(status: int, reason: str, message: str = "the test wants it so") -> bytes:
+    """A Kubernetes Status, as the body of an answer."""
+    fields = {"kind": "Status", "apiVersion": "v1", "status": "Failure"}
+    return json.dumps({**fields, "code": status, "reason": reason, "message": message}).encode()
+
+
+class ApiProxy:
+    """`url` for the service. `calls`: what it called, in order. `noise` is asked about calls that no fault matches."""
+
+    def __init__(self, upstream: str, session: aiohttp.ClientSession) -> None:
+        self.url = ""
+        self.calls: list[str] = []
+        self.noise: Callable[[str], Fault | None] = _silence
+        self._faults: list[Fault] = []
+        self._upstream = upstream
+        self._session = session
+        self._open: dict[int, tuple[web.Request, str]] = {}
+        self._loop = asyncio.get_running_loop()
+
+    def spoil(self, pattern: str, **how: object) -> Fault:
+        """Add a Fault with these fields; the oldest that matches a call is taken."""
+        fault = Fault(pattern, **how)  # type: ignore[arg-type]
+        self._faults.append(fault)
+        return fault
+
+    def heal(self) -> None:
+        """No faults any more, and no calls seen."""
+        self._faults = []
+        self.calls = []
+        self.noise = _silence
+
+    def cut(self, pattern: str) -> None:
+        """Break off the answers that are being sent to such calls."""
+
+        def cut_now() -> None:
+            for request, call in self._open.values():
+                if re.search(pattern, call) and request.transport:
+                    request.transport.abort()
+
+        self._loop.call_soon_threadsafe(cut_now)
+
+    def counted(self, but: str = "lease|watch=true") -> Counter[str]:
+        """Calls by method and resource, without those that match `but`."""
+        calls = (re.sub(r"[/?].*?(/log)?(\?.*)?$", r"\1", call) for call in self.calls if not re.search(but, call))
+        return Counter(calls)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        where = re.sub(r"^/apis?/(.+/)?namespaces/[^/]+/", "", request.path_qs)
+        call = f"{request.method} {where}"
+        self.calls.append(call)
+        fault = self._fault(call)
+        if fault and fault.status:
+            return web.Response(status=fault.status, body=fault.body, headers=fault.headers)
+        self._open[id(request)] = (request, call)
+        try:
+            return await self._pass_on(request, None if fault is None else fault.cut)
+        finally:
+            del self._open[id(request)]
+
+    def _fault(self, call: str) -> Fault | None:
+        for fault in self._faults:
+            if fault.times and re.search(fault.pattern, call):
+                fault.times -= 1
+                fault.seen += 1
+                return fault
+        return self.noise(call)
+
+    async def _pass_on(self, request: web.Request, cut: int | None) -> web.StreamResponse:
+        async with self._session.request(
+            request.method,
+            f"{self._upstream}{request.path_qs}",
+            data=await request.read(),
+            headers=_kept(request.headers),
+        ) as answer:
+            try:
+                return await self._answer(request, answer, cut)
+            finally:
+                if answer.connection and answer.connection.transport:
+                    answer.connection.transport.abort()  # nobody waits for a goodbye in TLS
+
+    async def _answer(
+        self, request: web.Request, answer: aiohttp.ClientResponse, cut: int | None
+    ) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status, headers=_kept(answer.headers))
+        if cut == 0:
+            await answer.read()
+            _abort(request)
+            return response
+        await response.prepare(request)
+        async for chunk in answer.content.iter_any():
+            await response.write(chunk if cut is None else chunk[:cut])
+            if cut is not None:
+                cut -= len(chunk)
+                if cut <= 0:
+                    _abort(request)
+                    return response
+        await response.write_eof()
+        return response
+
+
+def _kept(headers: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
+
+
+def _abort(request: web.Request) -> None:
+    if request.transport:
+        request.transport.abort()
+
+
+def _silence(_call: str) -> Fault | None:
+    """No noise."""
+
+
+@contextmanager
+def api_proxy(place: Place) -> Generator[ApiProxy]:
+    """Serve from a thread of its own."""
+    authority = base64.b64decode(place.server["certificate-authority-data"]).decode()
+    serving = _serving(place.server["server"], authority)
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving) as proxy:
+        yield proxy
+
+
+@asynccontextmanager
+async def _serving(upstream: str, authority: str) -> AsyncGenerator[ApiProxy]:
+    connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context(cadata=authority))
+    timeout = aiohttp.ClientTimeout(total=None)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+        proxy = ApiProxy(upstream, session)
+        app = web.Application(client_max_size=4 << 20)
+        app.router.add_route("*", "/{path:.*}", proxy.handle)
+        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        host, port = runner.addresses[0][:2]
+        proxy.url = f"http://{host}:{port}"
+        try:
+            yield proxy
+        finally:
+            await runner.cleanup()

@@ -1,0 +1,81 @@
+"""Fixtures for the tests on a real cluster: a namespace of their own, the runner image, and services that run there
+with exactly the rights of the Role in images/runner/namespace.yaml.
+
+Tests that stop components of the cluster come last: see `pytest_collection_modifyitems`.
+"""
+
+import os
+import secrets
+import subprocess
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import testcluster
+from tests.e2e.place import Place, created
+from tests.support.client import Client
+from tests.support.left_out import leave_out
+from tests.support.service import Service, StartService, services
+
+_ROOT = Path(__file__).parents[2]
+_NOT_POSSIBLE = 3
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever stops a part of the cluster waits until nothing else needs it."""
+    items.sort(key=lambda item: item.path.name == "test_restarts.py")
+
+
+@pytest.fixture(scope="session")
+def place(cluster: testcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The namespaces of this test run, with the runner image on the nodes."""
+    namespace = f"k8s-mcp-e2e-{secrets.token_hex(3)}"
+    environment = {**os.environ, "K8S_MCP_NAMESPACE": namespace}
+    built = subprocess.run([_ROOT / "images" / "build"], env=environment, capture_output=True, text=True, check=False)
+    if built.returncode == _NOT_POSSIBLE:
+        leave_out(f"no runner image here: {built.stderr[-500:]}")
+    assert built.returncode == 0, built.stderr
+    with created(cluster, namespace, tmp_path_factory.mktemp("place")) as place:
+        yield place
+
+
+@pytest.fixture(scope="session")
+def settings(place: Place) -> dict[str, object]:
+    """What every service here is started with."""
+    return {
+        "executor": "kubernetes",
+        "namespace": place.namespace,
+        "kubeconfig": place.kubeconfig(),
+        "grace_period": 2,
+        "runner_cpu_request": "10m",
+        "log_level": "debug",
+    }
+
+
+@pytest.fixture(scope="module")
+def serve_kubernetes(
+    settings: dict[str, object], tmp_path_factory: pytest.TempPathFactory, tools: Path
+) -> Iterator[StartService]:
+    """Starts services with the Kubernetes executor; each must end well."""
+    with services(tmp_path_factory.mktemp("kubernetes"), tools) as start:
+        yield lambda **changed: start(**{**settings, **changed})
+
+
+@pytest.fixture(scope="module")
+def kubernetes_server(serve_kubernetes: StartService) -> Service:
+    """A service with the Kubernetes executor, shared by the tests of a module."""
+    return serve_kubernetes()
+
+
+@pytest.fixture
+async def client(kubernetes_server: Service, kubeconfig: str) -> AsyncIterator[Client]:
+    """A client of `kubernetes_server`; its commands administer the cluster."""
+    async with Client(kubernetes_server.url, kubeconfig) as client:
+        yield client
+
+
+@pytest.fixture
+def client_of(kubeconfig: str) -> Callable[[Service], Client]:
+    """A client of another service."""
+    return lambda service: Client(service.url, kubeconfig)

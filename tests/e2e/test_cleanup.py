@@ -1,0 +1,225 @@
+"""Nothing is left of a run, however it ended, and a run costs few calls."""
+
+import asyncio
+import os
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+import anyio
+import pytest
+
+from tests.e2e.api_proxy import ApiProxy, Fault, api_proxy, refusal
+from tests.e2e.place import Place
+from tests.support.client import Client
+from tests.support.events import Transcript
+from tests.support.service import Service, StartService
+
+pytestmark = pytest.mark.cluster
+
+ClientOf = Callable[[Service], Client]
+CANCELLED = {"status": "cancelled", "exit_code": None}
+RUNS = int(os.environ.get("K8S_MCP_TEST_RUNS", "60"))
+"""How many runs in a row with random faults; 200 before a release."""
+
+
+def done(exit_code: int) -> dict[str, object]:
+    return {"status": "done", "exit_code": exit_code}
+
+
+@pytest.fixture(scope="module")
+def proxy(place: Place) -> Iterator[ApiProxy]:
+    with api_proxy(place) as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def kubernetes_server(serve_kubernetes: StartService, place: Place, proxy: ApiProxy) -> Service:
+    """A service that reaches the API server through `proxy`, and does not wait long for clients that left."""
+    return serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url), resume_window=1)
+
+
+@pytest.mark.parametrize(
+    ("command", "final"),
+    [
+        pytest.param("seq 1000", done(0), id="done"),
+        pytest.param("seq 1000; exit 9", done(9), id="failed"),
+        pytest.param("kill -9 $$", done(137), id="killed"),
+        pytest.param(
+            "trap '' TERM; seq 1000; sleep 99", {"status": "timeout", "exit_code": 124, "timeout": 1}, id="timeout"
+        ),
+    ],
+)
+async def test_nothing_is_left_after_the_end(
+    client: Client, place: Place, command: str, final: dict[str, object]
+) -> None:
+    seen = await client.run(command, timeout=1 if final["status"] == "timeout" else 60)
+    assert seen.final == final
+    await place.nothing_left(seen.run_id)
+
+
+async def test_nothing_is_left_of_a_cancelled_run(client: Client, place: Place) -> None:
+    async with client.stream("trap '' TERM; echo go; sleep 99") as stream:
+        await stream.first("stdout")
+        await client.cancel(Transcript(stream.seen).run_id)
+        seen = await stream.to_end()
+    assert seen.final == CANCELLED
+    await place.nothing_left(seen.run_id)
+
+
+async def test_nothing_is_left_of_a_run_cancelled_at_once(client: Client, place: Place) -> None:
+    async with client.stream("sleep 99") as stream:
+        await client.cancel((await stream.first("control")).control["run_id"])
+        seen = await stream.to_end()
+    assert seen.final == CANCELLED
+    await place.nothing_left(seen.run_id)
+
+
+async def test_nothing_is_left_when_the_client_leaves(client: Client, place: Place) -> None:
+    async with client.stream("trap 'sleep 1; exit' TERM; echo go; sleep 99 & wait") as stream:
+        await stream.first("stdout")
+        run_id = Transcript(stream.seen).run_id
+    await ended(client, run_id)
+    assert (await client.state(run_id))["status"] == "cancelled"
+    await place.nothing_left(run_id)
+
+
+async def ended(client: Client, run_id: str) -> None:
+    with anyio.fail_after(30):
+        while (await client.state(run_id))["status"] in {"pending", "running"}:  # noqa: ASYNC110 - another process
+            await anyio.sleep(0.1)
+
+
+async def test_the_secret_goes_first(client: Client, place: Place) -> None:
+    """While a client is still reading the end, the credential is gone already."""
+    async with client.stream("echo go; sleep 0.5; seq 100000") as stream:
+        await stream.first("stdout")
+        run_id = Transcript(stream.seen).run_id
+        assert await place.items("secrets", f"k8s-mcp-server/run={run_id}")
+        await stream.to_end()
+    await place.nothing_left(run_id)
+
+
+async def test_40_runs_at_once(client: Client, place: Place) -> None:
+    async def one(number: int) -> None:
+        seen = await client.run(f"seq {number} {number + 999}; cat; exit {number}", stdin=f"{number}")
+        assert seen.stdout == [*map(str, range(number, number + 1000)), str(number)]
+        assert seen.final == done(number)
+
+    await asyncio.gather(*map(one, range(40)))
+    await place.nothing_left()
+
+
+async def test_calls_of_a_run(client: Client, place: Place, proxy: ApiProxy) -> None:
+    """As many for a long run as for a short one: nothing polls."""
+    counted: list[Counter[str]] = []
+    for seconds in (0, 7):
+        proxy.heal()
+        seen = await client.run(f"sleep {seconds}; seq 1000")
+        assert seen.final == done(0)
+        await place.nothing_left(seen.run_id)
+        counted.append(proxy.counted())
+    assert counted[0] == counted[1]
+    assert counted[0].total() <= 8
+    assert counted[0] == {
+        "POST jobs": 1,
+        "POST secrets": 1,
+        "PATCH jobs": 1,
+        "GET pods/log": 1,
+        "DELETE secrets": 1,
+        "DELETE jobs": 1,
+    }
+
+
+async def test_calls_of_a_cancelled_run(client: Client, place: Place, proxy: ApiProxy) -> None:
+    proxy.heal()
+    async with client.stream("echo go; sleep 99") as stream:
+        await stream.first("stdout")
+        await client.cancel(Transcript(stream.seen).run_id)
+        seen = await stream.to_end()
+    await place.nothing_left(seen.run_id)
+    assert proxy.counted().total() <= 8
+
+
+class Noise:
+    """Spoils one call in ten, in every way there is; so seldom all attempts of one call that no run fails of it."""
+
+    def __init__(self, seed: int) -> None:
+        self._random = random.Random(seed)
+
+    def __call__(self, call: str) -> Fault | None:
+        if self._random.random() > 0.1:
+            return None
+        status = self._random.choice([429, 500, 503, 504, None])
+        if status:
+            return Fault(call, status=status, body=refusal(status, "Noise"))
+        return Fault(call, cut=self._random.choice([0, 1, 100, 5000]))
+
+
+@pytest.mark.timeout(120 + 5 * RUNS)
+async def test_many_runs_with_random_faults(client: Client, place: Place, proxy: ApiProxy) -> None:
+    """Each ends as it should, with all its output, having run once; and nothing is left in the end."""
+    chance = random.Random(RUNS)
+    where = f"--namespace={place.namespace}"
+    start = f"{place.counted('noise')}; seq 2000; echo go"
+    expected = [*map(str, range(1, 2001)), "go"]
+
+    async def ends_by_itself(number: int) -> None:
+        seen = await client.run(f"{start}; exit {number % 256}")
+        assert seen.stdout == expected
+        assert seen.final == done(number % 256)
+
+    async def times_out(_: int) -> None:
+        seen = await client.run(f"{start}; sleep 99", timeout=4)
+        assert seen.stdout == expected
+        assert seen.final == {"status": "timeout", "exit_code": 124, "timeout": 4}
+
+    async def leaves(_: int) -> None:
+        async with client.stream(f"{start}; sleep 99") as stream:
+            while (await stream.first("stdout")).data != "go":
+                pass
+            run_id = Transcript(stream.seen).run_id
+        await ended(client, run_id)
+        assert (await client.state(run_id))["status"] == "cancelled"
+
+    async def is_stopped(how: Callable[[str], object]) -> Transcript:
+        async with client.stream(f"{start}; sleep 99") as stream:
+            while (await stream.first("stdout")).data != "go":
+                pass
+            await how(Transcript(stream.seen).run_id)
+            seen = await stream.to_end()
+        assert seen.stdout == expected
+        return seen
+
+    async def is_cancelled(_: int) -> None:
+        assert (await is_stopped(client.cancel)).final == CANCELLED
+
+    async def loses_its_job(_: int) -> None:
+        def how(run_id: str) -> object:
+            return place.akubectl("delete", f"job/run-{run_id}", where, "--wait=false")
+
+        assert (await is_stopped(how)).final["reason"] == "JobDeleted"
+
+    async def loses_its_pod(_: int) -> None:
+        def how(run_id: str) -> object:
+            of_run = f"--selector=k8s-mcp-server/run={run_id}"
+            return place.akubectl("delete", "pod", where, of_run, "--force", "--grace-period=0", "--wait=false")
+
+        assert (await is_stopped(how)).final["reason"] == "PodDeleted"
+
+    kinds = [ends_by_itself] * 6 + [times_out, leaves, is_cancelled, loses_its_job, loses_its_pod]
+    slots = anyio.CapacityLimiter(6)
+
+    async def one(number: int) -> None:
+        async with slots:
+            await chance.choice(kinds)(number)
+
+    proxy.noise = Noise(RUNS)
+    try:
+        async with anyio.create_task_group() as group:
+            for number in range(RUNS):
+                group.start_soon(one, number)
+        await place.nothing_left()
+    finally:
+        proxy.heal()
+    assert await place.times_run("noise") == RUNS

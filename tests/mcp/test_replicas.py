@@ -1,0 +1,108 @@
+"""Several replicas behind one address: any of them answers, whichever began what is meant."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from tests.e2e.conftest import place, serve_kubernetes, settings
+from tests.e2e.place import Place
+from tests.mcp import raw
+from tests.mcp.clients import python_http
+from tests.support.service import Service, StartService
+
+__all__ = ["place", "serve_kubernetes", "settings"]
+
+pytestmark = pytest.mark.cluster
+
+
+def data_of(answer: raw.Json) -> dict[str, Any]:
+    assert "structuredContent" in answer["result"], answer
+    return answer["result"]["structuredContent"]
+
+
+@pytest.fixture(scope="module")
+def replicas(serve_kubernetes: StartService) -> tuple[Service, Service]:
+    return serve_kubernetes(), serve_kubernetes()
+
+
+@pytest.fixture
+async def one(replicas: tuple[Service, Service]) -> AsyncIterator[httpx.AsyncClient]:
+    async with raw.http(replicas[0]) as client:
+        yield client
+
+
+@pytest.fixture
+async def other(replicas: tuple[Service, Service]) -> AsyncIterator[httpx.AsyncClient]:
+    async with raw.http(replicas[1]) as client:
+        yield client
+
+
+async def test_request_is_cancelled_through_another_replica(
+    one: httpx.AsyncClient, other: httpx.AsyncClient, kubeconfig: str, place: Place
+) -> None:
+    """The balancer sends each request where it likes; a session is not bound to a replica."""
+    session = {"Mcp-Session-Id": (await other.post("/mcp", json=raw.initialize())).headers["mcp-session-id"]}
+    message = raw.tool("run_command", command="echo ready; sleep 300", kubeconfig=kubeconfig)
+    ended: list[dict[str, Any]] = []
+
+    async def call() -> None:
+        ended.append(data_of(raw.answer(await one.post("/mcp", json=message, headers=session))))
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(call)
+        await running(other)
+        await other.post("/mcp", json=raw.cancelled(message["id"]), headers=session)
+    assert ended[0]["status"] == "cancelled"
+    assert ended[0]["stdout"] == "ready\n"
+    await place.nothing_left(ended[0]["run_id"])
+
+
+async def test_cluster_is_stored_for_every_replica(
+    one: httpx.AsyncClient, other: httpx.AsyncClient, kubeconfig: str
+) -> None:
+    stored = await one.put("/clusters/prod", json={"kubeconfig": kubeconfig})
+    assert stored.status_code in (200, 201), stored.text
+    clusters = data_of(raw.answer(await other.post("/mcp", json=raw.tool("list_clusters"))))["clusters"]
+    assert [cluster["name"] for cluster in clusters] == ["prod"]
+    message = raw.tool("run_command", command="kubectl get namespace kube-system -o name", cluster="prod")
+    assert data_of(raw.answer(await other.post("/mcp", json=message)))["stdout"] == "namespace/kube-system\n"
+    await other.delete("/clusters/prod")
+    message = raw.tool("run_command", command="true", cluster="prod")
+    assert raw.answer(await one.post("/mcp", json=message))["result"]["isError"]
+
+
+async def test_command_goes_on_when_its_replica_ends(
+    serve_kubernetes: StartService, other: httpx.AsyncClient, kubeconfig: str
+) -> None:
+    """The model is told so, and reads on wherever its next call arrives."""
+    ending = serve_kubernetes(shutdown_grace=0.1)
+    arguments = {"command": "echo before; sleep 8; echo after", "kubeconfig": kubeconfig}
+    async with python_http(f"{ending.url}/mcp") as client:
+        call = client.start("run_command", arguments, progress=True)
+        await call.until_reported("before")
+        ending.terminate()
+        result = await call.result()
+    assert result.is_error
+    assert result.text.startswith("another replica goes on with the run; read_output reads it, run_id ")
+    run_id = result.text.rpartition(" ")[2]
+    lines: list[str] = []
+    page: dict[str, Any] = {"status": "running"}
+    while page["status"] in ("pending", "running") or page["next_line"]:
+        message = raw.tool("read_output", run_id=run_id, start_line=len(lines) + 1)
+        page = data_of(raw.answer(await other.post("/mcp", json=message)))
+        lines += page["text"].split("\n") if page["lines"] else []
+    assert lines == ["before", "after"]
+    assert page["status"] == "done"
+
+
+async def running(replica: httpx.AsyncClient) -> None:
+    """Wait until a replica knows of a run that has begun."""
+    with anyio.fail_after(60):
+        while True:
+            runs = (await replica.get("/runs")).json()["runs"]
+            if any(run["status"] == "running" for run in runs):
+                return
+            await anyio.sleep(0.05)

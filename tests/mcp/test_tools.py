@@ -1,0 +1,451 @@
+"""What the tools promise to a model: bounded answers that can be read on, clear errors, no credential anywhere."""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.mcp import raw
+from tests.mcp.clients import McpClient, Result, python_http, until
+from tests.support import kubeconfigs
+from tests.support.kubeconfigs import CLIENT_KEY, CREDENTIALS, PASSWORD, TOKEN, credentials_in
+from tests.support.service import Service, StartService, services
+
+TEXT_LIMIT = 50_000
+UNKNOWN_RUN = "0" * 32
+SOME = "aé€😀"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Service]:
+    """One that keeps output longer than these tests take."""
+    with services(tmp_path_factory.mktemp("server"), tools) as start:
+        yield start(replay_seconds=600)
+
+
+@pytest.fixture
+async def client(server: Service) -> AsyncIterator[McpClient]:
+    async with python_http(f"{server.url}/mcp") as client:
+        yield client
+
+
+async def run(client: McpClient, command: str, **arguments: object) -> Result:
+    return await client.call("run_command", command=command, **{"kubeconfig": kubeconfigs.fake(), **arguments})
+
+
+def data_of(result: Result) -> dict[str, Any]:
+    assert result.data is not None, result.text
+    return result.data
+
+
+async def read_all(client: McpClient, run_id: str, **arguments: object) -> list[str]:
+    """Every line, page by page, as a model that follows `next_line`."""
+    lines: list[str] = []
+    next_line: int | None = 1
+    while next_line:
+        page = await client.call("read_output", run_id=run_id, start_line=next_line, **arguments)
+        assert not page.is_error, page.text
+        assert len(page.text) <= TEXT_LIMIT + 100
+        lines += data_of(page)["text"].split("\n")
+        assert data_of(page)["next_line"] != next_line
+        next_line = data_of(page)["next_line"]
+    return lines
+
+
+# What a model is told
+
+
+async def test_tools_take_little_of_a_models_context(client: McpClient) -> None:
+    """Under 1,500 tokens for all of them. Estimated, at 3 characters a token: for JSON and English tokenizers need
+    fewer tokens than that, and none can be had here that brings its vocabulary along.
+    """
+    listed = json.dumps(await client.tools(), separators=(",", ":"), ensure_ascii=False)
+    assert len(listed) / 3 < 1500
+
+
+async def test_tools_say_what_they_do(client: McpClient) -> None:
+    tools = {tool["name"]: tool for tool in await client.tools()}
+    assert {name: tool["annotations"] for name, tool in tools.items()} == {
+        "run_command": {"readOnlyHint": False, "destructiveHint": True, "openWorldHint": True},
+        "read_output": {"readOnlyHint": True, "openWorldHint": False},
+        "list_clusters": {"readOnlyHint": True, "openWorldHint": False},
+        "cancel_run": {
+            "readOnlyHint": False,
+            "destructiveHint": True,
+            "idempotentHint": True,
+            "openWorldHint": False,
+        },
+    }
+    assert {name: list(tool["inputSchema"]["properties"]) for name, tool in tools.items()} == {
+        "run_command": ["command", "cluster", "kubeconfig", "timeout", "stdin"],
+        "read_output": ["run_id", "start_line", "max_lines", "stream", "grep"],
+        "list_clusters": [],
+        "cancel_run": ["run_id"],
+    }
+    for tool in tools.values():
+        assert tool["title"]
+        assert tool["description"]
+        assert all(field["description"] for field in tool["inputSchema"]["properties"].values())
+
+
+# Results
+
+
+async def test_timeout_is_an_error_with_the_output_so_far(client: McpClient) -> None:
+    result = await run(client, "echo before; sleep 60", timeout=1)
+    assert result.is_error
+    assert result.text == "$ echo before; sleep 60\ntimeout\nbefore"
+    assert data_of(result)["status"] == "timeout"
+    assert data_of(result)["exit_code"] == 124
+
+
+async def test_command_without_output_says_how_it_ended(client: McpClient) -> None:
+    assert (await run(client, "true")).text == "$ true\nexit code 0"
+    assert (await run(client, "false")).text == "$ false\nexit code 1"
+
+
+async def test_long_command_is_not_repeated_whole(client: McpClient) -> None:
+    result = await run(client, "true " + "x" * 100_000)
+    assert not result.is_error
+    assert len(result.text) < 1100
+
+
+async def test_characters_survive_wherever_their_bytes_are_split(client: McpClient) -> None:
+    """Each byte is written on its own, so that every character arrives in pieces."""
+    octets = " ".join(f"'\\x{byte:02x}'" for byte in SOME.encode())
+    result = await run(client, f"for octet in {octets}; do printf $octet; sleep 0.05; done; printf '\\n\\xff\\n'")
+    assert data_of(result)["stdout"] == f"{SOME}\n\ufffd\n"
+    assert await read_all(client, data_of(result)["run_id"]) == [SOME, "\ufffd"]
+
+
+async def test_characters_survive_in_long_output(client: McpClient) -> None:
+    """Chunks, frames and batches end somewhere within a character."""
+    line = SOME * 7
+    result = await run(client, f"yes {line} | head -n 40000")
+    assert "\ufffd" not in result.text
+    assert set(await read_all(client, data_of(result)["run_id"], max_lines=5000)) == {line}
+
+
+async def test_200_000_lines_are_bounded_in_the_answer_and_readable_to_the_last(client: McpClient) -> None:
+    result = await run(client, "seq 200000")
+    data = data_of(result)
+    assert not result.is_error
+    assert data["truncated"]
+    assert data["total_lines"] == 200_000
+    for text in (result.text, data["stdout"]):
+        assert len(text) < TEXT_LIMIT + 500
+    head, note, tail = (part.split("\n") for part in data["stdout"].partition("[… lines left out: 19"))
+    assert head[:3] == ["1", "2", "3"]
+    assert tail[-2:] == ["200000", ""]
+    first_left_out = len(head)
+    assert f'read_output(run_id="{data["run_id"]}", start_line={first_left_out})' in tail[0]
+    assert note
+    assert await read_all(client, data["run_id"], max_lines=5000) == list(map(str, range(1, 200_001)))
+
+
+async def test_both_streams_have_their_room(client: McpClient) -> None:
+    result = await run(client, "seq 100000; seq 100000 >&2; exit 1")
+    assert len(data_of(result)["stdout"]) > TEXT_LIMIT / 2
+    assert len(data_of(result)["stderr"]) > TEXT_LIMIT / 5
+    assert result.text.endswith("\n100000")
+    assert len(result.text) < TEXT_LIMIT + 500
+
+
+async def test_limit_is_the_operators(serve: StartService) -> None:
+    async with python_http(f"{serve(mcp_text_limit=1000).url}/mcp") as client:
+        result = await run(client, "seq 10000")
+        assert len(result.text) < 1300
+        page = await client.call("read_output", run_id=data_of(result)["run_id"], max_lines=5000)
+        assert len(page.text) < 1100
+        assert data_of(page)["next_line"] == data_of(page)["lines"] + 1
+
+
+# read_output
+
+
+@pytest.fixture(scope="module")
+async def mixed(server: Service) -> str:
+    """A run of 1,000 lines: the odd ones on standard output, the even ones on standard error."""
+    async with python_http(f"{server.url}/mcp") as client:
+        command = (
+            "for i in {1..1000}; do if ((i % 2)); then echo odd $i; else echo even $i >&2; fi; sleep 0.0005; done"
+        )
+        return data_of(await run(client, command))["run_id"]
+
+
+async def test_lines_can_be_read_from_anywhere(client: McpClient, mixed: str) -> None:
+    page = await client.call("read_output", run_id=mixed, start_line=500, max_lines=3)
+    everything = await read_all(client, mixed)
+    assert len(everything) == 1000
+    assert data_of(page)["text"].split("\n") == everything[499:502]
+    assert page.text == data_of(page)["text"] + "\n[more from line 503; 1000 lines in all]"
+    assert {key: value for key, value in data_of(page).items() if key != "text"} == {
+        "run_id": mixed,
+        "status": "done",
+        "lines": 3,
+        "next_line": 503,
+        "total_lines": 1000,
+    }
+
+
+async def test_one_stream_can_be_read(client: McpClient, mixed: str) -> None:
+    assert await read_all(client, mixed, stream="stdout") == [f"odd {number}" for number in range(1, 1000, 2)]
+    assert await read_all(client, mixed, stream="stderr", max_lines=7) == [f"even {n}" for n in range(2, 1001, 2)]
+
+
+@pytest.mark.parametrize(
+    ("grep", "lines"),
+    [
+        ("odd 99", [f"odd {number}" for number in (99, *range(991, 1000, 2))]),
+        ("even 1000", ["even 1000"]),
+        ("odd 1", [f"odd {number}" for number in range(1, 1000, 2) if str(number).startswith("1")]),
+        ("dd", [f"odd {number}" for number in range(1, 1000, 2)]),
+    ],
+)
+async def test_lines_can_be_searched(client: McpClient, mixed: str, grep: str, lines: list[str]) -> None:
+    assert await read_all(client, mixed, grep=grep) == lines
+    assert await read_all(client, mixed, grep=grep, max_lines=len(lines) // 3 + 1) == lines
+
+
+async def test_search_is_for_text_and_not_for_a_pattern(client: McpClient) -> None:
+    run_id = data_of(await run(client, r"printf 'a.c\nabc\n\nA.C\n'"))["run_id"]
+    assert await read_all(client, run_id, grep="a.c") == ["a.c"]
+    assert await read_all(client, run_id, grep="") == ["a.c", "abc", "", "A.C"]
+    for absent in ("x", "a.c\nabc", "\n"):
+        page = await client.call("read_output", run_id=run_id, grep=absent)
+        assert page.text == "[no such lines]"
+        assert data_of(page)["lines"] == 0
+
+
+async def test_behind_the_last_line_there_is_nothing(client: McpClient, mixed: str) -> None:
+    page = await client.call("read_output", run_id=mixed, start_line=1001)
+    assert page.text == "[no such lines]"
+    assert data_of(page)["next_line"] is None
+
+
+async def test_line_longer_than_an_answer_is_cut_and_says_so(client: McpClient) -> None:
+    """Such as JSON on one line; lines over 64 KiB come in pieces."""
+    run_id = data_of(await run(client, "echo start; head -c 64000 /dev/zero | tr '\\0' x; echo; echo end"))["run_id"]
+    pages: list[str] = await read_all(client, run_id)
+    assert pages[0] == "start"
+    assert pages[1] == "x" * TEXT_LIMIT + "[… characters left out: 14000]"
+    assert pages[2] == "end"
+
+
+async def test_output_can_be_read_while_the_command_runs(
+    server: Service, client: McpClient, tmp_path: Path, fake_kubeconfig: str
+) -> None:
+    """The answer waits for a line that is not there yet."""
+    command = f"echo one; until [ -e {tmp_path}/go ]; do sleep 0.02; done; echo two; sleep 300"
+    call = client.start("run_command", {"command": command, "kubeconfig": fake_kubeconfig}, progress=True)
+    await call.until_reported("one")
+    run_id = server.get("/runs").json()["runs"][-1]["run_id"]
+    page = await client.call("read_output", run_id=run_id)
+    assert page.text == "one"
+    assert data_of(page)["status"] == "running"
+    later = client.start("read_output", {"run_id": run_id, "start_line": 2})
+    (tmp_path / "go").touch()
+    assert (await later.result()).text == "two"
+    ended = await client.call("cancel_run", run_id=run_id)
+    assert ended.text == "The command was told to end."
+    assert data_of(await call.result())["status"] == "cancelled"
+    ended = await client.call("cancel_run", run_id=run_id)
+    assert ended.text == "The run had ended before: cancelled."
+    assert data_of(ended) == {"run_id": run_id, "status": "cancelled"}
+
+
+async def test_what_is_not_kept_is_said_to_be_missing(serve: StartService) -> None:
+    async with python_http(f"{serve(replay_bytes=1 << 20).url}/mcp") as client:
+        result = await run(client, "seq 400000")
+        assert data_of(result)["total_lines"] == 400_000  # seen all the same, when it came
+        page = await client.call("read_output", run_id=data_of(result)["run_id"], max_lines=1)
+    note, line = data_of(page)["text"].split("\n")
+    lost = int(line) - 1
+    assert lost > 100_000
+    assert note == f"[lines lost before line {line}: {lost}]"
+
+
+# Errors
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "message"),
+    [
+        ("run_command", {}, "command: Field required"),
+        ("run_command", {"command": " "}, "command: must not be empty"),
+        ("run_command", {"command": 5}, "command: Input should be a valid string"),
+        ("run_command", {"command": None}, "command: Input should be a valid string"),
+        ("run_command", {"command": "a\0b"}, "command: must not contain NUL characters"),
+        ("run_command", {"command": "x" * 131_072}, "command: must be at most 131071 bytes"),
+        ("run_command", {"command": "ls", "kubeconfig": "", "cluster": ""}, "send exactly one of `kubeconfig` and"),
+        ("run_command", {"command": "ls", "kubeconfig": ["x"]}, "kubeconfig: Input should be a valid string"),
+        ("run_command", {"command": "ls", "kubeconfig": None}, "send exactly one of `kubeconfig` and `cluster`"),
+        ("run_command", {"command": "ls", "cluster": "c"}, "send exactly one of `kubeconfig` and `cluster`"),
+        ("run_command", {"command": "ls", "cluster": 1}, "cluster: Input should be a valid string"),
+        ("run_command", {"command": "ls", "timeout": 0}, "timeout: Input should be greater than or equal to 1"),
+        ("run_command", {"command": "ls", "timeout": "60"}, "timeout: Input should be a valid integer"),
+        ("run_command", {"command": "ls", "timeout": True}, "timeout: Input should be a valid integer"),
+        ("run_command", {"command": "ls", "timeout": 3601}, "timeout: must be at most 3600"),
+        ("run_command", {"command": "ls", "stdin": {}}, "stdin: Input should be a valid string"),
+        ("run_command", {"command": "ls", "stdin": "x" * 921_600}, "together are over 921600 bytes"),
+        ("run_command", {"command": "ls", "namespace": "default"}, "namespace: Extra inputs are not permitted"),
+        ("read_output", {"run_id": UNKNOWN_RUN}, "no such run; a finished run can be read for a limited time only"),
+        ("read_output", {"run_id": "../x"}, "no such run"),
+        ("read_output", {}, "run_id: Field required"),
+        ("read_output", {"run_id": UNKNOWN_RUN, "start_line": 0}, "start_line: Input should be greater than"),
+        ("read_output", {"run_id": UNKNOWN_RUN, "start_line": 1.5}, "start_line: Input should be a valid integer"),
+        ("read_output", {"run_id": UNKNOWN_RUN, "max_lines": 0}, "max_lines: Input should be greater than"),
+        ("read_output", {"run_id": UNKNOWN_RUN, "max_lines": 5001}, "max_lines: Input should be less than"),
+        ("read_output", {"run_id": UNKNOWN_RUN, "stream": "both"}, "stream: Input should be 'stdout' or 'stderr'"),
+        ("read_output", {"run_id": UNKNOWN_RUN, "grep": 1}, "grep: Input should be a valid string"),
+        ("cancel_run", {"run_id": UNKNOWN_RUN}, "no such run"),
+        ("cancel_run", {"run_id": 1}, "run_id: Input should be a valid string"),
+        ("cancel_run", {}, "run_id: Field required"),
+        ("list_clusters", {"all": True}, "all: Extra inputs are not permitted"),
+    ],
+)
+async def test_wrong_argument_is_named(
+    client: McpClient, fake_kubeconfig: str, tool: str, arguments: dict[str, Any], message: str
+) -> None:
+    if tool == "run_command":
+        arguments = {"kubeconfig": fake_kubeconfig, **arguments}
+    result = await client.call(tool, **arguments)
+    assert result.is_error
+    assert message in result.text
+    assert len(result.text) < 300
+    assert credentials_in(result.text) == []
+
+
+async def test_many_wrong_arguments_are_not_all_repeated(client: McpClient) -> None:
+    wrong = {f"{number}{'x' * 1000}": number for number in range(1000)}
+    result = await client.call("read_output", **wrong)
+    assert result.is_error
+    assert len(result.text) < 5000
+
+
+async def test_kubeconfig_that_cannot_be_used_is_an_error(client: McpClient) -> None:
+    for kubeconfig in ("{", f"token: {TOKEN}", kubeconfigs.fake().replace("first", "missing", 1)):
+        result = await run(client, "true", kubeconfig=kubeconfig)
+        assert result.is_error
+        assert result.text.startswith("kubeconfig: ")
+        assert credentials_in(result.text) == []
+
+
+async def test_busy_service_says_so(serve: StartService, tmp_path: Path, fake_kubeconfig: str) -> None:
+    async with python_http(f"{serve(max_runs=1).url}/mcp") as client:
+        command = f"echo ready; until [ -e {tmp_path}/go ]; do sleep 0.02; done"
+        first = client.start("run_command", {"command": command, "kubeconfig": fake_kubeconfig}, progress=True)
+        await first.until_reported("ready")
+        refused = await run(client, "true")
+        assert refused.is_error
+        assert refused.text == "1 runs are in progress, the most this service allows; try again later"
+        (tmp_path / "go").touch()
+        assert not (await first.result()).is_error
+
+
+# Stored clusters
+
+
+async def test_stored_cluster_is_named_instead_of_its_kubeconfig(
+    server: Service, client: McpClient, fake_kubeconfig: str
+) -> None:
+    """What a model sees of it is a name; `PUT /clusters/{name}` was somebody else's call."""
+    assert (await client.call("list_clusters")).text == "No clusters are stored."
+    async with raw.http(server) as http:
+        (await http.put("/clusters/prod", json={"kubeconfig": fake_kubeconfig, "ttl": 60})).raise_for_status()
+        listed = await client.call("list_clusters")
+        [cluster] = data_of(listed)["clusters"]
+        assert cluster["name"] == "prod"
+        assert cluster["server"] == "https://192.0.2.1:6443"
+        assert cluster["contexts"] == ["first", "second", "third"]
+        assert 0 < (datetime.fromisoformat(cluster["expires"]) - datetime.now(UTC)).total_seconds() <= 60
+        assert listed.text == "prod: https://192.0.2.1:6443"
+        result = await client.call("run_command", command='grep current-context "$KUBECONFIG"', cluster="prod")
+        assert not result.is_error
+        assert "first" in data_of(result)["stdout"]
+        printed = await client.call("run_command", command='cat "$KUBECONFIG"', cluster="prod")
+        assert "[redacted]" in printed.text
+        for said in (listed, result, printed):
+            assert credentials_in(f"{said.text} {said.data}") == []
+        await http.delete("/clusters/prod")
+    assert data_of(await client.call("list_clusters")) == {"clusters": []}
+
+
+async def test_cluster_that_is_not_there_says_nothing_more(
+    server: Service, client: McpClient, fake_kubeconfig: str
+) -> None:
+    """Unknown, expired or removed: a model is told the same, and what to do."""
+    async with raw.http(server) as http:
+        for name, ttl in (("removed", 60), ("expired", 1)):
+            (await http.put(f"/clusters/{name}", json={"kubeconfig": fake_kubeconfig, "ttl": ttl})).raise_for_status()
+        await http.delete("/clusters/removed")
+        await until(lambda: server.get("/clusters").json()["clusters"] == [], "the end of its time")
+    said: set[str] = set()
+    for name in ("unknown", "expired", "removed", "../x", "x" * 253):
+        result = await client.call("run_command", command="true", cluster=name)
+        assert result.is_error
+        said.add(result.text)
+    assert len(said) == 1
+    assert "no such cluster" in said.pop()
+
+
+# Secrecy
+
+
+PRINTED = """
+cat "$KUBECONFIG"; base64 "$KUBECONFIG"; base64 -w0 "$KUBECONFIG"; echo; tr -d '\\n' <"$KUBECONFIG"; echo
+grep -o 'client-key-data.*' "$KUBECONFIG" | tr -d '", ' | cut -d: -f2 | base64 -d
+printf %s marker-token; sleep 0.2; printf %s\\\\n -Zm9vYmFyYmF6Zm9vYmFyYmF6Zm9vYmFyYmF6
+for i in {1..2000}; do cat "$KUBECONFIG"; done
+"""
+
+
+async def test_no_credential_is_in_any_answer_also_if_the_command_prints_it(
+    server: Service, client: McpClient, fake_kubeconfig: str
+) -> None:
+    command = f"{{ {PRINTED} }} | tee /dev/stderr # {TOKEN} {PASSWORD}"
+    call = client.start("run_command", {"command": command, "kubeconfig": fake_kubeconfig}, progress=True)
+    result = await call.result()
+    data = data_of(result)
+    assert data["total_lines"] > 4000
+    assert "[redacted]" in result.text
+    said = [call.reported, result.text, json.dumps(data, ensure_ascii=False)]
+    for stream in ("stdout", "stderr"):
+        said += await read_all(client, data["run_id"], stream=stream, max_lines=5000)
+    said += [
+        (await client.call("list_clusters")).text,
+        json.dumps(server.get("/runs").json()),
+        server.log.read_text(),
+    ]
+    everything = "\n".join(said)
+    forms = [base64.b64encode(value.encode()).decode() for value in (TOKEN, PASSWORD, CLIENT_KEY)]
+    forms += [base64.b64encode(f"{' ' * shift}{TOKEN}".encode())[4:40].decode() for shift in (1, 2)]
+    assert [value for value in (*CREDENTIALS, *forms) if value in everything] == []
+
+
+@pytest.mark.parametrize("level", ["info", "debug"])
+async def test_no_credential_is_in_the_log(serve: StartService, fake_kubeconfig: str, level: str) -> None:
+    """Whatever is sent, and however: the SDK would log all of it."""
+    service = serve(log_level=level)
+    message = raw.tool("run_command", command=f"echo {TOKEN}", kubeconfig=fake_kubeconfig, stdin=PASSWORD)
+    wrong = raw.tool("run_command", command=[TOKEN], kubeconfig={"token": TOKEN})
+    wrong_params = raw.request("tools/call", name=[TOKEN], arguments=TOKEN)
+    unknown_method = raw.request("tools/run", kubeconfig=fake_kubeconfig)
+    async with raw.http(service) as http, raw.sse_session(http) as session:
+        for sent in (message, wrong, wrong_params, unknown_method):
+            for text in (await session.ask(sent), raw.answer(await http.post("/mcp", json=sent))):
+                assert credentials_in(json.dumps(text)) == []
+            in_2026, headers = raw.in_2026(sent)
+            headers["Mcp-Name"] = "run_command"
+            assert credentials_in((await http.post("/mcp", json=in_2026, headers=headers)).text) == []
+        for garbage in (f'{{"jsonrpc": "2.0", "id": ["{TOKEN}"]', f'["{TOKEN}"]', f'{{"token": "{TOKEN}"}}'):
+            for path in ("/mcp", "/sse", session.endpoint):
+                headers = {"Content-Type": "application/json"}
+                response = await http.post(path, content=garbage, headers=headers)
+                assert response.status_code in (400, 422)
+                assert credentials_in(response.text) == []
+    assert credentials_in(service.log.read_text()) == []
