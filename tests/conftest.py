@@ -8,6 +8,7 @@ import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -27,10 +28,12 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def cluster() -> testcluster.Cluster:
-    """A real Kubernetes cluster."""
+def cluster(request: pytest.FixtureRequest) -> testcluster.Cluster:
+    """A real Kubernetes cluster. Its first build takes minutes, so its progress is shown."""
+    capture: Any = request.config.pluginmanager.getplugin("capturemanager")
     try:
-        return testcluster.ensure()
+        with capture.global_and_fixture_disabled():
+            return testcluster.ensure()
     except testcluster.NotPossibleError as error:
         leave_out(f"no Kubernetes cluster here: {error}")
 

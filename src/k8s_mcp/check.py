@@ -151,7 +151,7 @@ async def _host(settings: Settings) -> AsyncGenerator[Finding]:
     try:
         async with LocalExecutor(directory, settings.grace_period).open():
             kind = _file_system(directory)
-    except OSError as error:
+    except (OSError, StartError) as error:
         yield Finding("directory", "failed", str(error), "name another with K8S_MCP_LOCAL_DIR (--local-dir)")
         return
     yield Finding("directory", "ok", f"{directory}, of this user alone")

@@ -46,7 +46,7 @@ def refusal(status: int, reason: str, message: str = "the test wants it so") -> 
 
 
 class ApiProxy:
-    """`url` for the service. `calls`: what it called, in order. `noise` is asked about calls that no fault matches."""
+    """`url` is for the service, `calls` what it called. `noise` is asked about calls that match no fault."""
 
     def __init__(self, upstream: str, session: aiohttp.ClientSession) -> None:
         self.url = ""

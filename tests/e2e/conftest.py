@@ -28,8 +28,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def place(cluster: testcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
-    """The namespaces of this test run, with the runner image on the nodes."""
+def place(namespaces: Place) -> Place:
+    """Where this test run happens."""
+    return namespaces
+
+
+@pytest.fixture(scope="session")
+def namespaces(cluster: testcluster.Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    """The same by the name that other fixtures use: tests have parameters that are called `place`."""
     namespace = f"k8s-mcp-e2e-{secrets.token_hex(3)}"
     environment = {**os.environ, "K8S_MCP_NAMESPACE": namespace}
     built = subprocess.run([_ROOT / "images" / "build"], env=environment, capture_output=True, text=True, check=False)
@@ -41,12 +47,12 @@ def place(cluster: testcluster.Cluster, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
-def settings(place: Place) -> dict[str, object]:
+def settings(namespaces: Place) -> dict[str, object]:
     """What every service here is started with."""
     return {
         "executor": "kubernetes",
-        "namespace": place.namespace,
-        "kubeconfig": place.kubeconfig(),
+        "namespace": namespaces.namespace,
+        "kubeconfig": namespaces.kubeconfig(),
         "grace_period": 2,
         "runner_cpu_request": "10m",
         "log_level": "debug",
@@ -59,7 +65,11 @@ def serve_kubernetes(
 ) -> Iterator[StartService]:
     """Starts services with the Kubernetes executor; each must end well."""
     with services(tmp_path_factory.mktemp("kubernetes"), tools) as start:
-        yield lambda **changed: start(**{**settings, **changed})
+
+        def start_with(**changed: object) -> Service:
+            return start(**{**settings, **changed})
+
+        yield start_with
 
 
 @pytest.fixture(scope="module")

@@ -96,8 +96,8 @@ class Place:
         where = f"--namespace={namespace or self.namespace}"
         return self.kubectl("create", "token", account, where, "--duration=24h").strip()
 
-    def kubeconfig(self, name: str = "service", cluster: Json | None = None) -> Path:
-        """The service's own, with nothing but the Role. `cluster`: fields of its cluster's entry that are different."""
+    def kubeconfig(self, name: str = "service", cluster: Json | None = None, token: str = "") -> Path:
+        """The service's own, with nothing but the Role; or with another token, and other fields in `cluster`."""
         file = self.directory / name
         entry = {key: value for key, value in {**self.server, **(cluster or {})}.items() if value is not None}
         file.write_text(
@@ -107,7 +107,7 @@ class Place:
                     "kind": "Config",
                     "current-context": "it",
                     "clusters": [{"name": "it", "cluster": entry}],
-                    "users": [{"name": "it", "user": {"token": self.token()}}],
+                    "users": [{"name": "it", "user": {"token": token or self.token()}}],
                     "contexts": [{"name": "it", "context": {"cluster": "it", "user": "it"}}],
                 }
             )

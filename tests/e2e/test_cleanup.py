@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 import anyio
 import pytest
@@ -12,7 +12,7 @@ import pytest
 from tests.e2e.api_proxy import ApiProxy, Fault, api_proxy, refusal
 from tests.e2e.place import Place
 from tests.support.client import Client
-from tests.support.events import Transcript
+from tests.support.events import Stream, Transcript
 from tests.support.service import Service, StartService
 
 pytestmark = pytest.mark.cluster
@@ -156,63 +156,78 @@ class Noise:
         return Fault(call, cut=self._random.choice([0, 1, 100, 5000]))
 
 
+class Chance:
+    """Runs of every kind, each of which checks its own end."""
+
+    def __init__(self, client: Client, place: Place) -> None:
+        self._client = client
+        self._place = place
+        self._where = f"--namespace={place.namespace}"
+        self._start = f"{place.counted('noise')}; seq 2000; echo go"
+        self._kinds = [self.ends] * 6 + [
+            self.times_out,
+            self.leaves,
+            self.is_cancelled,
+            self.loses_job,
+            self.loses_pod,
+        ]
+        self._random = random.Random(RUNS)
+
+    async def run(self, number: int) -> None:
+        await self._random.choice(self._kinds)(number)
+
+    async def ends(self, number: int) -> None:
+        seen = await self._client.run(f"{self._start}; exit {number % 256}")
+        self._assert_ended(seen, done(number % 256))
+
+    async def times_out(self, _: int) -> None:
+        seen = await self._client.run(f"{self._start}; sleep 99", timeout=4)
+        self._assert_ended(seen, {"status": "timeout", "exit_code": 124, "timeout": 4})
+
+    async def leaves(self, _: int) -> None:
+        async with self._client.stream(f"{self._start}; sleep 99") as stream:
+            run_id = await self._gone_on(stream)
+        await ended(self._client, run_id)
+        assert (await self._client.state(run_id))["status"] == "cancelled"
+
+    async def is_cancelled(self, _: int) -> None:
+        async with self._client.stream(f"{self._start}; sleep 99") as stream:
+            await self._client.cancel(await self._gone_on(stream))
+            self._assert_ended(await stream.to_end(), CANCELLED)
+
+    async def loses_job(self, _: int) -> None:
+        await self._loses("job", "JobDeleted")
+
+    async def loses_pod(self, _: int) -> None:
+        await self._loses("pod", "PodDeleted", "--force", "--grace-period=0")
+
+    async def _loses(self, kind: str, reason: str, *how: str) -> None:
+        async with self._client.stream(f"{self._start}; sleep 99") as stream:
+            selector = f"--selector=k8s-mcp-server/run={await self._gone_on(stream)}"
+            await self._place.akubectl("delete", kind, self._where, selector, "--wait=false", *how)
+            seen = await stream.to_end()
+        self._assert_ended(seen, {**seen.final, "status": "error", "exit_code": None, "reason": reason})
+
+    async def _gone_on(self, stream: Stream) -> str:
+        """Read what the command says; the run's id."""
+        while (await stream.first("stdout")).data != "go":
+            pass
+        return Transcript(stream.seen).run_id
+
+    def _assert_ended(self, seen: Transcript, final: Mapping[str, object]) -> None:
+        assert seen.final == final
+        assert seen.stdout == [*map(str, range(1, 2001)), "go"]
+
+
 @pytest.mark.timeout(120 + 5 * RUNS)
 async def test_many_runs_with_random_faults(client: Client, place: Place, proxy: ApiProxy) -> None:
     """Each ends as it should, with all its output, having run once; and nothing is left in the end."""
-    chance = random.Random(RUNS)
-    where = f"--namespace={place.namespace}"
-    start = f"{place.counted('noise')}; seq 2000; echo go"
-    expected = [*map(str, range(1, 2001)), "go"]
-
-    async def ends_by_itself(number: int) -> None:
-        seen = await client.run(f"{start}; exit {number % 256}")
-        assert seen.stdout == expected
-        assert seen.final == done(number % 256)
-
-    async def times_out(_: int) -> None:
-        seen = await client.run(f"{start}; sleep 99", timeout=4)
-        assert seen.stdout == expected
-        assert seen.final == {"status": "timeout", "exit_code": 124, "timeout": 4}
-
-    async def leaves(_: int) -> None:
-        async with client.stream(f"{start}; sleep 99") as stream:
-            while (await stream.first("stdout")).data != "go":
-                pass
-            run_id = Transcript(stream.seen).run_id
-        await ended(client, run_id)
-        assert (await client.state(run_id))["status"] == "cancelled"
-
-    async def is_stopped(how: Callable[[str], object]) -> Transcript:
-        async with client.stream(f"{start}; sleep 99") as stream:
-            while (await stream.first("stdout")).data != "go":
-                pass
-            await how(Transcript(stream.seen).run_id)
-            seen = await stream.to_end()
-        assert seen.stdout == expected
-        return seen
-
-    async def is_cancelled(_: int) -> None:
-        assert (await is_stopped(client.cancel)).final == CANCELLED
-
-    async def loses_its_job(_: int) -> None:
-        def how(run_id: str) -> object:
-            return place.akubectl("delete", f"job/run-{run_id}", where, "--wait=false")
-
-        assert (await is_stopped(how)).final["reason"] == "JobDeleted"
-
-    async def loses_its_pod(_: int) -> None:
-        def how(run_id: str) -> object:
-            of_run = f"--selector=k8s-mcp-server/run={run_id}"
-            return place.akubectl("delete", "pod", where, of_run, "--force", "--grace-period=0", "--wait=false")
-
-        assert (await is_stopped(how)).final["reason"] == "PodDeleted"
-
-    kinds = [ends_by_itself] * 6 + [times_out, leaves, is_cancelled, loses_its_job, loses_its_pod]
-    slots = anyio.CapacityLimiter(6)
+    chance = Chance(client, place)
+    slots = anyio.CapacityLimiter(8)
 
     async def one(number: int) -> None:
         async with slots:
-            await chance.choice(kinds)(number)
+            await chance.run(number)
 
     proxy.noise = Noise(RUNS)
     try:

@@ -1,8 +1,5 @@
 """The executor contract, tests/executors/test_contract.py, on Job pods."""
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 
 from tests.executors.test_contract import *  # noqa: F403 - its tests and fixtures, all but the one below

@@ -54,7 +54,7 @@ async def test_command_killed_for_memory(client: Client) -> None:
 
 
 async def test_runner_killed_for_memory(client: Client) -> None:
-    """The command makes itself no likelier a victim than the runner, and fills /tmp: then the runner is the largest."""
+    """The command makes itself no likelier a victim, and fills /tmp: then the runner is the largest process."""
     seen = await client.run(
         """
         echo before

@@ -2,7 +2,6 @@
 
 import base64
 import gzip
-import json
 import shlex
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
@@ -98,8 +97,11 @@ LOOK_EVERYWHERE = f"""
         kubectl --context="$context" --v=9 --server=https://127.0.0.1:18443 --insecure-skip-tls-verify get configmaps
         kubectl --context="$context" --v=9 --server=http://127.0.0.1:18080 get configmaps
     done
-    bash -c 'exec 5<>/dev/tcp/127.0.0.1/9001 && printf "GET /static/../../run/k8s-mcp/credentials/kubeconfig HTTP/1.0\\r\\n\\r\\n" >&5 && cat <&5'
-    bash -c 'exec 5<>/dev/tcp/127.0.0.1/9001 && printf "GET /../run/k8s-mcp/credentials/kubeconfig HTTP/1.0\\r\\n\\r\\n" >&5 && cat <&5'
+    for path in / /static/../../run/k8s-mcp/credentials/kubeconfig /../run/k8s-mcp/credentials/kubeconfig; do
+        exec 5<>/dev/tcp/127.0.0.1/9001
+        printf "GET $path HTTP/1.0\\r\\n\\r\\n" >&5
+        cat <&5
+    done
 """
 
 # What a server elsewhere sees of kubectl's requests.
@@ -156,19 +158,14 @@ async def test_objects_hold_neither_command_nor_credential(
     client: Client, credentials: Credentials, place: Place
 ) -> None:
     marker = "an-unmistakable-command"
+    get = ("get", f"--namespace={place.namespace}", "--output=json", "--show-managed-fields")
     async with client.stream(f"echo {marker}; sleep 60", stdin=f"{marker}-too") as stream:
         await stream.first("stdout")
         run_id = Transcript(stream.seen).run_id
-        objects = await place.akubectl(
-            "get",
-            "jobs,pods,events,leases",
-            f"--namespace={place.namespace}",
-            "--output=json",
-            "--show-managed-fields",
-        )
+        objects = await place.akubectl(*get, "jobs,pods,events,leases")
         await client.cancel(run_id)
         await stream.to_end()
-    events = await place.akubectl("get", "events", f"--namespace={place.namespace}", "--output=json")
+    events = await place.akubectl(*get, "events")
     assert run_id in objects
     assert run_id in events
     for text in (objects, events):
@@ -177,7 +174,7 @@ async def test_objects_hold_neither_command_nor_credential(
 
 
 async def test_pod_is_restricted(client: Client, place: Place) -> None:
-    """As the Pod Security Standard has it, and more: no token, a root that is read-only, the Secret where it belongs."""
+    """More than the Pod Security Standard asks: no token, a read-only root, the Secret only where it belongs."""
     async with client.stream("echo go; sleep 60") as stream:
         await stream.first("stdout")
         run_id = Transcript(stream.seen).run_id
@@ -263,8 +260,8 @@ def forged_frames() -> str:
 FORGE = """
     frames=$(cat)
     echo before
-    for place in /proc/1/fd/1 /proc/1/fd/2 /proc/$PPID/fd/1 /dev/console /dev/termination-log /proc/1/task/1/fd/1; do
-        { echo "$frames" >$place; } 2>/dev/null
+    for file in /proc/1/fd/1 /proc/1/fd/2 /proc/$PPID/fd/1 /dev/console /dev/termination-log /proc/1/task/1/fd/1; do
+        { echo "$frames" >$file; } 2>/dev/null
     done
     kill -KILL 1; kill -STOP 1
     sleep 0.2

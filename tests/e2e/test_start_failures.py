@@ -34,7 +34,11 @@ ClientOf = Callable[[Service], Client]
 @pytest.fixture
 def start(serve_kubernetes: StartService) -> StartService:
     """A service that waits for pods a short time only."""
-    return lambda **settings: serve_kubernetes(start_timeout=START_TIMEOUT, **settings)
+
+    def start_with(**changed: object) -> Service:
+        return serve_kubernetes(start_timeout=START_TIMEOUT, **changed)
+
+    return start_with
 
 
 async def fails_to_start(client: Client, place: Place) -> tuple[list[dict[str, Any]], dict[str, Any]]:

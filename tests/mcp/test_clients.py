@@ -123,7 +123,7 @@ async def test_cancelled_request_ends_the_command(connect: Connect, server: Serv
     async with connect(server) as client:
         call = client.start("run_command", {"command": command, "kubeconfig": fake_kubeconfig}, progress=True)
         await call.until_reported("ready")
-        assert processes_with(f"sleep\x00300.{mark}")
+        await until(lambda: processes_with(f"sleep\x00300.{mark}"), "the command")
         call.cancel()
         await call.failure()
         await until(lambda: not processes_with(f"sleep\x00300.{mark}"), "the command's end")

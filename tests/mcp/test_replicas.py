@@ -81,6 +81,7 @@ async def test_command_goes_on_when_its_replica_ends(
     ending = serve_kubernetes(shutdown_grace=0.1)
     arguments = {"command": "echo before; sleep 8; echo after", "kubeconfig": kubeconfig}
     async with python_http(f"{ending.url}/mcp") as client:
+        await client.tools()  # which the client would ask for after its first call
         call = client.start("run_command", arguments, progress=True)
         await call.until_reported("before")
         ending.terminate()

@@ -282,6 +282,7 @@ async def test_service_that_ends_gives_calls_time_to_finish(
     service = serve()
     command = f"echo ready; until [ -e {tmp_path}/go ]; do sleep 0.02; done; echo finished"
     async with connect(service) as client:
+        await client.tools()  # which the client would ask for after its first call
         call = client.start("run_command", {"command": command, "kubeconfig": fake_kubeconfig}, progress=True)
         await call.until_reported("ready")
         service.terminate()
@@ -302,6 +303,7 @@ async def test_service_that_ends_cancels_what_takes_too_long(
     service = serve(shutdown_grace=0.1)
     arguments = {"command": "echo ready; sleep 300", "kubeconfig": fake_kubeconfig}
     async with connect(service) as client:
+        await client.tools()  # which the client would ask for after its first call
         call = client.start("run_command", arguments, progress=True)
         await call.until_reported("ready")
         service.terminate()

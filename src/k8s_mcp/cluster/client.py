@@ -10,6 +10,7 @@ time than the calls.
 import asyncio
 import json
 import logging
+import warnings
 from collections import Counter
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -217,6 +218,8 @@ async def connect(kubeconfig: str, context: str, namespace: str) -> AsyncGenerat
 
     Raises StartError when there is no usable configuration.
     """
+    # A Secret can be over the 1 MiB from which aiohttp warns; that is copied in a millisecond.
+    warnings.filterwarnings("ignore", "Sending a large body", ResourceWarning)
     settings = client.Configuration()
     settings.connection_pool_maxsize = 0  # no limit: every run holds a connection as long as its log is followed
     try:

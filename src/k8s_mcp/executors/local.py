@@ -18,12 +18,12 @@ from pathlib import Path
 
 from k8s_mcp.errors import StartError
 from k8s_mcp.executors.base import Execution, Item, read_exit, uninterrupted
+from k8s_mcp.executors.child import Child
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.runner import __main__ as runner
 from k8s_mcp.runner.frames import PipeDecoder
 from k8s_mcp.runner.supervise import HEARTBEAT_SECONDS
 
-_READ_BYTES = 256 * 1024
 _MARGIN = 10.0
 """Seconds after timeout and grace period in which the runner may still report, before it counts as lost."""
 _KILL_ROUNDS = 100  # each kills all that the last one's victims had just started
@@ -69,7 +69,7 @@ class LocalExecutor:
         directory = self._own / spec.run_id
         try:
             _write_run(directory, spec)
-            execution = _LocalExecution(await self._spawn(directory), directory, spec.timeout, self._grace)
+            execution = _LocalExecution(self._start(directory), directory, spec.timeout, self._grace)
             try:
                 yield execution
             finally:
@@ -88,35 +88,26 @@ class LocalExecutor:
     async def cancel(self, spec: RunSpec) -> None:
         raise NotImplementedError
 
-    async def _spawn(self, directory: Path) -> asyncio.subprocess.Process:
-        with (directory / "runner.log").open("wb") as log:
-            return await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-I",
-                "-S",
-                str(Path(runner.__file__)),
-                f"--run={directory}",
-                f"--work={directory / 'work'}",
-                f"--grace={self._grace}",
-                "--lifeline=yes",
-                "--raw=yes",
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=log,
-                env={"PATH": os.environ.get("PATH", os.defpath)},
-                start_new_session=True,
-                limit=_READ_BYTES,
-            )
+    def _start(self, directory: Path) -> Child:
+        argv = [
+            sys.executable,
+            "-I",
+            "-S",
+            str(Path(runner.__file__)),
+            f"--run={directory}",
+            f"--work={directory / 'work'}",
+            f"--grace={self._grace}",
+            "--lifeline=yes",
+            "--raw=yes",
+        ]
+        return Child(argv, {"PATH": os.environ.get("PATH", os.defpath)}, directory / "runner.log")
 
 
 class _LocalExecution:
     """Reads one runner's frames, and ends it."""
 
-    def __init__(self, process: asyncio.subprocess.Process, directory: Path, timeout: float, grace: float) -> None:
-        if process.stdin is None or process.stdout is None:
-            raise ValueError("the runner needs pipes for its standard input and output")
+    def __init__(self, process: Child, directory: Path, timeout: float, grace: float) -> None:
         self._process = process
-        self._stdin, self._stdout = process.stdin, process.stdout
         self._directory = directory
         self._grace = grace
         self._listening = False  # whether the runner has come to where SIGTERM does not simply kill it
@@ -134,9 +125,8 @@ class _LocalExecution:
                 yield frames
             ended = read_exit(frames)
             if ended:
-                await self._process.wait()
                 self._reported = True
-                await asyncio.to_thread(_remove, self._directory)
+                await asyncio.to_thread(self._bury)
                 yield ended
                 return
         yield self._lost()
@@ -144,7 +134,7 @@ class _LocalExecution:
     async def stop(self) -> None:
         self._stop_requested = True
         self._kill_later = asyncio.get_running_loop().call_later(self._grace + _MARGIN, self._kill)
-        if self._listening and self._process.returncode is None:
+        if self._listening and self._process.running:
             self._process.terminate()
 
     def _on_frames(self) -> None:
@@ -166,36 +156,39 @@ class _LocalExecution:
         """End the runner, which ends its command. If it cannot, or was killed itself, do it for it."""
         if self._kill_later:
             self._kill_later.cancel()
-        if self._reported:
-            return
-        self._stdin.close()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(self._grace + _MARGIN):
-                await self._drain()
-        if self._process.returncode is None:
+        if not self._reported:
+            self._process.cut_lifeline()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._grace + _MARGIN):
+                    await self._drain()
             self._kill()
             await self._drain()
-        _kill_all_of(self._directory)
+            await asyncio.to_thread(self._process.wait)
+            _kill_all_of(self._directory)
+        self._process.close()
 
     async def _read(self) -> bytes:
         """The next bytes; none when the runner is gone, or silent past the deadline without a heartbeat."""
         remaining = self._deadline - asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(max(remaining, 3 * HEARTBEAT_SECONDS)):
-                return await self._stdout.read(_READ_BYTES)
+                return await self._process.read()
         except TimeoutError:
             self._kill()
             return b""
 
     def _kill(self) -> None:
-        if self._process.returncode is None:
+        if self._process.running:
             self._process.kill()
 
     async def _drain(self) -> None:
         """Nobody wants the output any more, but the runner must be able to write it."""
-        while await self._stdout.read(_READ_BYTES):
+        while await self._process.read():
             pass
-        await self._process.wait()
+
+    def _bury(self) -> None:
+        self._process.wait()
+        _remove(self._directory)
 
     def _lost(self) -> Ended:
         log = ""

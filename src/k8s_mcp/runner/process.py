@@ -3,17 +3,15 @@
 Sources: prctl(2), PR_SET_CHILD_SUBREAPER(2const), PR_SET_PDEATHSIG(2const), proc(5).
 """
 
-import ctypes
 import os
-import signal
 import sys
+
+from k8s_mcp.runner.quick import prctl, signal
 
 _MOST_DESCRIPTORS = 1 << 20
 _PR_SET_PDEATHSIG = 1
 _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Process:
@@ -34,8 +32,8 @@ def harden() -> None:
     subreaper we become the parent of orphaned descendants, so none of them is lost sight of. Raises OSError when the
     kernel refuses.
     """
-    _prctl(_PR_SET_DUMPABLE, 0)
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    prctl(_PR_SET_DUMPABLE, 0)
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
 def start(argv: list[str], env: dict[str, str], directory: str, stdin: int) -> Process:
@@ -100,12 +98,6 @@ def unread(pipe: int) -> int:
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
-def _prctl(option: int, value: int) -> None:
-    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        number = ctypes.get_errno()
-        raise OSError(number, f"prctl({option}): {os.strerror(number)}")
-
-
 def _wide_pipe() -> tuple[int, int]:
     import fcntl
 
@@ -132,7 +124,7 @@ def _become(
             os.dup2(fd, target)
         os.closerange(3, failure)  # whatever else we were started with is not the command's
         os.closerange(failure + 1, _MOST_DESCRIPTORS)
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != runner:
             os._exit(1)
         _be_first_to_die_of_memory()
@@ -156,7 +148,7 @@ def _become(
 def _be_first_to_die_of_memory() -> None:
     """When memory runs out the kernel should take the command and leave the runner to report it."""
     # /proc/self belongs to root while we are not dumpable; exec comes before any code of the caller's.
-    _prctl(_PR_SET_DUMPABLE, 1)
+    prctl(_PR_SET_DUMPABLE, 1)
     try:
         with open("/proc/self/oom_score_adj", "w") as file:
             file.write("1000")

@@ -5,11 +5,11 @@ a single-threaded loop over its pipes, our output, signals and deadlines.
 
 import os
 import select
-import signal
 import time
 
 from k8s_mcp.runner import process
 from k8s_mcp.runner.frames import HEARTBEAT, PIECE, STDERR, STDOUT, Encoder
+from k8s_mcp.runner.quick import signal
 
 HEARTBEAT_SECONDS = 5.0
 _COALESCE = 0.004  # after a small chunk let the next one grow: dense output fills frames, sparse output is prompt
