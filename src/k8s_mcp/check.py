@@ -22,7 +22,7 @@ from k8s_mcp.settings import Settings
 
 _LEVEL = "pod-security.kubernetes.io/enforce"
 _IN_MEMORY = frozenset(("tmpfs", "ramfs"))
-_NEVER_STARTS = frozenset(("ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"))
+_NEVER_STARTS = frozenset(("CrashLoopBackOff", "ErrImageNeverPull", "ImagePullBackOff", "InvalidImageName"))
 _OF_THE_IMAGE = _NEVER_STARTS | {
     "ContainerCannotRun",
     "CreateContainerConfigError",
@@ -34,6 +34,7 @@ _OF_THE_IMAGE = _NEVER_STARTS | {
 }
 _MAKE_NAMESPACE = "docs/runner-image.md says how to make it; K8S_MCP_NAMESPACE (--namespace) names another"
 _TIMEOUT = 60
+_CLEAN_UP_SECONDS = 60.0
 # A cluster that nobody asks: the address is one for documentation (RFC 5737), and the command is `echo`.
 _KUBECONFIG = """\
 apiVersion: v1
@@ -198,6 +199,7 @@ async def _one_run(settings: Settings) -> list[Finding]:
         async with app.router.lifespan_context(app):
             start = time.monotonic()
             await _follow(await app.state.runs.start(Principal("k8s-mcp check"), request), start, seen)
+            await app.state.runs.drain(_CLEAN_UP_SECONDS)  # else another replica would have to clean up
     except (K8sMcpError, StartError) as error:
         return [Finding("one run", "failed", str(error), "the log above says more")]
     if settings.executor == "kubernetes":

@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import weakref
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -224,7 +225,8 @@ class Runs:
                 self._keep_for_replay(run)
 
     def _keep_for_replay(self, run: Run) -> None:
-        asyncio.get_running_loop().call_later(self._limits.replay_seconds, self._drop, run)
+        # A weak reference: what is dropped sooner for its size must not stay in memory until then.
+        asyncio.get_running_loop().call_later(self._limits.replay_seconds, self._drop_if_there, weakref.ref(run))
         finished = [run for run in self._runs.values() if run.run_id not in self._active]
         held = sum(run.log.size for run in finished)
         for oldest in finished:
@@ -232,6 +234,11 @@ class Runs:
                 return
             held -= oldest.log.size
             self._drop(oldest)
+
+    def _drop_if_there(self, reference: weakref.ref[Run]) -> None:
+        run = reference()
+        if run is not None:
+            self._drop(run)
 
     def _drop(self, run: Run) -> None:
         if self._runs.get(run.run_id) is run:

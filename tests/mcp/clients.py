@@ -228,7 +228,11 @@ def result_of(result: Json) -> Result:
 
 @asynccontextmanager
 async def python_sse(url: str) -> AsyncGenerator[PythonClient]:
-    async with sse_client(url) as (read, write), ClientSession(read, write) as session, _handshake(session) as client:
+    async with (
+        sse_client(url, timeout=60) as (read, write),
+        ClientSession(read, write) as session,
+        _handshake(session) as client,
+    ):
         yield client
 
 

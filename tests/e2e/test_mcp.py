@@ -1,4 +1,4 @@
-"""Several replicas behind one address: any of them answers, whichever began what is meant."""
+"""MCP with several replicas behind one address: any of them answers, whichever began what is meant."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -7,13 +7,10 @@ import anyio
 import httpx
 import pytest
 
-from tests.e2e.conftest import place, serve_kubernetes, settings
 from tests.e2e.place import Place
 from tests.mcp import raw
 from tests.mcp.clients import python_http
 from tests.support.service import Service, StartService
-
-__all__ = ["place", "serve_kubernetes", "settings"]
 
 pytestmark = pytest.mark.cluster
 
