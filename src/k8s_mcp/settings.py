@@ -72,7 +72,7 @@ class Settings(BaseSettings):
     max_runs: int = Field(100, ge=1, description="most runs at a time")
     replay_seconds: float = Field(60, ge=0, description="how long a finished run can be read and replayed")
     replay_bytes: int = Field(16 << 20, ge=1 << 20, description="most output kept of one run for replay")
-    replay_total_bytes: int = Field(128 << 20, ge=0, description="most output kept of all finished runs together")
+    replay_total_bytes: int = Field(64 << 20, ge=0, description="most output kept of all finished runs together")
 
     allow_insecure_tls: bool = Field(False, description="accept kubeconfigs with insecure-skip-tls-verify")
     allow_proxy_url: bool = Field(False, description="accept kubeconfigs with proxy-url")
