@@ -437,7 +437,10 @@ def test_the_command_inherits_its_three_streams_only(start: Start) -> None:
 def test_signals_have_their_default_meaning_in_the_command(start: Start) -> None:
     runner = start("grep SigIgn /proc/self/status; yes | head -1")
     assert runner.to_end() == "done 0"
-    assert runner.stdout == b"SigIgn:\t0000000000000000\ny\n"
+    _, ignored, line = runner.stdout.split()
+    reserved = 1 << 31 | 1 << 32  # signals 32 and 33 are the C library's: no program can set them, so they are as inherited
+    assert int(ignored, 16) & ~reserved == 0
+    assert line == b"y"
 
 
 def test_a_command_may_have_every_character_and_the_kernels_full_length(start: Start) -> None:
