@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
+from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from k8s_mcp.errors import Forbidden
@@ -11,6 +12,11 @@ from k8s_mcp.models import Principal
 
 ANONYMOUS = Principal("anonymous")
 LOCAL_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
+
+
+def principal_of(request: Request) -> Principal:
+    """Who sent the request."""
+    return request.scope.get("principal", ANONYMOUS)
 
 
 class Guard:

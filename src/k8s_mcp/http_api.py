@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Annotated, Any
 
 import anyio
-from fastapi import APIRouter, FastAPI, Header, Path, Request
+from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator, Field
@@ -18,10 +18,10 @@ from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from k8s_mcp import __version__, errors, sse
-from k8s_mcp.auth import ANONYMOUS
+from k8s_mcp.auth import principal_of
 from k8s_mcp.handles import Handles
 from k8s_mcp.http_body import as_model, is_json_rpc, message_of, read_json
-from k8s_mcp.models import ClusterRequest, RunRequest
+from k8s_mcp.models import ClusterRequest, Principal, RunRequest
 from k8s_mcp.problems import documented, problem, problem_of
 from k8s_mcp.run import Run
 from k8s_mcp.runs import Runs
@@ -59,6 +59,7 @@ _LAST_EVENT_ID = Header(
     description="Go on behind the event of this id; without it the stream starts at its beginning.",
     json_schema_extra=_not_null,
 )
+_Caller = Annotated[Principal, Depends(principal_of)]
 _RUN_ID = Path(description="From the `started` event.", pattern="^[0-9a-f]{32}$")
 _EVENT: dict[str, Any] = {
     "type": "object",
@@ -181,37 +182,41 @@ def _add_runs(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
             ),
         },
     )
-    async def run_command(request: Request, idempotency_key: Annotated[str | None, _KEY] = None) -> Response:
+    async def run_command(
+        request: Request, caller: _Caller, idempotency_key: Annotated[str | None, _KEY] = None
+    ) -> Response:
         """Run a command and stream its output."""
         value, body = await read_json(request)
         if is_json_rpc(value):
             return PassedOn(json_rpc, body)
-        return EventStream(await runs.start(ANONYMOUS, as_model(value, RunRequest), idempotency_key))
+        return EventStream(await runs.start(caller, as_model(value, RunRequest), idempotency_key))
 
     @api.get("/runs", responses=documented(*_REFUSED))
-    async def list_runs() -> dict[str, object]:
+    async def list_runs(caller: _Caller) -> dict[str, object]:
         """The caller's runs, oldest first."""
-        return {"runs": runs.list(ANONYMOUS)}
+        return {"runs": runs.list(caller)}
 
     one_run = documented(*_REFUSED, errors.NotFound, errors.InvalidRequest)
 
     @api.get("/runs/{run_id}", responses=one_run)
-    async def get_run(run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
+    async def get_run(caller: _Caller, run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
         """One run's state."""
-        return runs.describe(ANONYMOUS, run_id)
+        return runs.describe(caller, run_id)
 
     @api.delete("/runs/{run_id}", status_code=202, responses=one_run)
-    async def cancel_run(run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
+    async def cancel_run(caller: _Caller, run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
         """Cancel a run; its stream ends with the final event. A run that has ended stays as it is."""
-        await runs.cancel(ANONYMOUS, run_id)
-        return runs.describe(ANONYMOUS, run_id)
+        await runs.cancel(caller, run_id)
+        return runs.describe(caller, run_id)
 
     @api.get("/runs/{run_id}/events", status_code=200, response_class=EventStream, responses={**_STREAM, **one_run})
     async def follow_run(
-        run_id: Annotated[str, _RUN_ID], last_event_id: Annotated[_EventId | None, _LAST_EVENT_ID] = None
+        caller: _Caller,
+        run_id: Annotated[str, _RUN_ID],
+        last_event_id: Annotated[_EventId | None, _LAST_EVENT_ID] = None,
     ) -> EventStream:
         """A run's stream again, or the rest of it."""
-        return EventStream(await runs.follow(ANONYMOUS, run_id), last_event_id)
+        return EventStream(await runs.follow(caller, run_id), last_event_id)
 
 
 def _add_clusters(api: APIRouter, handles: Handles) -> None:
@@ -219,25 +224,25 @@ def _add_clusters(api: APIRouter, handles: Handles) -> None:
     body_errors = (errors.MalformedRequest, errors.RequestTimeout, errors.TooLarge, errors.UnsupportedMediaType)
 
     @api.get("/clusters", responses=documented(*_REFUSED, errors.Unavailable))
-    async def list_clusters() -> dict[str, object]:
+    async def list_clusters(caller: _Caller) -> dict[str, object]:
         """The clusters that the caller can name in a request."""
-        return {"clusters": [handle.describe() for handle in await handles.all(ANONYMOUS)]}
+        return {"clusters": [handle.describe() for handle in await handles.all(caller)]}
 
     @api.put("/clusters/{name}", openapi_extra=_body(ClusterRequest), responses={**name, **documented(*body_errors)})
-    async def put_cluster(name: Annotated[str, _NAME], request: Request) -> dict[str, object]:
+    async def put_cluster(caller: _Caller, name: Annotated[str, _NAME], request: Request) -> dict[str, object]:
         """Store a kubeconfig under a name, for a while; it is never given back."""
         value, _ = await read_json(request)
-        return (await handles.put(ANONYMOUS, name, as_model(value, ClusterRequest))).describe()
+        return (await handles.put(caller, name, as_model(value, ClusterRequest))).describe()
 
     @api.get("/clusters/{name}", responses=name)
-    async def get_cluster(name: Annotated[str, _NAME]) -> dict[str, object]:
+    async def get_cluster(caller: _Caller, name: Annotated[str, _NAME]) -> dict[str, object]:
         """What a name stands for."""
-        return (await handles.get(ANONYMOUS, name)).describe()
+        return (await handles.get(caller, name)).describe()
 
     @api.delete("/clusters/{name}", status_code=204, responses=name)
-    async def delete_cluster(name: Annotated[str, _NAME]) -> None:
+    async def delete_cluster(caller: _Caller, name: Annotated[str, _NAME]) -> None:
         """Forget a stored kubeconfig. Runs in progress go on."""
-        await handles.delete(ANONYMOUS, name)
+        await handles.delete(caller, name)
 
 
 def _add_operations(api: APIRouter, runs: Runs) -> None:

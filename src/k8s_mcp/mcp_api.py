@@ -29,6 +29,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from k8s_mcp import __version__
+from k8s_mcp.auth import ANONYMOUS, principal_of
 from k8s_mcp.errors import K8sMcpError, MalformedRequest
 from k8s_mcp.handles import Handles
 from k8s_mcp.http_body import MAX_BYTES, as_model, read_again, read_json
@@ -88,7 +89,7 @@ class McpApi:
             await error.response(scope, receive, send)
             return
         if isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
-            await self._calls.cancel(_key(request, (message.params or {}).get("requestId")))
+            await self._calls.cancel(principal_of(request), _key(request, (message.params or {}).get("requestId")))
         if isinstance(message, types.JSONRPCRequest) and message.method == "initialize":
             send = _with_header(send, _SESSION, secrets.token_hex(16))
         await self._http.handle_request(scope, read_again(body, receive), send)
@@ -135,7 +136,8 @@ class McpApi:
         key = _key(context.request, context.request_id) if context.request else None
         try:
             arguments = as_model(call.arguments or {}, model)
-            return await self._calls.answer(arguments, context.session.report_progress, key)
+            caller = principal_of(context.request) if context.request else ANONYMOUS
+            return await self._calls.answer(caller, arguments, context.session.report_progress, key)
         except K8sMcpError as error:
             text = types.TextContent(type="text", text=error.message.removeprefix("body: "))
             return types.CallToolResult(content=[text], is_error=True)  # not a protocol error: the model reads it

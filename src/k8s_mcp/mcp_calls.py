@@ -8,13 +8,12 @@ from typing import Any
 import mcp_types as types
 from pydantic import BaseModel
 
-from k8s_mcp.auth import ANONYMOUS
 from k8s_mcp.errors import NotFound, Unavailable
 from k8s_mcp.excerpt import Excerpt
 from k8s_mcp.handles import Handles
 from k8s_mcp.http_body import as_model
 from k8s_mcp.mcp_tools import CancelRun, ListClusters, ReadOutput, RunCommand
-from k8s_mcp.models import Ended, Event, Output, RunRequest, StreamName
+from k8s_mcp.models import Ended, Event, Output, Principal, RunRequest, StreamName
 from k8s_mcp.run import Run
 from k8s_mcp.runs import Runs
 
@@ -35,32 +34,36 @@ class Calls:
         self._handles = handles
         self._text_limit = text_limit
 
-    async def answer(self, arguments: BaseModel, progress: Progress, key: str | None) -> types.CallToolResult:
+    async def answer(
+        self, caller: Principal, arguments: BaseModel, progress: Progress, key: str | None
+    ) -> types.CallToolResult:
         """Carry out one call, which `cancel(key)` can end. Raises K8sMcpError."""
         match arguments:
             case RunCommand():
-                return await self._run_command(arguments, progress, key)
+                return await self._run_command(caller, arguments, progress, key)
             case ReadOutput():
-                return await self._read_output(arguments)
+                return await self._read_output(caller, arguments)
             case CancelRun():
-                return await self._cancel_run(arguments)
+                return await self._cancel_run(caller, arguments)
             case ListClusters():
-                return await self._list_clusters()
+                return await self._list_clusters(caller)
             case _:
                 raise TypeError(type(arguments))
 
-    async def cancel(self, key: str | None) -> None:
+    async def cancel(self, caller: Principal, key: str | None) -> None:
         """End the command of the call with that key, on whatever replica it is; if there is none, do nothing."""
-        run_id = key and self._runs.started_with(ANONYMOUS, key)
+        run_id = key and self._runs.started_with(caller, key)
         if run_id:
             with suppress(NotFound, Unavailable):  # nobody waits for an answer
-                await self._runs.cancel(ANONYMOUS, run_id)
+                await self._runs.cancel(caller, run_id)
 
-    async def _run_command(self, arguments: RunCommand, progress: Progress, key: str | None) -> types.CallToolResult:
+    async def _run_command(
+        self, caller: Principal, arguments: RunCommand, progress: Progress, key: str | None
+    ) -> types.CallToolResult:
         request = as_model(arguments.model_dump(), RunRequest)
-        if key and self._runs.started_with(ANONYMOUS, key):
+        if key and self._runs.started_with(caller, key):
             key = None  # the client counts its requests wrongly: this one is new all the same
-        run = await self._runs.start(ANONYMOUS, request, key)
+        run = await self._runs.start(caller, request, key)
         collected = _Collected(self._text_limit)
         reports = _Reports(progress)
         try:
@@ -77,8 +80,8 @@ class Calls:
             raise
         return collected.result(run, arguments.command)
 
-    async def _read_output(self, arguments: ReadOutput) -> types.CallToolResult:
-        run = await self._runs.follow(ANONYMOUS, arguments.run_id)
+    async def _read_output(self, caller: Principal, arguments: ReadOutput) -> types.CallToolResult:
+        run = await self._runs.follow(caller, arguments.run_id)
         page = _Page(arguments.max_lines, self._text_limit)
         with run.events(arguments.start_line - 1) as reader:
             with suppress(TimeoutError):
@@ -110,14 +113,14 @@ class Calls:
             },
         )
 
-    async def _list_clusters(self) -> types.CallToolResult:
-        clusters = [handle.describe() for handle in await self._handles.all(ANONYMOUS)]
+    async def _list_clusters(self, caller: Principal) -> types.CallToolResult:
+        clusters = [handle.describe() for handle in await self._handles.all(caller)]
         lines = [f"{cluster['name']}: {cluster['server']}" for cluster in clusters]
         return _result("\n".join(lines) or "No clusters are stored.", {"clusters": clusters})
 
-    async def _cancel_run(self, arguments: CancelRun) -> types.CallToolResult:
-        await self._runs.cancel(ANONYMOUS, arguments.run_id)
-        state = self._runs.describe(ANONYMOUS, arguments.run_id)
+    async def _cancel_run(self, caller: Principal, arguments: CancelRun) -> types.CallToolResult:
+        await self._runs.cancel(caller, arguments.run_id)
+        state = self._runs.describe(caller, arguments.run_id)
         status = state["status"]
         ending = status in ("running", "pending")
         text = "The command was told to end." if ending else f"The run had ended before: {status}."

@@ -438,7 +438,7 @@ def test_signals_have_their_default_meaning_in_the_command(start: Start) -> None
     runner = start("grep SigIgn /proc/self/status; yes | head -1")
     assert runner.to_end() == "done 0"
     _, ignored, line = runner.stdout.split()
-    reserved = 1 << 31 | 1 << 32  # signals 32 and 33 are the C library's: no program can set them, so they are as inherited
+    reserved = 1 << 31 | 1 << 32  # signals 32 and 33 are the C library's: no program can set them, they are inherited
     assert int(ignored, 16) & ~reserved == 0
     assert line == b"y"
 
