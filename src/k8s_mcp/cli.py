@@ -7,7 +7,7 @@ import sys
 from collections.abc import Awaitable, Sequence
 from typing import TYPE_CHECKING
 
-from k8s_mcp import __version__
+from k8s_mcp import __version__, log_format
 
 if TYPE_CHECKING:
     from k8s_mcp.settings import Settings
@@ -95,7 +95,7 @@ def _settings(options: argparse.Namespace) -> "Settings | None":
                 file=sys.stderr,
             )
         return None
-    _configure_logging(settings.log_level.upper())
+    log_format.configure(settings.log_level.upper(), settings.log_format)
     _warn_of_unknown_variables(PREFIX, set(Settings.model_fields))
     return settings
 
@@ -155,11 +155,8 @@ def _serve(options: argparse.Namespace) -> int:
         return app.state.runs.drain(settings.shutdown_grace)
 
     def on_listening(url: str) -> None:
-        print(
-            f"k8s-mcp {__version__} listening on {url}, executor: {settings.executor}",
-            file=sys.stderr,
-            flush=True,
-        )
+        text = f"k8s-mcp {__version__} listening on {url}, executor: {settings.executor}"
+        log_format.announce(text, settings.log_format)
 
     try:
         Server(app, config, drain, on_listening).run()
@@ -228,10 +225,3 @@ def _warn_of_unknown_variables(prefix: str, fields: set[str]) -> None:
         field = name.removeprefix(prefix).lower()
         if name.startswith(prefix) and field not in fields | _OTHER_VARIABLES and not field.startswith("test_"):
             logging.getLogger(__name__).warning("%s is not a setting of this service", name)
-
-
-def _configure_logging(level: str) -> None:
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    if level != "DEBUG":  # what these call information is of use to those who develop them
-        for name in ("uvicorn", "mcp", "httpx"):
-            logging.getLogger(name).setLevel(logging.WARNING)

@@ -21,6 +21,7 @@ from k8s_mcp import __version__, errors, sse
 from k8s_mcp.auth import principal_of
 from k8s_mcp.handles import Handles
 from k8s_mcp.http_body import as_model, is_json_rpc, message_of, read_json
+from k8s_mcp.log_format import about_run
 from k8s_mcp.models import ClusterRequest, Principal, RunRequest
 from k8s_mcp.problems import documented, problem, problem_of
 from k8s_mcp.run import Run
@@ -95,13 +96,17 @@ class EventStream(Response):
         self._after = after
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        with about_run(self._run.run_id):
+            await self._until_read_or_left(receive, send)
+
+    async def _until_read_or_left(self, receive: Receive, send: Send) -> None:
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_until_disconnect, receive, group.cancel_scope.cancel)
                 await self._stream(send)
                 group.cancel_scope.cancel()
         except* TimeoutError:
-            _logger.info("run %s: nothing was read for %g s, closing the connection", self._run.run_id, SEND_SECONDS)
+            _logger.info("nothing was read for %g s, closing the connection", SEND_SECONDS)
 
     async def _stream(self, send: Send) -> None:
         async def write(data: bytes, more: bool = True) -> None:

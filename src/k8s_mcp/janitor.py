@@ -14,9 +14,10 @@ from http import HTTPStatus
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.handle_secrets import SecretStore
-from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER, REPLICA, lease_name, make_lease
+from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER, REPLICA, RUN, lease_name, make_lease
 from k8s_mcp.cluster.watch import JOBS
 from k8s_mcp.errors import Unavailable
+from k8s_mcp.log_format import about_run
 
 LEASES = "/apis/coordination.k8s.io/v1/leases"
 SECRETS = "/api/v1/secrets"
@@ -121,14 +122,19 @@ class Janitor:
         self._orphaned = {name: self._orphaned.get(name, now) for name in orphans}
         for name, since in self._orphaned.items():
             if now >= since + self._resume_window:
-                _logger.info("removing %s, whose replica is gone", name)
-                await self._cluster.api.delete(SECRETS, name)
-                await self._cluster.api.delete(JOBS, name, uid=orphans[name]["metadata"]["uid"])
+                await self._remove(orphans[name])
         owners = {_owner(job) for job in orphans.values()}
         for lease in answer["items"]:
             holder = lease["spec"]["holderIdentity"]
             if holder not in alive and holder not in owners:
                 await self._cluster.api.delete(LEASES, lease["metadata"]["name"], uid=lease["metadata"]["uid"])
+
+    async def _remove(self, job: Json) -> None:
+        name = job["metadata"]["name"]
+        with about_run(job["metadata"]["labels"].get(RUN, "")):
+            _logger.info("removing %s, whose replica is gone", name)
+            await self._cluster.api.delete(SECRETS, name)
+            await self._cluster.api.delete(JOBS, name, uid=job["metadata"]["uid"])
 
     def _is_alive(self, lease: Json, now: float) -> bool:
         """Whether the Lease was renewed within its duration, by our own clock: those of other nodes may be wrong."""

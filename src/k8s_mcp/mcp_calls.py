@@ -12,6 +12,7 @@ from k8s_mcp.errors import NotFound, Unavailable
 from k8s_mcp.excerpt import Excerpt
 from k8s_mcp.handles import Handles
 from k8s_mcp.http_body import as_model
+from k8s_mcp.log_format import about_run
 from k8s_mcp.mcp_tools import CancelRun, ListClusters, ReadOutput, RunCommand
 from k8s_mcp.models import Ended, Event, Output, Principal, RunRequest, StreamName
 from k8s_mcp.run import Run
@@ -69,7 +70,7 @@ class Calls:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(reports.send())
-                with run.events() as reader:
+                with about_run(run.run_id), run.events() as reader:
                     while events := await reader.next():
                         collected.add(events)
                         reports.add(events)
@@ -83,7 +84,7 @@ class Calls:
     async def _read_output(self, caller: Principal, arguments: ReadOutput) -> types.CallToolResult:
         run = await self._runs.follow(caller, arguments.run_id)
         page = _Page(arguments.max_lines, self._text_limit)
-        with run.events(arguments.start_line - 1) as reader:
+        with about_run(run.run_id), run.events(arguments.start_line - 1) as reader:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_NEWS_SECONDS):
                     await reader.next()

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 from k8s_mcp.eventlog import EventLog, Reader
 from k8s_mcp.executors.base import Execution, Executor, Item, Pending
+from k8s_mcp.log_format import about_run
 from k8s_mcp.models import Control, Ended, Principal, RunSpec, final_event
 from k8s_mcp.redact import Redactor
 from k8s_mcp.transcript import Transcript
@@ -105,6 +106,10 @@ class Run:
 
     async def carry_out(self, executor: Executor) -> None:
         """From start to cleaned up. Unless the run is released, the last event is a final one, whatever happens."""
+        with about_run(self.run_id):
+            await self._carry_out(executor)
+
+    async def _carry_out(self, executor: Executor) -> None:
         ended = Ended("error", None, "InternalError", "the service failed; its log says why")
         try:
             async with executor.start(self.spec, adopt=self._adopted) as execution:
@@ -122,7 +127,7 @@ class Run:
             ended = Ended("cancelled")
             raise
         except Exception:
-            _logger.exception("run %s failed", self.run_id)
+            _logger.exception("the run failed")
         finally:
             self._finish(ended)
 
@@ -176,7 +181,7 @@ class Run:
                 while not self.log.read_to_end:
                     await self.log.changed()
         except TimeoutError:
-            _logger.info("run %s: nobody read its final event", self.run_id)
+            _logger.info("nobody read the final event")
 
     def _finish(self, ended: Ended) -> None:
         if self.ended is not None or self.released:

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="least severe log message to write"
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="form of the log on stderr: `text`, or `json`, one object a line"
+    )
 
     allowed_hosts: Words = Field(
         [],

@@ -165,7 +165,7 @@ class _PodExecution:
             try:
                 await _end(self._api, self._name, pod)
             except (ApiError, ApiUnreachable) as error:
-                _logger.warning("run %s cannot be stopped yet: %s", self._spec.run_id, error)
+                _logger.warning("the run cannot be stopped yet: %s", error)
                 pause = await self._pause(pause)
             else:
                 return
@@ -179,7 +179,7 @@ class _PodExecution:
         try:
             await self._api.delete(SECRETS, self._name)
         except (ApiError, ApiUnreachable) as error:
-            _logger.warning("run %s: its Secret is not deleted yet: %s", self._spec.run_id, error)
+            _logger.warning("the run's Secret is not deleted yet: %s", error)
         else:
             self._secret_gone = True
 
@@ -196,7 +196,7 @@ class _PodExecution:
                 while not self._watched.gone:
                     await self._watched.changed()
         except TimeoutError:
-            _logger.warning("run %s is not cleaned up yet", self._spec.run_id)
+            _logger.warning("the run is not cleaned up yet")
 
     async def _delete_all(self) -> None:
         """Delete Secret and Job, as soon as the API server lets us."""
@@ -211,7 +211,7 @@ class _PodExecution:
                 if self._watched.job_deleted and pod is not None:  # by somebody else, who may have orphaned the pod
                     await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
             except (ApiError, ApiUnreachable) as error:
-                _logger.warning("run %s cannot be removed yet: %s", self._spec.run_id, error)
+                _logger.warning("the run cannot be removed yet: %s", error)
                 pause = await self._pause(pause)
             else:
                 return
