@@ -1,5 +1,6 @@
 """A client of the service for tests."""
 
+import ssl
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from types import TracebackType
@@ -13,9 +14,10 @@ from tests.support.events import Stream, Transcript
 class Client:
     """An async context manager. Every run is for `kubeconfig` unless the call says otherwise."""
 
-    def __init__(self, url: str, kubeconfig: str) -> None:
+    def __init__(self, url: str, kubeconfig: str, verify: ssl.SSLContext | bool = True) -> None:
         self.http = httpx.AsyncClient(
             base_url=url,
+            verify=verify,
             timeout=90,
             trust_env=False,
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TypeAlias, TypeVar
+from typing import ClassVar, TypeAlias, TypeVar
 
 import httpx
 
@@ -46,6 +46,9 @@ class Service:
     requests are answered.
     """
 
+    program: ClassVar = ("-m", "k8s_mcp")
+    """What Python is told to run."""
+
     def __init__(self, directory: Path, path: str, settings: Mapping[str, object]) -> None:
         given = {"local_dir": directory / "runs", "port": 0, **settings}
         self.runs = Path(str(given["local_dir"]))
@@ -56,7 +59,7 @@ class Service:
         }
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-W", "default", "-m", "k8s_mcp", "serve"],
+                [sys.executable, "-W", "default", *self.program, "serve"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
