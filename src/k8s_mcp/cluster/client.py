@@ -22,12 +22,14 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.config.config_exception import ConfigException
 
+from k8s_mcp.cluster.sockets import Sockets
 from k8s_mcp.errors import StartError
 
 Json = dict[str, Any]
 
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 MERGE_PATCH = "application/merge-patch+json"
+_READ_BYTES = 2**21
 _CALL_SECONDS = 15.0
 _CONNECT_SECONDS = 5.0
 _ATTEMPTS = 5
@@ -58,13 +60,21 @@ class ApiUnreachable(Exception):
 
 
 class Api:
-    """One API server, and in it one namespace. `calls` counts requests by verb and resource."""
+    """One API server, and in it one namespace. `calls` counts requests by verb and resource.
+
+    To be made within a running event loop.
+    """
 
     def __init__(self, configuration: client.Configuration, namespace: str) -> None:
         self.namespace = namespace
         self.calls: Counter[str] = Counter()
         self._configuration = configuration
         self._client = client.ApiClient(configuration)
+        self._sockets = Sockets()
+        # Its own pool, but for the sockets; no limit, since every run holds a connection while its log is followed.
+        rest = self._client.rest_client
+        connector = aiohttp.TCPConnector(limit=0, ssl=rest.ssl_context, socket_factory=self._sockets.make)
+        rest.pool_manager = aiohttp.ClientSession(connector=connector, trust_env=True, read_bufsize=_READ_BYTES)
 
     @property
     def server(self) -> str:
@@ -142,6 +152,7 @@ class Api:
 
     async def close(self) -> None:
         await self._client.close()
+        await self._sockets.close()
 
     async def _call(
         self,
@@ -221,7 +232,6 @@ async def connect(kubeconfig: str, context: str, namespace: str) -> AsyncGenerat
     # A Secret can be over the 1 MiB from which aiohttp warns; that is copied in a millisecond.
     warnings.filterwarnings("ignore", "Sending a large body", ResourceWarning)
     settings = client.Configuration()
-    settings.connection_pool_maxsize = 0  # no limit: every run holds a connection as long as its log is followed
     try:
         await _load(settings, kubeconfig, context)
     except (ConfigException, OSError) as error:
