@@ -194,7 +194,7 @@ def _prepared() -> testcluster.Cluster:
     """A cluster with the runner image of this tree, and a namespace of our own in it."""
     cluster = testcluster.ensure()
     environment = {**os.environ, "K8S_MCP_NAMESPACE": _NAMESPACE}
-    subprocess.run(["images/build"], env=environment, check=True)
+    subprocess.run(["images/build", "runner"], env=environment, check=True)
     return cluster
 
 

@@ -10,6 +10,7 @@ from .engine import Engine
 from .errors import NotPossibleError
 
 IMAGE = "debian:trixie-slim"
+PYTHON = "3.13"  # the version that it has
 _SUITE = "trixie"
 
 # As in Debian's slim image: documentation, manuals and translations stay out, licenses stay in.

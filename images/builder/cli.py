@@ -15,9 +15,32 @@ from .cache import Cache
 from .commands import say
 from .errors import BuildError, NotPossibleError
 from .image import Image
+from .prebuilt import TOOLS, WHEELS
 
 _REPOSITORY = Path(__file__).resolve().parent.parent.parent
-_RUNNER = Image(_REPOSITORY, "runner", ("src/k8s_mcp/__init__.py", "src/k8s_mcp/runner/*.py"))
+_SERVER = Path("images/server/Dockerfile")
+_SERVER_SOURCES = (
+    "LICENSE",
+    "images/server/healthcheck",
+    "images/server/k8s-mcp",
+    "requirements/runtime.lock",
+    "src/k8s_mcp/**/*.py",
+)
+_IMAGES = {
+    image.name: image
+    for image in (
+        Image(
+            _REPOSITORY,
+            "runner",
+            Path("images/runner/Dockerfile"),
+            ("src/k8s_mcp/__init__.py", "src/k8s_mcp/runner/*.py"),
+            (TOOLS,),
+        ),
+        Image(_REPOSITORY, "server", _SERVER, _SERVER_SOURCES, (WHEELS,)),
+        Image(_REPOSITORY, "server-local", _SERVER, _SERVER_SOURCES, (WHEELS, TOOLS), "local"),
+    )
+}
+_FOR_CLUSTERS = ("runner", "server")
 
 _ENVIRONMENT = """\
 environment:
@@ -50,15 +73,29 @@ def _end(signum: int, _frame: FrameType | None) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="images/build",
-        description="Build the runner image, load it into the test cluster, prepare the runner namespace.",
+        description="Build images, load them into the test cluster, prepare the runner namespace.",
         epilog=_ENVIRONMENT,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     only = parser.add_mutually_exclusive_group()
     only.add_argument("--print-tools", action="store_true", help="only compile kubectl and helm; print where")
-    only.add_argument("--print-tar", action="store_true", help="only build the image; print its docker-archive")
+    only.add_argument("--print-tar", action="store_true", help="only build; print each docker-archive")
+    parser.add_argument(
+        "images",
+        nargs="*",
+        metavar="IMAGE",
+        type=_image,
+        default=[_image(name) for name in _FOR_CLUSTERS],
+        help=f"{', '.join(_IMAGES)}; by default {' and '.join(_FOR_CLUSTERS)}",
+    )
     parser.add_argument("--fresh", action="store_true", help="build with today's base and packages")
     return parser
+
+
+def _image(name: str) -> Image:
+    if name not in _IMAGES:
+        raise argparse.ArgumentTypeError(f"{name!r} is none of {', '.join(_IMAGES)}")
+    return _IMAGES[name]
 
 
 def _carry_out(arguments: argparse.Namespace) -> None:
@@ -68,12 +105,14 @@ def _carry_out(arguments: argparse.Namespace) -> None:
     if arguments.print_tools:
         print(tools.ensure(cache, _REPOSITORY))
         return
-    archive = _RUNNER.archive(cache, fresh=arguments.fresh)
+    images: list[Image] = arguments.images
+    archives = [image.archive(cache, fresh=arguments.fresh) for image in images]
     if arguments.print_tar:
-        print(archive)
+        print(*archives, sep="\n")
         return
     kubectl = cluster.running(tools.ensure(cache, _REPOSITORY) / "kubectl")
-    cluster.load(kubectl, _RUNNER, archive)
+    for image, archive in zip(images, archives, strict=True):
+        cluster.load(kubectl, image, archive)
     cluster.prepare(kubectl, _REPOSITORY, _namespace(), _api_server_ports())
 
 

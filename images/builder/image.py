@@ -6,19 +6,23 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from . import base, engine, tools
+from . import base, engine
 from .cache import Cache, key_of
 from .commands import say
 from .errors import BuildError
+from .prebuilt import Prebuilt
 
 
 @dataclass(frozen=True)
 class Image:
-    """An image by its short name, built by images/NAME/Dockerfile. `sources` are globs in the repository."""
+    """An image by its short name. `sources` are globs in the repository, `target` a stage of the Dockerfile."""
 
     repository: Path
     name: str
+    dockerfile: Path
     sources: tuple[str, ...]
+    prebuilt: tuple[Prebuilt, ...]
+    target: str = ""
 
     @property
     def tag(self) -> str:
@@ -28,7 +32,8 @@ class Image:
     @cached_property
     def key(self) -> str:
         """Names the image by the content of all it is made from."""
-        contents: list[str | bytes] = [self.tag, base.key(), tools.key(self.repository)]
+        contents: list[str | bytes] = [self.tag, self.target, base.key()]
+        contents += [part.key(self.repository) for part in self.prebuilt]
         for file in self._files():
             contents += [str(file), (self.repository / file).read_bytes()]
         return key_of(*contents)
@@ -47,37 +52,34 @@ class Image:
             raise BuildError(f'{file} has no line __version__ = "…"')
         return found[1]
 
-    @property
-    def _dockerfile(self) -> Path:
-        return Path("images") / self.name / "Dockerfile"
-
     def _files(self) -> list[Path]:
-        files = [self._dockerfile]
+        files = [self.dockerfile]
         for pattern in self.sources:
-            found = sorted(self.repository.glob(pattern))
+            found = sorted(path for path in self.repository.glob(pattern) if path.is_file())
             if not found:
                 raise BuildError(f"the image {self.name} needs {pattern}, and there is no such file")
             files += [file.relative_to(self.repository) for file in found]
         return files
 
     def _build(self, cache: Cache, out: Path, *, fresh: bool) -> None:
-        programs = tools.ensure(cache, self.repository)
         context = out.with_name("context")
         for file in self._files():
             _place(self.repository / file, context / file)
-        for program in tools.TOOLS:
-            _place(programs / program, context / "images/tools/bin" / program)
+        for part in self.prebuilt:
+            shutil.copytree(part.ensure(cache, self.repository), context / part.place)
         with engine.available(cache) as docker:
             arguments = {
                 "BASE": base.ensure(cache, docker, fresh=fresh),
-                "TOOLS": "prebuilt",
                 "VERSION": self._version,
+                **{part.argument: part.stage for part in self.prebuilt},
             }
             options = [f"--build-arg={name}={value}" for name, value in arguments.items()]
+            if self.target:
+                options.append(f"--target={self.target}")
             if fresh:
                 options.append("--no-cache")
             say(f"building {self.tag}")
-            docker.build(context / self._dockerfile, context, self.tag, options)
+            docker.build(context / self.dockerfile, context, self.tag, options)
             docker.save(self.tag, out)
 
 

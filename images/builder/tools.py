@@ -8,14 +8,13 @@ from .cache import Cache, key_of
 from .commands import output, run, say
 from .errors import NotPossibleError
 
-TOOLS = ("kubectl", "helm")
-SOURCES = ("go.mod", "go.sum", "build.sh")  # in images/tools
+_SOURCES = ("go.mod", "go.sum", "build.sh")  # in images/tools
 
 
 def key(repository: Path) -> str:
     """Names the tools by what they are compiled from."""
-    sources = [(repository / "images/tools" / name).read_bytes() for name in SOURCES]
-    return key_of(_go_version(), platform.machine(), *sources)
+    sources = [(repository / "images/tools" / name).read_bytes() for name in _SOURCES]
+    return key_of(go_version(), platform.machine(), *sources)
 
 
 def ensure(cache: Cache, repository: Path) -> Path:
@@ -28,7 +27,8 @@ def _compile(module: Path, out: Path) -> None:
     run("nice", "-n", "10", "sh", module / "build.sh", out)
 
 
-def _go_version() -> str:
+def go_version() -> str:
+    """Of the Go on this machine; NotPossibleError where there is none."""
     if shutil.which("go") is None:
-        raise NotPossibleError("Go is not installed; it compiles kubectl and helm")
+        raise NotPossibleError("Go is not installed; it compiles the command line tools")
     return output("go", "env", "GOVERSION").strip()

@@ -41,7 +41,9 @@ def namespaces(cluster: testcluster.Cluster, tmp_path_factory: pytest.TempPathFa
     """The same by the name that other fixtures use: tests have parameters that are called `place`."""
     namespace = f"k8s-mcp-e2e-{secrets.token_hex(3)}"
     environment = {**os.environ, "K8S_MCP_NAMESPACE": namespace}
-    built = subprocess.run([_ROOT / "images" / "build"], env=environment, capture_output=True, text=True, check=False)
+    built = subprocess.run(
+        [_ROOT / "images" / "build", "runner"], env=environment, capture_output=True, text=True, check=False
+    )
     if built.returncode == _NOT_POSSIBLE:
         leave_out(f"no runner image here: {built.stderr[-500:]}")
     assert built.returncode == 0, built.stderr
