@@ -4,6 +4,7 @@ What needs a real cluster starts one where the machine can; what was left out is
 """
 
 import shutil
+import signal
 import subprocess
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -19,6 +20,12 @@ from tests.support.left_out import leave_out
 from tests.support.service import Service, StartService, services
 
 _ROOT = Path(__file__).parents[1]
+
+
+def pytest_configure() -> None:
+    """Whoever starts the tests in the background may have them ignore Ctrl-C; the programs under test must not."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="session")
