@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint cluster cluster-down images bench lock clean
+.PHONY: help run test lint cluster cluster-down images bench fuzz lock clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -42,9 +42,13 @@ images: ## build the images and load them into the test cluster
 bench: $(VENV)/installed ## measure overhead, latency, throughput and memory
 	@exec $(BIN)/python -m bench $(ARGS)
 
+fuzz: $(VENV)/fuzzer ## fuzz every target for ten minutes; ARGS="kubeconfig --minutes 60" for another one
+	@exec $(BIN)/python -m tests.fuzz $(or $(ARGS),all --minutes 10)
+
 lock: $(VENV)/installed ## write requirements/*.lock anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(COMPILE) pyproject.toml --output-file requirements/runtime.lock $(ARGS)
 	$(COMPILE) pyproject.toml --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock $(ARGS)
+	$(COMPILE) --group fuzz --output-file requirements/fuzz.lock $(ARGS)
 
 # For every Python from 3.11 on and every platform, with hashes, naming no index.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
@@ -57,6 +61,10 @@ clean: ## remove the environment and all caches
 # Two stamps: a changed lock makes the environment anew; a changed pyproject.toml only installs the project again.
 $(VENV)/installed: $(VENV)/locked pyproject.toml
 	@$(PIP) install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/fuzzer: requirements/fuzz.lock $(VENV)/installed
+	@$(PIP) install --quiet --require-hashes --only-binary :all: --requirement requirements/fuzz.lock
 	@touch $@
 
 $(VENV)/locked: requirements/dev.lock

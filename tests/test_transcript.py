@@ -20,7 +20,7 @@ from k8s_mcp.models import Event, Output
 from k8s_mcp.redact import MASK, Redactor
 from k8s_mcp.runner import frames
 from k8s_mcp.runner.frames import EXIT, HEARTBEAT, HELLO, PIECE, STDERR, STDOUT, Decoder, Encoder, Frame
-from k8s_mcp.transcript import Transcript
+from k8s_mcp.transcript import Contradiction, Transcript
 
 Chunks = list[tuple[str, bytes]]
 
@@ -345,3 +345,18 @@ def test_a_line_that_never_ends_is_not_kept() -> None:
         (rest,) = told(reader.finish())
         assert isinstance(rest, Line)
         assert len(rest.text) < 2 * PIECE
+
+
+@pytest.mark.parametrize(
+    ("seq", "lines"),
+    [
+        pytest.param(1, 2, id="a line that does not count"),
+        pytest.param(1, 9, id="lines that are not there"),
+        pytest.param(7, 0, id="fewer than before"),
+    ],
+)
+def test_frames_that_contradict_each_other_make_no_events(seq: int, lines: int) -> None:
+    """Found by fuzzing: an event that counts other lines than it has would break every stream that it comes to."""
+    first = Frame(0, STDOUT, (2, 8, 0, 0), 0, b"one\ntwo\n")
+    with pytest.raises(Contradiction):
+        Transcript(NOTHING).feed([first, Frame(seq, STDOUT, (lines, 8, 0, 0), 0, b"3\n")])

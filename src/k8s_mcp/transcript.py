@@ -14,6 +14,10 @@ _NAMES: dict[str, StreamName] = {STDOUT: "stdout", STDERR: "stderr"}
 _MERGE_BYTES = 64 * 1024
 
 
+class Contradiction(Exception):
+    """Frames cannot all be true: their counters are not those of their output. No runner of ours writes such."""
+
+
 class Transcript:
     """Turns one run's frames, fed in order, into events."""
 
@@ -29,7 +33,7 @@ class Transcript:
         return sum(stream.lines for stream in self._streams.values())
 
     def feed(self, frames: Iterable[Frame]) -> list[Event]:
-        """The events that these frames complete."""
+        """The events that these frames complete. Raises Contradiction."""
         events: list[Event] = []
         for frame in frames:
             if frame.seq != self._next_seq:
@@ -67,6 +71,9 @@ class Transcript:
     def _numbered(self, kind: str, count: int, data: bytes) -> list[Event]:
         stream = self._streams[kind]
         damaged = stream.damaged
+        there = data.count(b"\n") + 1
+        if count != there:
+            raise Contradiction(f"{count} lines of {_NAMES[kind]} are counted where {there} are")
         events: list[Event] = [self._gap(kind, damaged)] if damaged else []
         if count > damaged:
             rest = data.split(b"\n", damaged)[damaged]
@@ -75,6 +82,8 @@ class Transcript:
         return events
 
     def _gap(self, kind: str, missing: int) -> Event:
+        if missing < 0:
+            raise Contradiction(f"{_NAMES[kind]} has {-missing} lines fewer than before")
         self._streams[kind].lines += missing
         return gap(_NAMES[kind], missing, self.lines)
 

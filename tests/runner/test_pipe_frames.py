@@ -1,11 +1,13 @@
 """Raw frames: the local executor's pipe carries every byte as it is, however cut; a pod's log never has one."""
 
+import zlib
 from itertools import pairwise
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from k8s_mcp.runner.frames import EXIT, HELLO, PIECE, STDERR, STDOUT, Decoder, Encoder, Frame, PipeDecoder
+from k8s_mcp.runner.frames import EXIT, HELLO, PIECE, STDERR, STDOUT, TAG, Decoder, Encoder, Frame, PipeDecoder
 
 PARTS = [b"\n", b"\r", b"\r\n", b"word", b"\0", b"\xff", b"k8sm1 ", b"k8sm1 00000000 1 o 1 1 0 0 0 r 5\nhello"]
 OUTPUT = st.lists(st.sampled_from(PARTS), min_size=1, max_size=8).map(b"".join) | st.binary(min_size=1, max_size=50)
@@ -52,3 +54,21 @@ def test_a_log_holds_no_raw_frames() -> None:
     frames = decoder.feed(encoded([(STDOUT, b"one\n")], Encoder(raw=True)))
     assert [frame.type for frame in frames] == [HELLO, EXIT]
     assert decoder.foreign
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        pytest.param(b"1 o 1 6 0 0 0 r -30", id="a size that leads back"),
+        pytest.param(b"1 o 1 6 0 0 0 r " + b"9" * 5000, id="a size of 5,000 digits"),
+        pytest.param(b"1 o 1 6 0 0 0 r 65537", id="more than a frame has"),
+        pytest.param(b"1 o 1 6 0 0 0 r five", id="no number"),
+        pytest.param(b"1 o 1 6 0 0 0 b A", id="half a group of base64"),
+        pytest.param(b"1 o 1 6 0 0 65537 b QQ==", id="a column behind the longest piece"),
+    ],
+)
+def test_a_frame_with_nonsense_in_it_is_passed_over(rest: bytes) -> None:
+    """Each was found by fuzzing, or follows from what was."""
+    text = encoded([(STDOUT, b"one\n")], Encoder(raw=True))
+    frames = PipeDecoder().feed(b"%b %08x %b\n" % (TAG, zlib.crc32(rest), rest) + text)
+    assert [frame.type for frame in frames] == [HELLO, STDOUT, EXIT]

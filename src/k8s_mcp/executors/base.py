@@ -1,6 +1,7 @@
 """What `Runs` relies on in every executor."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -98,14 +99,21 @@ async def uninterrupted(cleanup: Coroutine[object, object, None]) -> None:
 
 
 def read_exit(frames: list[Frame]) -> Ended | None:
-    """How the run ended, if the last of these frames says so: its text is `STATUS CODE [MESSAGE]`."""
+    """How the run ended, if the last of these frames says so: its text is `STATUS CODE [MESSAGE]`.
+
+    The command may have written that text, for it can write the termination log.
+    """
     if not frames or frames[-1].type != EXIT:
         return None
-    status, code, *rest = frames[-1].payload.decode("utf-8", "replace").split(" ", 2)
+    text = frames[-1].payload.decode("utf-8", "replace")
+    match = re.fullmatch(r"(done|timeout|cancelled|error) (-|[0-9]{1,3})( .*)?", text, re.DOTALL)
+    if not match:
+        return None
+    status, code, message = match.groups(default="")
     if status == "done":
-        return Ended("done", int(code))
+        return None if code == "-" else Ended("done", int(code))
     if status == "timeout":
         return Ended("timeout", 124)
     if status == "cancelled":
         return Ended("cancelled")
-    return Ended("error", None, "StartError", " ".join(rest))
+    return Ended("error", None, "StartError", message.strip())

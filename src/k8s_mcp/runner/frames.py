@@ -207,14 +207,15 @@ class PipeDecoder:
         start = 0
         while (end := data.find(b"\n", start)) >= 0:
             frame, coding, coded = _parse(data[start:end]) or (None, b"", b"")
-            stop = end + 1
-            if coding == _RAW:
-                stop += int(coded)
-                if stop > len(data):
-                    break
+            size = _raw_size(coded) if coding == _RAW else 0
+            stop = end + 1 + size
+            if stop > len(data):
+                break
             if frame is not None:
-                frame.payload = data[end + 1 : stop] if coding == _RAW else _unpack(coding, coded)
-                frames.append(frame)
+                payload = data[end + 1 : stop] if size else _unpacked(coding, coded)
+                if payload is not None:
+                    frame.payload = payload
+                    frames.append(frame)
             start = stop
         self._rest = data[start:]
         return frames
@@ -226,10 +227,10 @@ def decode(line: bytes) -> Frame | None:
     if parsed is None:
         return None
     frame, coding, coded = parsed
-    try:
-        frame.payload = _unpack(coding, coded)
-    except (ValueError, zlib.error):
+    payload = _unpacked(coding, coded)
+    if payload is None:
         return None
+    frame.payload = payload
     return frame
 
 
@@ -246,7 +247,7 @@ def _parse(line: bytes) -> tuple[Frame, bytes, bytes] | None:
         number = int(seq)
     except ValueError:
         return None
-    if kind.decode("ascii", "replace") not in _TYPES:
+    if kind.decode("ascii", "replace") not in _TYPES or not AFTER_CR <= column <= PIECE:
         return None
     frame = Frame(number, kind.decode(), (out_lines, out_bytes, err_lines, err_bytes), column, b"")
     return frame, coding, coded
@@ -259,10 +260,18 @@ def _pack(chunk: bytes) -> tuple[bytes, bytes]:
     return b"b", binascii.b2a_base64(chunk, newline=False)
 
 
-def _unpack(coding: bytes, coded: bytes) -> bytes:
-    data = binascii.a2b_base64(coded)
-    if coding == b"b":
-        return data
-    if coding != b"z":
-        raise ValueError(coding)
-    return zlib.decompressobj().decompress(data, _MAX_PAYLOAD)
+def _unpacked(coding: bytes, coded: bytes) -> bytes | None:
+    """What `coded` stands for; None if it is damaged."""
+    try:
+        data = binascii.a2b_base64(coded)
+        if coding == b"b":
+            return data
+        return zlib.decompressobj().decompress(data, _MAX_PAYLOAD) if coding == b"z" else None
+    except (ValueError, zlib.error):
+        return None
+
+
+def _raw_size(coded: bytes) -> int:
+    """How many bytes follow a raw frame's line; 0 if it says anything but 1 to PIECE."""
+    size = int(coded) if len(coded) < 9 and coded.isdigit() else 0
+    return size if size <= PIECE else 0

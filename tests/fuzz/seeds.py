@@ -1,0 +1,128 @@
+"""What fuzzing begins with, where there is no corpus yet: inputs that go far into each target."""
+
+import json
+
+import yaml
+
+from k8s_mcp import sse
+from k8s_mcp.models import Control, Output
+from k8s_mcp.runner.frames import EXIT, HEARTBEAT, HELLO, STDERR, STDOUT, Encoder
+from tests.support.kubeconfig_trees import AWKWARD, CA, CERTIFICATE, EXEC, KEY, tree, written
+
+
+def of(target: str) -> list[bytes]:
+    """Seeds of the target of that name."""
+    return {
+        "kubeconfig": _kubeconfigs,
+        "frames": _frames,
+        "addresses": _addresses,
+        "event_source": _streams,
+        "request": _requests,
+    }[target]()
+
+
+def words(target: str) -> list[bytes]:
+    """What inputs of that target are likely made of."""
+    if target in {"kubeconfig", "request"}:
+        return [word.encode() for word in (*_FIELDS, *_YAML)]
+    if target == "frames":
+        return [b"k8sm1 ", b" o ", b" e ", b" x ", b" b ", b" z ", b" r ", b"-1", b"65536", b"eJw=", b"ZG9uZSAw"]
+    if target == "event_source":
+        return [b"event: ", b"data: ", b"id: ", b"stdout\n", b"stderr\n", b"control\n", b"\n\n", b": ping\n\n"]
+    return [b"0x", b"::ffff:", b"169.254.169.254", b"127.", b".localhost", b"[", b"%25", b"2852039166", b"64:ff9b::"]
+
+
+_FIELDS = (
+    "apiVersion", "kind", "current-context", "contexts", "clusters", "users", "name", "context", "cluster", "user",
+    "server", "certificate-authority-data", "insecure-skip-tls-verify", "tls-server-name", "proxy-url", "token",
+    "client-certificate-data", "client-key-data", "username", "password", "exec", "as", "as-groups", "as-user-extra",
+    "tokenFile", "auth-provider", "namespace", "command", "kubeconfig", "timeout", "stdin", "jsonrpc", "method",
+    "params", "tools/call", "notifications/cancelled", "arguments", "ttl",
+)  # fmt: skip
+_YAML = (
+    "<<",
+    "&a",
+    "*a",
+    "!!",
+    "- ",
+    ": ",
+    "|\n",
+    ">-\n",
+    "? ",
+    "%TAG",
+    "---\n",
+    "...\n",
+    '"',
+    "'",
+    "{",
+    "[",
+    "\ufeff",
+    "\\u",
+)
+
+
+def _kubeconfigs() -> list[bytes]:
+    users = (
+        {"token": None, "exec": {**EXEC, "args": ["a"], "env": [{"name": "A", "value": "b"}]}},
+        {"token": None, "client-certificate-data": CERTIFICATE, "client-key-data": KEY},
+        {"token": None, "username": "u", "password": "p"},
+        {"as": "a", "as-uid": "1", "as-groups": ["b"], "as-user-extra": {"c": ["d"]}},
+        {"tokenFile": "/etc/passwd"},
+        {"auth-provider": {"name": "gcp"}},
+    )
+    clusters = (
+        {"certificate-authority-data": CA, "tls-server-name": "a.b", "disable-compression": True},
+        {"insecure-skip-tls-verify": True, "proxy-url": "socks5://proxy:1080"},
+        {"server": "https://[::ffff:169.254.169.254]:443/x"},
+        {"certificate-authority": "/etc/passwd"},
+    )
+    trees = [tree(user=user) for user in users] + [tree(cluster=cluster) for cluster in clusters]
+    trees += [tree(user={"token": text}, context={"namespace": "a-b"}) for text in AWKWARD]
+    return [form for values in trees for form in (written(values).encode(), yaml.safe_dump(values).encode())]
+
+
+def _frames() -> list[bytes]:
+    encoder = Encoder()
+    log = encoder.control(HELLO) + encoder.output(STDOUT, b"one\r\ntwo") + encoder.output(STDERR, b"three\r")
+    log += encoder.control(HEARTBEAT) + encoder.output(STDOUT, b"\nfour" * 200) + encoder.control(EXIT, "done 0")
+    raw = Encoder(raw=True)
+    pipe = raw.control(HELLO) + raw.output(STDOUT, b"one\ntwo") + raw.control(EXIT, "timeout 124")
+    unchecked = b"\n".join(line.split(b" ", 2)[2] for line in log.splitlines())
+    return [b"\0" + log, b"\1" + unchecked, b"\x80" + pipe, b"\1" + b"0 x 1 2 3 4 0 b " + b"ZG9uZSAw"]
+
+
+def _addresses() -> list[bytes]:
+    return [
+        text.encode()
+        for text in (
+            "10.0.0.1", "kubernetes.default.svc", "169.254.169.254", "0xA9FEA9FE", "2852039166", "0251.0376.43518",
+            "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fe80::1%eth0", "localhost.", "a.b.1", "2002:7f00:1::",
+        )
+    ]  # fmt: skip
+
+
+def _streams() -> list[bytes]:
+    events = [Control({"status": "started", "run_id": "0" * 32}), Output("stdout", 1, 3, b"a\n\nb")]
+    events += [Output("stderr", 4, 1, b"c"), Control({"status": "done", "exit_code": 0}, 5, final=True)]
+    return [b"\x80" + sse.encode(events) + sse.PING]
+
+
+def _requests() -> list[bytes]:
+    config = written(tree())
+    run = {"command": "id", "kubeconfig": config, "timeout": 5, "stdin": "x"}
+    messages: list[dict[str, object]] = [
+        {"id": 1, "method": "tools/list"},
+        {"id": "a", "method": "tools/call", "params": {"name": "kubectl", "arguments": {"cluster": "one"}}},
+        {"method": "notifications/cancelled", "params": {"requestId": 1}},
+        {"id": 2, "result": {}},
+    ]
+    return [
+        b"\0\0" + json.dumps(run).encode(),
+        b"\0\0" + json.dumps({"command": "id", "cluster": "one"}).encode(),
+        b"\1\0" + json.dumps({"kubeconfig": config, "ttl": 60}).encode(),
+        *(
+            path + json.dumps({"jsonrpc": "2.0", **message}).encode()
+            for path in (b"\0\0", b"\2\0", b"\3\0")
+            for message in messages
+        ),
+    ]

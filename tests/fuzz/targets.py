@@ -1,0 +1,161 @@
+"""What is fuzzed. A target takes any bytes, and raises when a promise is broken."""
+
+import json
+import socket
+import time
+import zlib
+from collections.abc import Callable
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any, TypeAlias
+
+import yaml
+
+from k8s_mcp import sse, strict_yaml
+from k8s_mcp.addresses import why_refused
+from k8s_mcp.event_source import EventSource, NotOurs
+from k8s_mcp.executors.base import read_exit
+from k8s_mcp.kubeconfig import Allowed, Kubeconfig, parse
+from k8s_mcp.models import Output
+from k8s_mcp.redact import Redactor
+from k8s_mcp.runner.frames import EXIT, TAG, Decoder, Frame, PipeDecoder
+from k8s_mcp.transcript import Contradiction, Transcript
+from tests.fuzz.service import Service
+from tests.support.kubeconfig_trees import EVERYTHING, NOTHING, refusal
+
+SECONDS = 2.0
+"""Most processor time that one input may take; the slowest known takes 0.1 s."""
+
+CREDENTIAL = "a-credential-of-this-run"
+_NODES = 10_000
+
+Target: TypeAlias = Callable[[bytes], None]
+
+
+def bounded(target: Target, data: bytes) -> None:
+    """Try one input. In processor time, so that it may be stopped meanwhile."""
+    begin = time.process_time()
+    target(data)
+    assert time.process_time() - begin < SECONDS
+
+
+def kubeconfig(data: bytes) -> None:
+    """Any text is a kubeconfig or refused with reasons, and all readers agree on what is written anew."""
+    text = data.decode(errors="replace")
+    for allowed in (NOTHING, EVERYTHING):
+        error = refusal(text, allowed)
+        if error is None:
+            _check_dump(parse(text, allowed), allowed)
+        else:
+            assert str(error).isprintable()
+            assert len(str(error)) < 2000, "short enough for a model, and for a log"
+
+
+def _check_dump(config: Kubeconfig, allowed: Allowed) -> None:
+    text = config.dump()
+    assert parse(text, allowed) == config
+    ours = strict_yaml.load(text, max_nodes=_NODES)
+    assert ours == yaml.load(text, Loader=yaml.CSafeLoader), "libyaml"
+    assert ours == yaml.load(text, Loader=yaml.SafeLoader), "PyYAML"
+    servers = {context.name: "http://127.0.0.1:9001" for context in config.contexts}
+    proxied = config.without_credentials(servers)
+    assert not proxied.secrets()
+    assert parse(proxied.dump(), EVERYTHING) == proxied
+
+
+def frames(data: bytes) -> None:
+    """Any bytes in a pod's log give frames or nothing, however they are cut, and frames give well-formed events.
+
+    The first byte says whether lines get a right checksum, without which few inputs would come far, and where to cut.
+    """
+    how, lines = data[:1], data[1:]
+    number = how[0] if how else 0
+    if number & 1:
+        lines = b"\n".join(b"%b %08x %b" % (TAG, zlib.crc32(line), line) for line in lines.split(b"\n")) + b"\n"
+    decoder, whole = Decoder(), Decoder().feed(lines)
+    cut = len(lines) * (number >> 1) // 128
+    assert list(map(_fields, decoder.feed(lines[:cut]) + decoder.feed(lines[cut:]))) == list(map(_fields, whole))
+    for frame in whole:
+        if frame.type == EXIT:
+            read_exit([frame])
+    PipeDecoder().feed(lines)
+    try:
+        events = Transcript(Redactor([CREDENTIAL])).feed(whole)
+    except Contradiction:
+        return
+    ids = [event.id if not isinstance(event, Output) else event.last_id for event in events]
+    assert all(earlier < later for earlier, later in pairwise(ids) if earlier is not None and later)
+    assert CREDENTIAL.encode() not in sse.encode(events)
+    list(EventSource().feed(sse.encode(events)))
+
+
+def _fields(frame: Frame) -> tuple[object, ...]:
+    return tuple(getattr(frame, name) for name in Frame.__slots__)
+
+
+def addresses(data: bytes) -> None:
+    """No spelling of a host that is let through is an address that is refused, whoever reads it."""
+    host = data.decode(errors="replace")
+    if why_refused(host, loopback=False) is not None:
+        return
+    for name in (host, host.lower(), f"{host}."):
+        try:
+            found = socket.getaddrinfo(name, 443, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        except (OSError, UnicodeError):
+            continue  # a name
+        for *_, address in found:
+            assert why_refused(str(address[0]), loopback=False) is None, address
+
+
+def event_source(data: bytes) -> None:
+    """What `k8s-mcp exec` reads from a server that is not ours, or hostile: events, or a refusal."""
+    cut = data[0] * len(data) // 256 if data else 0
+    source = EventSource()
+    with suppress(NotOurs):
+        for part in (data[1:cut], data[max(cut, 1) :]):
+            list(source.feed(part))
+
+
+class Requests:
+    """Any body at any path gets a well-formed answer, and never one that says that the service failed.
+
+    The first byte chooses the path, the second what the body is said to be.
+    """
+
+    PATHS = (
+        ("POST", "/sse"),
+        ("PUT", "/clusters/one"),
+        ("POST", "/mcp"),
+        ("POST", "/messages/?session_id=" + "0" * 32),
+    )
+    TYPES = ("application/json", "application/json; charset=utf-16", "text/plain", "")
+    STATUS = frozenset({200, 202, 400, 404, 405, 406, 408, 413, 415, 422, 429})
+
+    def __init__(self) -> None:
+        self._service = Service()
+
+    def close(self) -> None:
+        """End the service."""
+        self._service.close()
+
+    def __call__(self, data: bytes) -> None:
+        path, media_type = (data + b"\0\0")[:2]
+        method, target = self.PATHS[path % len(self.PATHS)]
+        status, kind, body = self._service.ask(method, target, self.TYPES[media_type % len(self.TYPES)], data[2:])
+        assert status in self.STATUS, (status, body)
+        if kind == sse.MEDIA_TYPE:
+            body.decode()
+        elif body and kind.endswith("json"):
+            answer: Any = json.loads(body)
+            assert isinstance(answer, dict)
+        else:
+            assert status in {202, 404, 405, 406}, (kind, body)
+
+
+def target(name: str) -> Target:
+    """The target of that name."""
+    return Requests() if name == "request" else _PLAIN[name]
+
+
+_PLAIN = {function.__name__: function for function in (kubeconfig, frames, addresses, event_source)}
+NAMES = (*_PLAIN, "request")
