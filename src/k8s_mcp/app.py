@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 from k8s_mcp import __version__, http_api
 from k8s_mcp.auth import Guard
+from k8s_mcp.cors import Cors
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local import LocalExecutor, default_directory
 from k8s_mcp.handles import Handles, MemoryStore
@@ -24,7 +25,11 @@ from k8s_mcp.settings import Settings
 if TYPE_CHECKING:
     from k8s_mcp.cluster.objects import PodTemplate
 
-_DESCRIPTION = "Runs one shell command against one Kubernetes cluster, and streams its output live."
+_DESCRIPTION = """Runs one shell command against one Kubernetes cluster, and streams its output live.
+
+`POST /mcp`, `GET /sse` with `POST /messages/`, and JSON-RPC bodies at `POST /sse` are the Model Context Protocol.
+They are not described here: that protocol describes itself, by `tools/list`.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +64,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.routes.extend(mcp.routes())
     http_api.add_error_handlers(app, api)
     app.add_middleware(Guard, hosts=settings.allowed_hosts, origins=settings.allowed_origins, refuse=problem_of)
+    app.add_middleware(Cors, origins=settings.allowed_origins)
     return app
 
 

@@ -15,12 +15,12 @@ from pydantic import BaseModel, BeforeValidator, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from k8s_mcp import __version__, errors, sse
 from k8s_mcp.auth import principal_of
 from k8s_mcp.handles import Handles
-from k8s_mcp.http_body import as_model, is_json_rpc, message_of, read_json
+from k8s_mcp.http_body import as_model, is_json_rpc, message_of, read_again, read_json
 from k8s_mcp.log_format import about_run
 from k8s_mcp.models import ClusterRequest, Principal, RunRequest
 from k8s_mcp.problems import documented, problem, problem_of
@@ -143,12 +143,7 @@ class PassedOn(Response):
         self._body = body
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        unread: list[Message] = [{"type": "http.request", "body": self._body, "more_body": False}]
-
-        async def receive_again() -> Message:
-            return unread.pop() if unread else await receive()
-
-        await self._app(scope, receive_again, send)
+        await self._app(scope, read_again(self._body, receive), send)
 
 
 async def _until_disconnect(receive: Receive, then: Callable[[], None]) -> None:

@@ -71,9 +71,9 @@ class McpApi:
     def routes(self) -> list[Route]:
         """The paths of this front end, besides JSON-RPC at `POST /sse`."""
         return [
-            Route("/mcp", _Application(self.streamable_http), methods=["POST"]),
-            Route("/sse", _Application(self._stream), methods=["GET"]),
-            Route("/messages/", _Application(self._post_message), methods=["POST"]),
+            _route("/mcp", "POST", self.streamable_http),
+            _route("/sse", "GET", self._stream),
+            _route("/messages/", "POST", self._post_message),
         ]
 
     async def streamable_http(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -151,6 +151,13 @@ class _Application:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, receive, send)
+
+
+def _route(path: str, method: str, app: ASGIApp) -> Route:
+    """For that method alone: Starlette would have a HEAD open a session that nobody reads."""
+    route = Route(path, _Application(app))
+    route.methods = {method}
+    return route
 
 
 class _NotAMessage(Exception):

@@ -138,6 +138,13 @@ async def test_mcp_takes_nothing_but_post(http: httpx.AsyncClient, method: str) 
     assert response.headers["allow"] == "POST"
 
 
+async def test_head_opens_no_session(http: httpx.AsyncClient) -> None:
+    """Nobody would read its stream. HEAD is no method of JSON-RPC's paths."""
+    for path, allowed in (("/sse", "GET, POST"), ("/mcp", "POST"), ("/messages/", "POST")):
+        response = await http.head(path)
+        assert (response.status_code, response.headers["allow"]) == (405, allowed)
+
+
 async def test_client_of_streamable_http_gets_no_session_of_the_older_transport(http: httpx.AsyncClient) -> None:
     started = await http.post("/sse", json=raw.initialize())
     response = await http.get("/sse", headers={"Mcp-Session-Id": started.headers["mcp-session-id"]})
