@@ -137,6 +137,7 @@ def _serve(options: argparse.Namespace) -> int:
     import uvicorn
 
     from k8s_mcp.app import create_app
+    from k8s_mcp.http_protocol import BoundedProtocol
     from k8s_mcp.server import Server
 
     app = create_app(settings)
@@ -145,7 +146,7 @@ def _serve(options: argparse.Namespace) -> int:
         settings.host,
         settings.port,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
