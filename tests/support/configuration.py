@@ -1,4 +1,6 @@
-"""docs/configuration.md, made from the settings: `.venv/bin/python -m tests.support.configuration` writes it."""
+"""docs/configuration.md, made from the settings: `.venv/bin/python -m tests.support.configuration` writes it,
+and with it what the chart says of settings and values.
+"""
 
 import json
 from pathlib import Path
@@ -8,6 +10,7 @@ from pydantic.fields import FieldInfo
 
 from k8s_mcp import __version__
 from k8s_mcp.settings import PREFIX, Settings
+from tests.support import chart
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
 
@@ -80,3 +83,4 @@ def _bounds(field: FieldInfo) -> str:
 
 if __name__ == "__main__":
     PAGE.write_text(page())
+    chart.write()

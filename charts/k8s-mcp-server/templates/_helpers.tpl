@@ -1,0 +1,124 @@
+{{/* The release's name, once. */}}
+{{- define "k8s-mcp-server.fullname" -}}
+{{- if contains .Chart.Name .Release.Name -}}
+{{- .Release.Name | trunc 50 | trimSuffix "-" -}}
+{{- else -}}
+{{- printf "%s-%s" .Release.Name .Chart.Name | trunc 50 | trimSuffix "-" -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "k8s-mcp-server.runnerNamespace" -}}
+{{- .Values.runner.namespace | default (printf "%s-runs" (include "k8s-mcp-server.fullname" .)) -}}
+{{- end -}}
+
+{{- define "k8s-mcp-server.selector" -}}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/component: server
+{{- end -}}
+
+{{/* The same as kubectl wants it. */}}
+{{- define "k8s-mcp-server.selectorWords" -}}
+{{- $words := list -}}
+{{- range $label, $value := include "k8s-mcp-server.selector" . | fromYaml -}}
+{{- $words = append $words (printf "%s=%s" $label $value) -}}
+{{- end -}}
+{{- join "," $words -}}
+{{- end -}}
+
+{{/* Not `managed-by: k8s-mcp-server`: that is what the service itself puts on its objects, and `k8s-mcp clean` removes. */}}
+{{- define "k8s-mcp-server.labels" -}}
+helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
+app.kubernetes.io/name: {{ .Chart.Name }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+app.kubernetes.io/part-of: k8s-mcp-server
+{{- end -}}
+
+{{/* image, of (list VALUES ROOT) */}}
+{{- define "k8s-mcp-server.image" -}}
+{{- $image := index . 0 -}}
+{{- $root := index . 1 -}}
+{{- if $image.digest -}}
+{{- printf "%s@%s" $image.repository $image.digest -}}
+{{- else -}}
+{{- printf "%s:%s" $image.repository ($image.tag | default $root.Chart.AppVersion) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "k8s-mcp-server.pullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Pod Security Standard restricted, and a read-only root. */}}
+{{- define "k8s-mcp-server.podSecurityContext" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+seccompProfile: {type: RuntimeDefault}
+{{- end -}}
+{{- define "k8s-mcp-server.securityContext" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities: {drop: [ALL]}
+{{- end -}}
+
+{{/* Names under which clients reach the service in this cluster, and those of the Ingress. */}}
+{{- define "k8s-mcp-server.hosts" -}}
+{{- $name := include "k8s-mcp-server.fullname" . -}}
+{{- $namespaced := printf "%s.%s" $name .Release.Namespace -}}
+{{- $service := list $name $namespaced (printf "%s.svc" $namespaced) (printf "%s.svc.cluster.local" $namespaced) -}}
+{{- concat $service .Values.ingress.hosts (.Values.settings.allowedHosts | default list) | uniq | join "," -}}
+{{- end -}}
+
+{{/* One setting as the service reads it from the environment: words with commas between them, anything structured as JSON. */}}
+{{- define "k8s-mcp-server.setting" -}}
+{{- if kindIs "map" . -}}{{ toJson . }}
+{{- else if kindIs "slice" . -}}{{ if and . (kindIs "map" (first .)) }}{{ toJson . }}{{ else }}{{ join "," . }}{{ end }}
+{{- else if kindIs "float64" . -}}{{ if eq . (floor .) }}{{ int64 . }}{{ else }}{{ . }}{{ end }}
+{{- else -}}{{ . }}{{- end -}}
+{{- end -}}
+
+{{/* The environment of the service, and of whatever else runs its image with its settings. */}}
+{{- define "k8s-mcp-server.environment" -}}
+{{- range $name, $value := omit .Values.settings "allowedHosts" }}
+{{- if not (kindIs "invalid" $value) }}
+- name: K8S_MCP_{{ $name | snakecase | upper }}
+  value: {{ include "k8s-mcp-server.setting" $value | quote }}
+{{- end }}
+{{- end }}
+- name: K8S_MCP_ALLOWED_HOSTS
+  value: {{ include "k8s-mcp-server.hosts" . | quote }}
+- name: K8S_MCP_NAMESPACE
+  value: {{ include "k8s-mcp-server.runnerNamespace" . }}
+- name: K8S_MCP_RUNNER_IMAGE
+  value: {{ include "k8s-mcp-server.image" (list .Values.runner.image .) | quote }}
+- name: K8S_MCP_RUNNER_IMAGE_PULL_POLICY
+  value: {{ .Values.runner.image.pullPolicy }}
+{{- with .Values.runner.imagePullSecrets }}
+- name: K8S_MCP_RUNNER_IMAGE_PULL_SECRETS
+  value: {{ join "," . | quote }}
+{{- end }}
+- name: K8S_MCP_RUNNER_SERVICE_ACCOUNT
+  value: runner
+{{- if .Values.auth.insecureNoAuth }}
+- name: K8S_MCP_INSECURE_NO_AUTH
+  value: "true"
+{{- end }}
+{{- end -}}
+
+{{/* Seconds between the end of a pod's readiness and its SIGTERM, in which proxies and clients learn of it. */}}
+{{- define "k8s-mcp-server.preStopSeconds" -}}5{{- end -}}
+
+{{/* Until SIGKILL: that, the time that running commands get, and what the service needs to hand them over. */}}
+{{- define "k8s-mcp-server.terminationSeconds" -}}
+{{- $grace := .Values.settings.shutdownGrace -}}
+{{- add (include "k8s-mcp-server.preStopSeconds" .) (kindIs "invalid" $grace | ternary 30 $grace | ceil) 30 -}}
+{{- end -}}
