@@ -1,8 +1,8 @@
 """Builds every part once, and hands each what it needs."""
 
 import secrets
-from collections.abc import AsyncGenerator
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from k8s_mcp import __version__, http_api
+from k8s_mcp.audit import AuditLog
+from k8s_mcp.audit_file import AuditFile
 from k8s_mcp.auth import Guard
 from k8s_mcp.cors import Cors
 from k8s_mcp.executors.base import Executor
@@ -17,7 +19,9 @@ from k8s_mcp.executors.local import LocalExecutor, default_directory
 from k8s_mcp.handles import Handles, MemoryStore
 from k8s_mcp.kubeconfig import Allowed
 from k8s_mcp.mcp_api import McpApi
+from k8s_mcp.observe import Observe, to_all
 from k8s_mcp.problems import problem_of
+from k8s_mcp.refusals import Refusals
 from k8s_mcp.run import Limits
 from k8s_mcp.runs import Runs
 from k8s_mcp.settings import Settings
@@ -43,13 +47,17 @@ class _Parts:
 
 def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application. `app.state.runs` is for its server, which drains it before the end."""
-    parts = _on_kubernetes(settings) if settings.executor == "kubernetes" else _on_this_host(settings)
-    mcp = McpApi(parts.runs, parts.handles, settings.mcp_text_limit)
+    audit = _audit(settings)
+    observe = to_all(audit.observe)
+    on_executor = _on_kubernetes if settings.executor == "kubernetes" else _on_this_host
+    parts = on_executor(settings, observe)
+    mcp = McpApi(parts.runs, parts.handles, settings.mcp_text_limit, observe)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        async with parts.runs.open(), parts.janitor, mcp.open():
-            yield
+        with audit.open():
+            async with parts.runs.open(), parts.janitor, mcp.open():
+                yield
 
     app = FastAPI(
         title="k8s-mcp-server",
@@ -65,6 +73,7 @@ def create_app(settings: Settings) -> FastAPI:
     http_api.add_error_handlers(app, api)
     app.add_middleware(Guard, hosts=settings.allowed_hosts, origins=settings.allowed_origins, refuse=problem_of)
     app.add_middleware(Cors, origins=settings.allowed_origins)
+    app.add_middleware(Refusals, observe=observe)  # around all others
     return app
 
 
@@ -98,7 +107,7 @@ def local_directory(settings: Settings) -> Path:
     return Path(settings.local_dir) if settings.local_dir else default_directory()
 
 
-def _on_kubernetes(settings: Settings) -> _Parts:
+def _on_kubernetes(settings: Settings, observe: Observe) -> _Parts:
     from k8s_mcp.cluster.connection import Cluster
     from k8s_mcp.cluster.handle_secrets import SecretStore
     from k8s_mcp.executors.kubernetes import KubernetesExecutor
@@ -108,16 +117,29 @@ def _on_kubernetes(settings: Settings) -> _Parts:
     cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace)
     executor = KubernetesExecutor(cluster, pod_template(settings), replica)
     store = SecretStore(cluster)
-    handles = Handles(store, _allowed(settings, executor))
-    runs = _runs(settings, executor, handles)
-    janitor = Janitor(cluster, store, replica, settings.resume_window, runs.release_all)
+    handles = Handles(store, _allowed(settings, executor), observe)
+    runs = _runs(settings, executor, handles, observe)
+    janitor = Janitor(cluster, store, replica, settings.resume_window, runs.release_all, observe)
     return _Parts(runs, handles, janitor.open())
 
 
-def _on_this_host(settings: Settings) -> _Parts:
+def _on_this_host(settings: Settings, observe: Observe) -> _Parts:
     executor = LocalExecutor(local_directory(settings), settings.grace_period)
-    handles = Handles(MemoryStore(), _allowed(settings, executor))
-    return _Parts(_runs(settings, executor, handles), handles, nullcontext())
+    handles = Handles(MemoryStore(), _allowed(settings, executor), observe)
+    return _Parts(_runs(settings, executor, handles, observe), handles, nullcontext())
+
+
+@dataclass(frozen=True)
+class _Audit:
+    observe: Observe
+    open: Callable[[], AbstractContextManager[None]]
+
+
+def _audit(settings: Settings) -> _Audit:
+    if settings.audit_log == "off":
+        return _Audit(lambda _: None, nullcontext)
+    file = AuditFile(None if settings.audit_log == "stdout" else Path(settings.audit_log))
+    return _Audit(AuditLog(file.write, settings.audit_command_bytes, lambda: None).observe, file.open)
 
 
 def _allowed(settings: Settings, executor: Executor) -> Allowed:
@@ -130,7 +152,7 @@ def _allowed(settings: Settings, executor: Executor) -> Allowed:
     )
 
 
-def _runs(settings: Settings, executor: Executor, handles: Handles) -> Runs:
+def _runs(settings: Settings, executor: Executor, handles: Handles, observe: Observe) -> Runs:
     limits = Limits(
         max_timeout=settings.max_timeout,
         max_runs=settings.max_runs,
@@ -140,4 +162,4 @@ def _runs(settings: Settings, executor: Executor, handles: Handles) -> Runs:
         replay_bytes=settings.replay_bytes,
         replay_total_bytes=settings.replay_total_bytes,
     )
-    return Runs(executor, handles, limits, _allowed(settings, executor))
+    return Runs(executor, handles, limits, _allowed(settings, executor), observe)

@@ -1,6 +1,7 @@
 """Who may call. Without authentication everyone is one principal, and only local hosts are served."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
@@ -16,7 +17,12 @@ LOCAL_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
 
 def principal_of(request: Request) -> Principal:
     """Who sent the request."""
-    return request.scope.get("principal", ANONYMOUS)
+    return request.scope["principal"]
+
+
+def known_principal(scope: Scope) -> Principal | None:
+    """Who sent the request of this scope, if that is known already."""
+    return scope.get("principal")
 
 
 class Guard:
@@ -47,6 +53,8 @@ class Guard:
         except Forbidden as error:
             await self._refuse(error)(scope, receive, send)
         else:
+            client = scope.get("client")
+            scope["principal"] = replace(ANONYMOUS, address=client[0] if client else "")
             await self._app(scope, receive, send)
 
     def _check(self, headers: Headers) -> None:

@@ -7,6 +7,8 @@ from typing import Protocol
 from k8s_mcp.errors import InvalidRequest, KubeconfigError, NotFound
 from k8s_mcp.kubeconfig import Allowed, Kubeconfig, parse
 from k8s_mcp.models import ClusterRequest, Handle, Principal, owner_of
+from k8s_mcp.observe import HandleDeleted, HandleStored, Observe, Target
+from k8s_mcp.redact import Redactor
 
 MAX_HANDLES = 50
 """Most handles of one principal."""
@@ -72,9 +74,10 @@ class MemoryStore:
 class Handles:
     """The cluster handles of all principals."""
 
-    def __init__(self, store: Store, allowed: Allowed) -> None:
+    def __init__(self, store: Store, allowed: Allowed, observe: Observe) -> None:
         self._store = store
         self._allowed = allowed
+        self._observe = observe
 
     async def put(self, principal: Principal, name: str, request: ClusterRequest) -> Handle:
         """Store a cluster, or replace it. Raises KubeconfigError and InvalidRequest."""
@@ -87,6 +90,9 @@ class Handles:
             )
         handle = _handle(name, kubeconfig, datetime.now(UTC) + timedelta(seconds=request.ttl))
         await self._store.put(owner, handle)
+        mask = Redactor(kubeconfig.secrets()).mask
+        target = Target(mask(kubeconfig.server), mask(kubeconfig.current_context), kubeconfig.fingerprint, mask(name))
+        self._observe(HandleStored(principal, target, request.ttl))
         return handle
 
     async def all(self, principal: Principal) -> list[Handle]:
@@ -110,6 +116,7 @@ class Handles:
         """Forget one of the principal's own. Raises NotFound."""
         if not await self._store.delete(owner_of(principal), name):
             raise NotFound("no such cluster of yours")
+        self._observe(HandleDeleted(principal, name))
 
     async def _offered(self, principal: Principal) -> list[Handle]:
         handles: list[Handle] = []

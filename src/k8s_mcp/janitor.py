@@ -14,10 +14,11 @@ from http import HTTPStatus
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.handle_secrets import SecretStore
-from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER, REPLICA, RUN, lease_name, make_lease
+from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER, REPLICA, RUN, is_run, lease_name, make_lease, read_job
 from k8s_mcp.cluster.watch import JOBS
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.log_format import about_run
+from k8s_mcp.observe import Observe, OrphanRemoved
 
 LEASES = "/apis/coordination.k8s.io/v1/leases"
 SECRETS = "/api/v1/secrets"
@@ -44,12 +45,14 @@ class Janitor:
         replica: str,
         resume_window: float,
         on_lost: Callable[[], None],
+        observe: Observe,
     ) -> None:
         self._cluster = cluster
         self._handles = handles
         self._replica = replica
         self._resume_window = resume_window
         self._on_lost = on_lost
+        self._observe = observe
         self._rounds = 0
         self._renewed_at = 0.0
         self._seen: dict[str, tuple[str, float]] = {}  # by Lease: its last renewal, and when we first saw that
@@ -134,7 +137,10 @@ class Janitor:
         with about_run(job["metadata"]["labels"].get(RUN, "")):
             _logger.info("removing %s, whose replica is gone", name)
             await self._cluster.api.delete(SECRETS, name)
-            await self._cluster.api.delete(JOBS, name, uid=job["metadata"]["uid"])
+            was_ours = await self._cluster.api.delete(JOBS, name, uid=job["metadata"]["uid"])
+            if was_ours and is_run(job):
+                run = read_job(job)
+                self._observe(OrphanRemoved(run.run_id, run.server, run.created))
 
     def _is_alive(self, lease: Json, now: float) -> bool:
         """Whether the Lease was renewed within its duration, by our own clock: those of other nodes may be wrong."""

@@ -6,6 +6,7 @@ instead; never with a credential.
 """
 
 import base64
+import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -28,6 +29,8 @@ _MAX_NODES = 10_000
 _MAX_NODES_TO_FLATTEN = 1_000_000  # the user's own file, with all the clusters of which one is sent
 _FILES = {"cluster": ("certificate-authority",), "user": ("client-certificate", "client-key", "tokenFile")}
 
+_CERTIFICATE_BODY = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
+
 _Entry = TypeVar("_Entry", Context, Cluster, User)
 
 
@@ -44,6 +47,19 @@ class Kubeconfig:
     def server(self) -> str:
         """The URL of the current context's API server."""
         return self.cluster_of(self.current_context).server
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the certificates (DER) of the current context's authority; empty without one of its own.
+
+        For one certificate it is what `openssl x509 -fingerprint -sha256` prints, in small letters without colons.
+        """
+        pem = base64.b64decode(self.cluster_of(self.current_context).certificate_authority_data)
+        found = [re.sub(rb"\s", b"", body) for body in _CERTIFICATE_BODY.findall(pem)]
+        try:
+            return hashlib.sha256(b"".join(map(base64.b64decode, found))).hexdigest() if found else ""
+        except ValueError:
+            return ""  # no certificate: whoever connects says so
 
     def cluster_of(self, context: str) -> Cluster:
         return _named(self.clusters, _named(self.contexts, context).cluster)

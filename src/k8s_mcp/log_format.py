@@ -88,8 +88,17 @@ def json_line(values: object) -> str:
     return json.dumps(values, ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f")
 
 
+def now() -> str:
+    """The time in UTC (RFC 3339), to the millisecond."""
+    return _written(datetime.now(UTC))
+
+
 def _time(record: logging.LogRecord) -> str:
-    return datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return _written(datetime.fromtimestamp(record.created, UTC))
+
+
+def _written(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> list[str]:

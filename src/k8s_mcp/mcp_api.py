@@ -28,13 +28,16 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from k8s_mcp import __version__
+from k8s_mcp import __version__, refusals
 from k8s_mcp.auth import ANONYMOUS, principal_of
 from k8s_mcp.errors import K8sMcpError, MalformedRequest
 from k8s_mcp.handles import Handles
 from k8s_mcp.http_body import MAX_BYTES, as_model, read_again, read_json
 from k8s_mcp.mcp_calls import Calls
 from k8s_mcp.mcp_tools import ARGUMENTS, INSTRUCTIONS, tools
+from k8s_mcp.models import Principal
+from k8s_mcp.observe import Observe, Refused
+from k8s_mcp.problems import fields_of, status_of
 from k8s_mcp.runs import Runs
 
 _SESSION = "mcp-session-id"
@@ -47,8 +50,9 @@ _Context = ServerRequestContext[Any, Request]
 class McpApi:
     """The MCP server and its transports. `text_limit`: most characters of output in one result."""
 
-    def __init__(self, runs: Runs, handles: Handles, text_limit: int) -> None:
+    def __init__(self, runs: Runs, handles: Handles, text_limit: int, observe: Observe) -> None:
         self._runs = runs
+        self._observe = observe
         self._calls = Calls(runs, handles, text_limit)
         self._server: Server[Any] = Server(
             "k8s-mcp-server",
@@ -134,11 +138,12 @@ class McpApi:
                 types.INVALID_PARAMS, f"unknown tool {call.name[:100]!r}; there are {', '.join(ARGUMENTS)}"
             )
         key = _key(context.request, context.request_id) if context.request else None
+        caller = principal_of(context.request) if context.request else ANONYMOUS
         try:
             arguments = as_model(call.arguments or {}, model)
-            caller = principal_of(context.request) if context.request else ANONYMOUS
             return await self._calls.answer(caller, arguments, context.session.report_progress, key)
         except K8sMcpError as error:
+            self._observe(_refused(call.name, error, caller))
             text = types.TextContent(type="text", text=error.message.removeprefix("body: "))
             return types.CallToolResult(content=[text], is_error=True)  # not a protocol error: the model reads it
 
@@ -202,6 +207,13 @@ async def _read_message(request: Request) -> tuple[types.JSONRPCMessage, bytes]:
     if isinstance(message, types.JSONRPCNotification) and "id" in value:
         raise _NotAMessage(types.INVALID_REQUEST, "a request's id is a string or a whole number")
     return message, body
+
+
+def _refused(tool: str, error: K8sMcpError, caller: Principal) -> Refused:
+    """As if the tool were a path of its own: what the model reads is an ordinary answer to HTTP."""
+    fields = refusals.known(fields_of(error))
+    reason = type(error).__name__
+    return Refused(status_of(error), reason, "mcp", "tools/call", tool, fields, caller, caller.address)
 
 
 def _key(request: Request, request_id: object) -> str | None:

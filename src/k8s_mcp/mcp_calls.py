@@ -56,7 +56,7 @@ class Calls:
         run_id = key and self._runs.started_with(caller, key)
         if run_id:
             with suppress(NotFound, Unavailable):  # nobody waits for an answer
-                await self._runs.cancel(caller, run_id)
+                await self._runs.cancel(caller, run_id, "mcp")
 
     async def _run_command(
         self, caller: Principal, arguments: RunCommand, progress: Progress, key: str | None
@@ -64,7 +64,7 @@ class Calls:
         request = as_model(arguments.model_dump(), RunRequest)
         if key and self._runs.started_with(caller, key):
             key = None  # the client counts its requests wrongly: this one is new all the same
-        run = await self._runs.start(caller, request, key)
+        run = await self._runs.start(caller, request, key, "mcp")
         collected = _Collected(self._text_limit)
         reports = _Reports(progress)
         try:
@@ -82,7 +82,7 @@ class Calls:
         return collected.result(run, arguments.command)
 
     async def _read_output(self, caller: Principal, arguments: ReadOutput) -> types.CallToolResult:
-        run = await self._runs.follow(caller, arguments.run_id)
+        run = await self._runs.follow(caller, arguments.run_id, "mcp")
         page = _Page(arguments.max_lines, self._text_limit)
         with about_run(run.run_id), run.events(arguments.start_line - 1) as reader:
             with suppress(TimeoutError):
@@ -120,7 +120,7 @@ class Calls:
         return _result("\n".join(lines) or "No clusters are stored.", {"clusters": clusters})
 
     async def _cancel_run(self, caller: Principal, arguments: CancelRun) -> types.CallToolResult:
-        await self._runs.cancel(caller, arguments.run_id)
+        await self._runs.cancel(caller, arguments.run_id, "mcp")
         state = self._runs.describe(caller, arguments.run_id)
         status = state["status"]
         ending = status in ("running", "pending")

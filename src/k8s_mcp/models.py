@@ -107,9 +107,11 @@ class ClusterRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling, after authentication."""
+    """Who is calling, after authentication. The name says who it is; groups and address may differ each time."""
 
     name: str
+    groups: frozenset[str] = field(default=frozenset(), compare=False)
+    address: str = field(default="", compare=False)
 
 
 def owner_of(principal: Principal) -> str:

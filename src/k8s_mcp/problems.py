@@ -7,7 +7,7 @@ from http import HTTPStatus
 from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from k8s_mcp import errors
+from k8s_mcp import errors, refusals
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -47,9 +47,19 @@ SCHEMA: dict[str, object] = {
 
 
 class Problem(JSONResponse):
-    """A problem document."""
+    """A problem document. `about`: the error it tells of, if it is one of ours."""
 
     media_type = MEDIA_TYPE
+    about: errors.K8sMcpError | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self.about is not None:
+            refusals.note(scope, type(self.about).__name__, fields_of(self.about))
+        await self.answer(scope, receive, send)
+
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the response."""
+        await super().__call__(scope, receive, send)
 
 
 class LastProblem(Problem):
@@ -59,7 +69,7 @@ class LastProblem(Problem):
     may be lost with it.
     """
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
         headers = [*self.raw_headers, (b"connection", b"close")]
         await send({"type": "http.response.start", "status": self.status_code, "headers": headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
@@ -83,13 +93,23 @@ def problem(
 
 def problem_of(error: errors.K8sMcpError) -> Problem:
     """The problem document that tells a caller about `error`."""
-    status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     fields = error.fields if isinstance(error, errors.InvalidRequest) else None
     unread = isinstance(error, errors.TooLarge | errors.RequestTimeout)
-    response = problem(status, error.message, fields, LastProblem if unread else Problem)
+    response = problem(status_of(error), error.message, fields, LastProblem if unread else Problem)
+    response.about = error
     if isinstance(error, errors.TooManyRuns | errors.Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
     return response
+
+
+def status_of(error: errors.K8sMcpError) -> int:
+    """The HTTP status that goes with `error`."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def fields_of(error: errors.K8sMcpError) -> tuple[str, ...]:
+    """The names of the fields that are wrong, as the caller wrote them."""
+    return tuple(field for field, _ in error.fields) if isinstance(error, errors.InvalidRequest) else ()
 
 
 def documented(*kinds: type[errors.K8sMcpError]) -> dict[int | str, dict[str, object]]:

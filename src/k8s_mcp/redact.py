@@ -34,6 +34,10 @@ class Redactor:
                 data = data.replace(value, MASK)
         return data
 
+    def mask(self, text: str) -> str:
+        """`text` with every value masked."""
+        return self.apply(text.encode()).decode("utf-8", "replace")
+
     def open_end(self, data: bytes) -> int:
         """How many bytes at the end of `data`, part of a line, must wait for what follows: a value may begin there.
 

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from k8s_mcp.eventlog import EventLog, Reader
 from k8s_mcp.executors.base import Execution, Executor, Item, Pending
-from k8s_mcp.log_format import about_run
-from k8s_mcp.models import Control, Ended, Principal, RunSpec, final_event
+from k8s_mcp.log_format import about_run, now
+from k8s_mcp.models import Control, Ended, Event, RunSpec, final_event
+from k8s_mcp.observe import CommandStarted, Observe, Outcome, OutputRead, RunEnded, RunFacts, RunReleased
 from k8s_mcp.redact import Redactor
+from k8s_mcp.runner.frames import Frame
 from k8s_mcp.transcript import Transcript
 
 _FIRST_READER_SECONDS = 10.0
@@ -40,15 +42,19 @@ class Run:
     """One command being executed, and its events. `adopted`: another replica started it."""
 
     def __init__(
-        self, principal: Principal, spec: RunSpec, redactor: Redactor, limits: Limits, *, adopted: bool = False
+        self, facts: RunFacts, spec: RunSpec, redactor: Redactor, limits: Limits, observe: Observe = lambda _: None
     ) -> None:
         self.run_id = spec.run_id
-        self.principal = principal
+        self.principal = facts.principal
+        self.facts = facts
         self.spec = spec
         self.log = EventLog(limits.replay_bytes)
         self.ended: Ended | None = None
         self.released = False
-        self._adopted = adopted
+        self._observe = observe
+        self._execution: Execution | None = None
+        self._accepted = time.monotonic()
+        self._had_output = False
         self._redactor = redactor
         self._transcript = Transcript(redactor)
         self._resume_window = limits.resume_window
@@ -94,7 +100,7 @@ class Run:
 
     def masked(self, text: str) -> str:
         """`text` without the credentials of this run's kubeconfig."""
-        return self._redactor.apply(text.encode()).decode("utf-8", "replace")
+        return self._redactor.mask(text)
 
     def stop(self) -> None:
         """Ask for the end of the command; the final event follows. Does nothing to a run that has ended."""
@@ -112,7 +118,8 @@ class Run:
     async def _carry_out(self, executor: Executor) -> None:
         ended = Ended("error", None, "InternalError", "the service failed; its log says why")
         try:
-            async with executor.start(self.spec, adopt=self._adopted) as execution:
+            async with executor.start(self.spec, adopt=self.facts.adopted) as execution:
+                self._execution = execution
                 try:
                     async with self._until_released(execution), self._stopping_when_asked(execution):
                         ended = await self._follow(execution)
@@ -146,8 +153,23 @@ class Run:
             if not self._running:
                 self._running = True
                 self._times["started"] = now()
-            for event in self._transcript.feed(item):
+                self._observe(CommandStarted(self._seconds()))
+            events = self._feed(item)
+            for event in events:
                 await self.log.append(event)
+
+    def _feed(self, frames: list[Frame]) -> list[Event]:
+        before = self._transcript.amounts()
+        events = self._transcript.feed(frames)
+        after = self._transcript.amounts()
+        if after != before:
+            first = None if self._had_output else self._seconds()
+            self._had_output = True
+            self._observe(OutputRead({name: after[name].since(before[name]) for name in after}, first))
+        return events
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._accepted
 
     @asynccontextmanager
     async def _stopping_when_asked(self, execution: Execution) -> AsyncGenerator[None]:
@@ -193,6 +215,26 @@ class Run:
             self.log.add(event)
         self.log.end(final_event(self.ended, self.spec.timeout, self._transcript.lines + 1))
 
+    def last_word(self) -> RunEnded | RunReleased:
+        """What there is to say of it when `carry_out` is through."""
+        if self.released:
+            return RunReleased(self.facts, self._running)
+        return RunEnded(self.facts, self._outcome(), self._running, self._seconds())
+
+    def _outcome(self) -> Outcome:
+        ended = self.ended or Ended("error", None, "InternalError")
+        execution = self._execution
+        return Outcome(
+            ended=Ended(ended.status, ended.exit_code, self.masked(ended.reason), ended.message),
+            started_at=self._times["started"],
+            ended_at=self._times["ended"] or now(),
+            amounts=self._transcript.amounts(),
+            gaps=self._transcript.gaps,
+            lost_lines=self._transcript.lost_lines,
+            place=execution.place if execution else {},
+            left=self.masked(execution.left) if execution else "",
+        )
+
     def _let_go(self) -> None:
         self._forget_timer()
         self.released = True
@@ -220,11 +262,6 @@ def describe(spec: RunSpec, status: str) -> dict[str, object]:
         "bytes": None,
         "lines": None,
     }
-
-
-def now() -> str:
-    """The time in UTC (RFC 3339), to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @asynccontextmanager

@@ -12,9 +12,11 @@ from k8s_mcp.executors.base import Executor
 from k8s_mcp.handles import Handles
 from k8s_mcp.kubeconfig import Allowed, Kubeconfig, parse
 from k8s_mcp.limits import REQUEST_BYTES
+from k8s_mcp.log_format import now
 from k8s_mcp.models import Principal, RunRequest, RunSpec, digest, owner_of
+from k8s_mcp.observe import CancelRequested, Observe, RunFacts, RunStarted, Target, Via, run_facts
 from k8s_mcp.redact import Redactor
-from k8s_mcp.run import Limits, Run, describe, now
+from k8s_mcp.run import Limits, Run, describe
 
 DEFAULT_TIMEOUT = 300
 _SECRET_BYTES = 1024 * 1024 - 16 * 1024  # what a Secret holds, less the small files
@@ -24,7 +26,9 @@ _STOP_MARGIN = 15.0
 class Runs:
     """All runs of this service. Use `open()` as an async context manager, for the service's life."""
 
-    def __init__(self, executor: Executor, handles: Handles, limits: Limits, allowed: Allowed) -> None:
+    def __init__(
+        self, executor: Executor, handles: Handles, limits: Limits, allowed: Allowed, observe: Observe
+    ) -> None:
         self.accepting = False
         self.drained = asyncio.Event()
         """Set when `drain` is through."""
@@ -32,6 +36,7 @@ class Runs:
         self._handles = handles
         self._limits = limits
         self._allowed = allowed
+        self._observe = observe
         self._runs: dict[str, Run] = {}
         self._tasks = asyncio.TaskGroup()
         self._active: dict[str, asyncio.Task[None]] = {}
@@ -58,7 +63,9 @@ class Runs:
             raise Unavailable("the service is shutting down; send the request again, another replica will take it")
         self._executor.check()
 
-    async def start(self, principal: Principal, request: RunRequest, key: str | None = None) -> Run:
+    async def start(
+        self, principal: Principal, request: RunRequest, key: str | None = None, via: Via = "http"
+    ) -> Run:
         """Start a run; with the idempotency key of one that can still be read, return that one.
 
         Raises InvalidRequest, KubeconfigError, NotFound (cluster), TooLarge, TooManyRuns or Unavailable.
@@ -70,25 +77,27 @@ class Runs:
                 raise InvalidRequest(
                     "Idempotency-Key", "was used for another request; use a new key for every command"
                 )
-            return await self._get(principal, known)
+            return await self._get(principal, known, via)
         self.check()
         if len(self._active) >= self._limits.max_runs:
             raise TooManyRuns(
                 f"{self._limits.max_runs} runs are in progress, the most this service allows; try again later"
             )
-        return self._begin(Run(principal, spec, Redactor(kubeconfig.secrets()), self._limits))
+        redactor = Redactor(kubeconfig.secrets())
+        facts = run_facts(spec, principal, via, _target(kubeconfig, request.cluster), redactor.mask)
+        return self._begin(facts, spec, redactor)
 
     def started_with(self, principal: Principal, key: str) -> str | None:
         """The id of the run that the principal's idempotency key has started, on whatever replica; or None."""
         spec = self._find(principal, name=_name(principal, key))
         return spec.run_id if spec else None
 
-    async def follow(self, principal: Principal, run_id: str) -> Run:
+    async def follow(self, principal: Principal, run_id: str, via: Via = "http") -> Run:
         """The principal's run of that id, to be followed here: a run of another replica is taken over.
 
         Raises NotFound, also for somebody else's run.
         """
-        return await self._get(principal, self._known(principal, run_id))
+        return await self._get(principal, self._known(principal, run_id), via)
 
     def describe(self, principal: Principal, run_id: str) -> dict[str, object]:
         """One run's state. Raises NotFound, also for somebody else's run."""
@@ -105,9 +114,10 @@ class Runs:
         ]
         return sorted(here + there, key=lambda state: str(state["created"]))
 
-    async def cancel(self, principal: Principal, run_id: str) -> None:
+    async def cancel(self, principal: Principal, run_id: str, via: Via = "http") -> None:
         """End a run's command; its final event follows. Raises NotFound, also for somebody else's run."""
         spec = self._known(principal, run_id)
+        self._observe(CancelRequested(principal, via, spec.run_id))
         run = self._runs.get(run_id)
         if run is None:
             await self._executor.cancel(spec)
@@ -199,17 +209,22 @@ class Runs:
                 return spec
         return None
 
-    async def _get(self, principal: Principal, spec: RunSpec) -> Run:
+    async def _get(self, principal: Principal, spec: RunSpec, via: Via) -> Run:
         if spec.run_id not in self._runs:
             recovered = await self._executor.recover(spec)
             if recovered is None:
                 raise NotFound("the run is over, and its output is gone")
             if spec.run_id not in self._runs:  # nobody else was faster
-                values = parse(recovered.kubeconfig, self._allowed).secrets() if recovered.kubeconfig else ()
-                self._begin(Run(principal, recovered, Redactor(values), self._limits, adopted=True))
+                kubeconfig = parse(recovered.kubeconfig, self._allowed) if recovered.kubeconfig else None
+                redactor = Redactor(kubeconfig.secrets() if kubeconfig else ())
+                target = _target(kubeconfig) if kubeconfig else Target(spec.server)
+                facts = run_facts(recovered, principal, via, target, redactor.mask, adopted=True)
+                self._begin(facts, recovered, redactor)
         return self._runs[spec.run_id]
 
-    def _begin(self, run: Run) -> Run:
+    def _begin(self, facts: RunFacts, spec: RunSpec, redactor: Redactor) -> Run:
+        self._observe(RunStarted(facts))
+        run = Run(facts, spec, redactor, self._limits, self._observe)
         self._runs[run.run_id] = run
         self._active[run.run_id] = self._tasks.create_task(self._carry_out(run), name=f"run {run.run_id}")
         return run
@@ -219,6 +234,7 @@ class Runs:
             await run.carry_out(self._executor)
         finally:
             del self._active[run.run_id]
+            self._observe(run.last_word())
             if run.released:
                 self._drop(run)
             else:
@@ -243,6 +259,10 @@ class Runs:
     def _drop(self, run: Run) -> None:
         if self._runs.get(run.run_id) is run:
             del self._runs[run.run_id]
+
+
+def _target(kubeconfig: Kubeconfig, handle: str | None = None) -> Target:
+    return Target(kubeconfig.server, kubeconfig.current_context, kubeconfig.fingerprint, handle or "")
 
 
 def _name(principal: Principal, key: str) -> str:

@@ -48,6 +48,10 @@ class Settings(BaseSettings):
     log_format: Literal["text", "json"] = Field(
         "text", description="form of the log on stderr: `text`, or `json`, one object a line"
     )
+    audit_log: str = Field("stdout", min_length=1, description="where the audit log goes: `stdout`, `off`, or a file")
+    audit_command_bytes: int = Field(
+        131_072, ge=0, description="most of a command that the audit log quotes; 0: only its SHA-256"
+    )
 
     allowed_hosts: Words = Field(
         [],
@@ -56,6 +60,11 @@ class Settings(BaseSettings):
     allowed_origins: Words = Field(
         [],
         description="web origins whose pages may call the service (https://console.example.com), separated by commas",
+    )
+    trusted_proxies: Words = Field(
+        [],
+        description="addresses or networks of reverse proxies, separated by commas: what they say in "
+        "`X-Forwarded-For` is where a request comes from",
     )
     insecure_no_auth: bool = Field(
         False, description="listen beyond loopback although anyone who reaches the port may run commands"

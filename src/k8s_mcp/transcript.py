@@ -7,6 +7,7 @@ are the same for whoever reads the same frames, and the ids of lost lines are sk
 from collections.abc import Iterable
 
 from k8s_mcp.models import Event, Output, StreamName, gap
+from k8s_mcp.observe import Amount
 from k8s_mcp.redact import Redactor
 from k8s_mcp.runner.frames import AFTER_CR, EXIT, PIECE, STDERR, STDOUT, Frame, LineCounter
 
@@ -23,6 +24,8 @@ class Transcript:
 
     def __init__(self, redactor: Redactor) -> None:
         self.bytes = 0
+        self.gaps = 0
+        self.lost_lines = 0
         self._redactor = redactor
         self._streams = {kind: _Stream(redactor) for kind in _NAMES}
         self._next_seq = 0
@@ -31,6 +34,10 @@ class Transcript:
     def lines(self) -> int:
         """Lines of both streams so far, lost ones included: the id of the last of them."""
         return sum(stream.lines for stream in self._streams.values())
+
+    def amounts(self) -> dict[StreamName, Amount]:
+        """How much of each stream there was so far, lost lines included."""
+        return {_NAMES[kind]: Amount(stream.bytes, stream.lines) for kind, stream in self._streams.items()}
 
     def feed(self, frames: Iterable[Frame]) -> list[Event]:
         """The events that these frames complete. Raises Contradiction."""
@@ -85,6 +92,8 @@ class Transcript:
         if missing < 0:
             raise Contradiction(f"{_NAMES[kind]} has {-missing} lines fewer than before")
         self._streams[kind].lines += missing
+        self.gaps += 1
+        self.lost_lines += missing
         return gap(_NAMES[kind], missing, self.lines)
 
     def _lost_before(self, frame: Frame) -> list[Event]:

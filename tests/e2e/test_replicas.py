@@ -4,17 +4,21 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
+from anyio.to_thread import run_sync
 
 from tests.e2e.place import Place
 from tests.support.client import Client
 from tests.support.events import Stream, Transcript
-from tests.support.service import Service, StartService
+from tests.support.service import Service, StartService, wait_for
 
 pytestmark = pytest.mark.cluster
 
+Json = dict[str, Any]
 ClientOf = Callable[[Service], Client]
 
 TICKS = 12
@@ -27,6 +31,10 @@ async def read_lines(stream: Stream, count: int) -> int:
     while len(Transcript(stream.seen).stdout) < count:
         await stream.first("stdout")
     return next(event.id for event in reversed(stream.seen) if event.id is not None)
+
+
+def audited(log: Path) -> list[Json]:
+    return [json.loads(line) for line in log.read_text().splitlines()]
 
 
 def assert_whole(first: list[str], rest: Transcript) -> None:
@@ -54,9 +62,10 @@ async def test_another_replica_delivers_exactly_the_rest(
 
 
 async def test_former_owner_closes_its_stream_without_an_end(
-    serve_kubernetes: StartService, client_of: ClientOf, place: Place
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path
 ) -> None:
-    first, second = serve_kubernetes(), serve_kubernetes()
+    """In the audit log such a run has one start and one end, by whichever replica has it then."""
+    first, second = serve_kubernetes(audit_log=tmp_path / "1"), serve_kubernetes(audit_log=tmp_path / "2")
     async with client_of(first) as one, client_of(second) as other, one.stream(TICKING) as stream:
         last = await read_lines(stream, 2)
         run_id = Transcript(stream.seen).run_id
@@ -65,6 +74,13 @@ async def test_former_owner_closes_its_stream_without_an_end(
         assert not [event for event in left_behind.events if event.is_final]
         assert_whole(LINES[:2], await taken)
         await place.nothing_left(run_id)
+    started, released = audited(tmp_path / "1")
+    adopted, ended = await run_sync(wait_for, lambda: audited(tmp_path / "2")[1:] and audited(tmp_path / "2"))
+    assert [entry["event"] for entry in (started, released)] == ["run.started", "run.released"]
+    assert [entry["event"] for entry in (adopted, ended)] == ["run.adopted", "run.ended"]
+    assert {entry["run_id"] for entry in (started, released, adopted, ended)} == {run_id}
+    assert started["command"] == adopted["command"] == ended["command"] == TICKING
+    assert (ended["exit_code"], ended["stdout"]["lines"], ended["cleanup"]) == (4, TICKS, "removed")
 
 
 async def test_sigterm_hands_a_long_run_over(
@@ -113,14 +129,21 @@ async def test_run_is_listed_and_cancelled_from_another_replica(
 
 
 async def test_run_of_a_killed_replica_is_cancelled_when_nobody_comes_for_it(
-    serve_kubernetes: StartService, client_of: ClientOf, place: Place
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path
 ) -> None:
-    first, _ = serve_kubernetes(), serve_kubernetes(resume_window=1)
+    """However many are left to do it, one of them says so in its audit log."""
+    logs = [tmp_path / name for name in ("1", "2", "3")]
+    first, *_ = (serve_kubernetes(resume_window=1, audit_log=log) for log in logs)
     async with client_of(first) as one, one.stream("echo up; sleep 300", timeout=300) as stream:
         await read_lines(stream, 1)
         run_id = Transcript(stream.seen).run_id
         first.kill()
     await place.nothing_left(run_id, seconds=60)
+    entries = await run_sync(wait_for, lambda: [entry for log in logs[1:] for entry in audited(log)])
+    assert [(entry["event"], entry["run_id"], entry["reason"]) for entry in entries] == [
+        ("run.ended", run_id, "ReplicaLost")
+    ]
+    assert [entry["event"] for entry in audited(logs[0])] == ["run.started"]
 
 
 async def test_handle_is_known_to_every_replica(serve_kubernetes: StartService, client_of: ClientOf) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,6 +24,14 @@ Item = list[Frame] | Pending | Ended
 
 class Execution(Protocol):
     """A run being carried out. Iterating it gives frames as they come, and one `Ended`, always last."""
+
+    left: str
+    """What could not be removed, and why; empty when all is gone. To be read when the context is left."""
+
+    @property
+    def place(self) -> Mapping[str, str]:
+        """Where the command runs, by name: `pod`, `pod_uid`, `node`; empty where there is no such thing."""
+        ...
 
     def __aiter__(self) -> AsyncIterator[Item]: ...
 

@@ -7,7 +7,7 @@ nothing is orphaned, and the Secret is there before the kubelet looks for it.
 import asyncio
 import base64
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping
 from contextlib import aclosing, asynccontextmanager, suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -104,9 +104,9 @@ class KubernetesExecutor:
             raise Unavailable(
                 "the API server of the cluster for runner pods does not answer; try again later"
             ) from error
-        data = secret["data"]
-        kubeconfig = data.get("credentials") or data["kubeconfig"]
-        return replace(spec, kubeconfig=base64.b64decode(kubeconfig).decode())
+        files = {name: base64.b64decode(data).decode() for name, data in secret["data"].items()}
+        kubeconfig = files.get("credentials") or files["kubeconfig"]
+        return replace(spec, kubeconfig=kubeconfig, command=files["command"], stdin=files["stdin"] or None)
 
     async def cancel(self, spec: RunSpec) -> None:
         with self._cluster.watch.on(spec.name) as watched:
@@ -135,6 +135,20 @@ class _PodExecution:
         self._watched = watched
         self._stopping = False
         self._deadline = 0.0
+        self._trouble = ""
+        self.left = ""
+
+    @property
+    def place(self) -> Mapping[str, str]:
+        pod = self._watched.pod
+        if pod is None:
+            return {}
+        found = {
+            "pod": pod["metadata"]["name"],
+            "pod_uid": pod["metadata"]["uid"],
+            "node": pod["spec"].get("nodeName", ""),
+        }
+        return {name: value for name, value in found.items() if value}
 
     async def __aiter__(self) -> AsyncIterator[Item]:
         try:
@@ -196,7 +210,17 @@ class _PodExecution:
                 while not self._watched.gone:
                     await self._watched.changed()
         except TimeoutError:
-            _logger.warning("the run is not cleaned up yet")
+            self.left = f"{', '.join(self._there())}: {self._trouble or 'deleted, but not gone yet'}"
+            _logger.warning("the run is not cleaned up yet: %s", self.left)
+
+    def _there(self) -> Iterator[str]:
+        """What may still be there of the run."""
+        if not self._secret_gone:
+            yield "Secret"
+        if not self._watched.job_deleted:
+            yield "Job"
+        if self._watched.pod is not None and not self._watched.pod_deleted:
+            yield "pod"
 
     async def _delete_all(self) -> None:
         """Delete Secret and Job, as soon as the API server lets us."""
@@ -211,9 +235,11 @@ class _PodExecution:
                 if self._watched.job_deleted and pod is not None:  # by somebody else, who may have orphaned the pod
                     await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
             except (ApiError, ApiUnreachable) as error:
+                self._trouble = str(error)
                 _logger.warning("the run cannot be removed yet: %s", error)
                 pause = await self._pause(pause)
             else:
+                self._trouble = ""
                 return
 
     async def _create(self) -> None:

@@ -7,12 +7,13 @@ service, when both were killed.
 
 import asyncio
 import fcntl
+import logging
 import os
 import shutil
 import signal
 import stat
 import sys
-from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from k8s_mcp.runner.supervise import HEARTBEAT_SECONDS
 _MARGIN = 10.0
 """Seconds after timeout and grace period in which the runner may still report, before it counts as lost."""
 _KILL_ROUNDS = 100  # each kills all that the last one's victims had just started
+
+_logger = logging.getLogger(__name__)
 
 
 class LocalExecutor:
@@ -67,6 +70,7 @@ class LocalExecutor:
     async def start(self, spec: RunSpec, *, adopt: bool) -> AsyncGenerator[Execution]:  # noqa: ARG002 - never true
         """Start the runner. At the end neither it, nor anything it started, nor a file of the run is left."""
         directory = self._own / spec.run_id
+        execution: _LocalExecution | None = None
         try:
             _write_run(directory, spec)
             execution = _LocalExecution(self._start(directory), directory, spec.timeout, self._grace)
@@ -75,8 +79,13 @@ class LocalExecutor:
             finally:
                 await uninterrupted(execution.close())
         finally:
-            if directory.exists():
-                await uninterrupted(asyncio.to_thread(_remove, directory))
+            try:
+                if directory.exists():
+                    await uninterrupted(asyncio.to_thread(_remove, directory))
+            except OSError as error:
+                _logger.exception("the run's directory cannot be removed")
+                if execution:
+                    execution.left = f"the run's directory: {error.strerror}"
 
     def elsewhere(self) -> list[tuple[RunSpec, str]]:
         """A child process cannot be another replica's."""
@@ -108,6 +117,8 @@ class _LocalExecution:
 
     def __init__(self, process: Child, directory: Path, timeout: float, grace: float) -> None:
         self._process = process
+        self.left = ""
+        self.place: Mapping[str, str] = {}
         self._directory = directory
         self._grace = grace
         self._listening = False  # whether the runner has come to where SIGTERM does not simply kill it

@@ -1,0 +1,230 @@
+"""What happens in the service, as facts, for those who keep account of it: the audit log and the metrics.
+
+Whoever has something to tell calls an `Observe`, which returns at once. No fact holds a credential: what callers
+wrote is masked before it becomes one.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from k8s_mcp.models import Ended, Principal, RunSpec, StreamName
+
+Via = Literal["http", "mcp"]
+"""By which front end something came."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """Size and SHA-256 of what is not told itself."""
+
+    size: int
+    sha256: str
+
+    @classmethod
+    def of(cls, text: str) -> "Content":
+        data = text.encode()
+        return cls(len(data), hashlib.sha256(data).hexdigest())
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The cluster of a run. `handle`: its name in the request; `fingerprint`: its authority's, if it has one."""
+
+    server: str
+    context: str = ""
+    fingerprint: str = ""
+    handle: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What is known of a run when it begins here.
+
+    `adopted`: another replica started it; `command` is None when nobody knows it any more. `idempotent`: the request
+    had a key. `timeout` is in seconds, `created` in RFC 3339.
+    """
+
+    run_id: str
+    principal: Principal
+    via: Via
+    target: Target
+    timeout: int
+    created: str
+    command: str | None
+    command_content: Content | None
+    stdin_content: Content | None
+    idempotent: bool = False
+    adopted: bool = False
+
+
+def run_facts(
+    spec: RunSpec,
+    principal: Principal,
+    via: Via,
+    target: Target,
+    mask: Callable[[str], str],
+    *,
+    adopted: bool = False,
+) -> RunFacts:
+    """The facts of a run; `mask` replaces the credentials of its kubeconfig in a text."""
+    return RunFacts(
+        run_id=spec.run_id,
+        principal=principal,
+        via=via,
+        target=Target(mask(target.server), mask(target.context), target.fingerprint, mask(target.handle)),
+        timeout=spec.timeout,
+        created=spec.created,
+        command=mask(spec.command) or None,
+        command_content=Content.of(spec.command) if spec.command else None,
+        stdin_content=None if spec.stdin is None else Content.of(spec.stdin),
+        idempotent=spec.name != f"run-{spec.run_id}",
+        adopted=adopted,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Amount:
+    """Of one stream, as the runner counted it."""
+
+    bytes: int = 0
+    lines: int = 0
+
+    def since(self, before: "Amount") -> "Amount":
+        return Amount(self.bytes - before.bytes, self.lines - before.lines)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended. `place`: where the command ran (`pod`, `pod_uid`, `node`), as far as there is such a thing.
+
+    `gaps` and `lost_lines` are what was lost on the way from the command to here. `left`: what could not be removed,
+    and why; empty when all is gone.
+    """
+
+    ended: Ended
+    started_at: str | None
+    ended_at: str
+    amounts: Mapping[StreamName, Amount]
+    gaps: int
+    lost_lines: int
+    place: Mapping[str, str]
+    left: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    """A run was accepted, or taken over from another replica. An observer that raises Unavailable refuses it."""
+
+    run: RunFacts
+
+
+@dataclass(frozen=True, slots=True)
+class CommandStarted:
+    """The runner has said its first word, `seconds` after the run was accepted."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class OutputRead:
+    """A batch of output. `seconds` since the run was accepted, if this is its first output."""
+
+    amounts: Mapping[StreamName, Amount]
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    """A run has ended here, and was cleaned up. `seconds` since it was accepted."""
+
+    run: RunFacts
+    outcome: Outcome
+    command_started: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class RunReleased:
+    """A run goes on, but no longer here."""
+
+    run: RunFacts
+    command_started: bool
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanRemoved:
+    """The run of a replica that is gone was ended, because nobody came for it."""
+
+    run_id: str
+    server: str
+    created: str
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody asked for the end of a run."""
+
+    principal: Principal
+    via: Via
+    run_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class HandleStored:
+    """`ttl` is in seconds."""
+
+    principal: Principal
+    target: Target
+    ttl: int
+
+
+@dataclass(frozen=True, slots=True)
+class HandleDeleted:
+    """A principal has removed one of its own."""
+
+    principal: Principal
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A request that was answered with an error. `reason` is the name of a kind of error.
+
+    `path` and `fields` hold names of ours only; what else a caller wrote there is not told.
+    """
+
+    status: int
+    reason: str
+    via: Via
+    method: str = ""
+    path: str = ""
+    fields: tuple[str, ...] = ()
+    principal: Principal | None = None
+    address: str = ""
+
+
+Happening = (
+    RunStarted
+    | CommandStarted
+    | OutputRead
+    | RunEnded
+    | RunReleased
+    | OrphanRemoved
+    | CancelRequested
+    | HandleStored
+    | HandleDeleted
+    | Refused
+)
+Observe = Callable[[Happening], None]
+
+
+def to_all(*observers: Observe) -> Observe:
+    """Tells each of them, in this order."""
+
+    def observe(happening: Happening) -> None:
+        for observer in observers:
+            observer(happening)
+
+    return observe
