@@ -202,6 +202,7 @@ Exit code: the command's own, or
     add("--all-contexts", action="store_true", help="send the other contexts as well")
     add("--cluster", metavar="HANDLE", help="a kubeconfig that the service has stored under this name")
     add("--timeout", metavar="SECONDS", type=int, help="end the command after so long [default: the service's, 300]")
+    add("--read-only", action="store_true", help="let the command read from the cluster only, and no Secrets")
     add("-i", "--stdin", action="store_true", help="send standard input (text, read to its end first, up to 900 KiB)")
     add("command", metavar="COMMAND", nargs=argparse.PARSER, help=argparse.SUPPRESS)
     parser.set_defaults(run=_exec)

@@ -55,7 +55,8 @@ def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> Map
     if options.stdin:
         request["stdin"] = _standard_input()
     _check(request)
-    return request if options.timeout is None else {**request, "timeout": options.timeout}
+    more = {"timeout": options.timeout, "read_only": options.read_only or None}
+    return {**request, **{name: value for name, value in more.items() if value is not None}}
 
 
 def read_kubeconfig(options: argparse.Namespace, tell: Callable[[str], None]) -> str:

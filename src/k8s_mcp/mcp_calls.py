@@ -152,6 +152,8 @@ class _Collected:
         command = run.masked(command)
         if len(command) > _COMMAND_CHARACTERS:
             command = f"{command[:_COMMAND_CHARACTERS]}…"
+        if run.spec.read_only and ended.exit_code != 0:
+            self._notes.append("[read-only run: changes, exec, port-forward and Secrets are refused]")
         parts = [f"$ {command}", _outcome(ended), *self._notes, texts["stdout"]]
         if texts["stderr"]:
             parts += ["[stderr]", texts["stderr"]]

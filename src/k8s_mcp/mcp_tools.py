@@ -36,6 +36,9 @@ class RunCommand(BaseModel):
     kubeconfig: _OptionalText = Field(None, description="Content of a kubeconfig, instead of cluster.", repr=False)
     timeout: int | None = Field(None, ge=1, description="Seconds until the command is ended; 300 by default.")
     stdin: Text | None = Field(None, description="Standard input, such as a manifest for `kubectl apply -f -`.")
+    read_only: bool = Field(
+        default=False, description="Make sure that nothing is changed; Secrets cannot be read then."
+    )
 
 
 class ReadOutput(BaseModel):

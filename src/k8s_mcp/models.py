@@ -12,6 +12,8 @@ from pydantic.config import JsonDict
 from k8s_mcp.limits import COMMAND_BYTES
 
 StreamName = Literal["stdout", "stderr"]
+Access = Literal["full", "read-only", "read-only-but-secrets"]
+"""What a run's credential may be used for. Read-only includes Secrets in the last only."""
 FinalStatus = Literal["done", "timeout", "cancelled", "error"]
 
 
@@ -84,6 +86,11 @@ class RunRequest(BaseModel):
         "The server sets the maximum, 3600 by default.",
     )
     stdin: Text | None = Field(None, description="What the command reads on its standard input.", repr=False)
+    read_only: bool = Field(
+        default=False,
+        description="Only let the command read from the cluster, and no Secrets. "
+        "`false` allows nothing that the operator's policy does not.",
+    )
 
     @model_validator(mode="after")
     def _one_cluster(self) -> "RunRequest":
@@ -153,7 +160,7 @@ class RunSpec:
     `name` is its unique name in the cluster; two requests with one idempotency key have the same. `owner` stands for
     its principal, `digest` for its request. `kubeconfig` was written anew from checked fields, `server` is its API
     server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order, pointing at
-    a credential proxy of the pod. `timeout` is in seconds.
+    a credential proxy of the pod, which lets through what `access` says. `timeout` is in seconds.
     """
 
     run_id: str
@@ -168,6 +175,11 @@ class RunSpec:
     kubeconfig: str = field(default="", repr=False)
     proxied_kubeconfig: str = field(default="", repr=False)
     contexts: tuple[str, ...] = ()
+    access: Access = "full"
+
+    @property
+    def read_only(self) -> bool:
+        return self.access != "full"
 
 
 @dataclass(frozen=True, slots=True)

@@ -259,6 +259,7 @@ def describe(spec: RunSpec, status: str) -> dict[str, object]:
         "ended": None,
         "cluster": spec.server,
         "timeout": spec.timeout,
+        "read_only": spec.read_only,
         "bytes": None,
         "lines": None,
     }

@@ -7,13 +7,13 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
-from k8s_mcp.errors import InvalidRequest, NotFound, TooLarge, TooManyRuns, Unavailable
+from k8s_mcp.errors import Forbidden, InvalidRequest, NotFound, TooLarge, TooManyRuns, Unavailable
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.handles import Handles
 from k8s_mcp.kubeconfig import Allowed, Kubeconfig, parse
 from k8s_mcp.limits import REQUEST_BYTES
 from k8s_mcp.log_format import now
-from k8s_mcp.models import Principal, RunRequest, RunSpec, digest, owner_of
+from k8s_mcp.models import Access, Principal, RunRequest, RunSpec, digest, owner_of
 from k8s_mcp.observe import CancelRequested, Observe, RunFacts, RunStarted, Target, Via, run_facts
 from k8s_mcp.redact import Redactor
 from k8s_mcp.run import Limits, Run, describe
@@ -189,11 +189,22 @@ class Runs:
             kubeconfig=kubeconfig.dump(),
             proxied_kubeconfig=kubeconfig.without_credentials(servers).dump(),
             contexts=contexts,
+            access=self._access(request),
         )
         stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig)
         if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:
             raise TooLarge("the kubeconfig as it would be stored is too large; send its current context only")
         return spec, kubeconfig
+
+    def _access(self, request: RunRequest) -> Access:
+        if not request.read_only:
+            return "full"
+        if not self._executor.can_be_read_only:
+            raise Forbidden(
+                "a run cannot be kept to reading here: that takes the Kubernetes executor with credential isolation; "
+                "send a kubeconfig whose credential may only read instead"
+            )
+        return "read-only"
 
     def _known(self, principal: Principal, run_id: str) -> RunSpec:
         spec = self._find(principal, run_id=run_id)

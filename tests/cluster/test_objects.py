@@ -24,7 +24,7 @@ from k8s_mcp.cluster.objects import (
     read_job,
 )
 from k8s_mcp.executors.kubernetes import run_files
-from k8s_mcp.models import RunSpec
+from k8s_mcp.models import Access, RunSpec
 from k8s_mcp.runner.supervise import BURST
 
 TEMPLATE = PodTemplate(image="registry.example.com/runner:1")
@@ -103,6 +103,21 @@ def test_only_tmp_is_writable_and_it_is_bounded_memory() -> None:
         assert writable == (["/tmp"] if one["name"] == RUNNER_CONTAINER else [])
 
 
+@pytest.mark.parametrize("access", ["full", "read-only", "read-only-but-secrets"])
+def test_access_comes_with_the_secret_and_the_pod_is_the_same(access: Access) -> None:
+    spec = replace(SPEC, access=access)
+    assert run_files(spec, isolation=True)["access"] == access
+    made = make_job(spec, "replica-1", TEMPLATE)
+    assert made["spec"] == job()["spec"]
+    assert read_job(made).access == access
+
+
+def test_access_of_a_job_that_names_none_we_know_is_read_only() -> None:
+    made = make_job(replace(SPEC, access="full"), "replica-1", TEMPLATE)
+    made["metadata"]["annotations"]["k8s-mcp-server/access"] = "something newer"
+    assert read_job(made).access == "read-only"
+
+
 # Nothing of the caller's
 
 
@@ -122,7 +137,7 @@ def test_with_isolation_the_credential_is_mounted_for_the_proxy_alone() -> None:
     with_credential = {key for key, content in files.items() if content == SPEC.kubeconfig}
     assert with_credential == {"credentials"}
     assert mounted[RUNNER_CONTAINER].isdisjoint(with_credential)
-    assert mounted[PROXY_CONTAINER] == {"credentials", "contexts"}
+    assert mounted[PROXY_CONTAINER] == {"credentials", "contexts", "access"}
     assert mounted[RUNNER_CONTAINER] | mounted[PROXY_CONTAINER] == files.keys()
 
 

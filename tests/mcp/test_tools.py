@@ -81,7 +81,7 @@ async def test_tools_say_what_they_do(client: McpClient) -> None:
         },
     }
     assert {name: list(tool["inputSchema"]["properties"]) for name, tool in tools.items()} == {
-        "run_command": ["command", "cluster", "kubeconfig", "timeout", "stdin"],
+        "run_command": ["command", "cluster", "kubeconfig", "timeout", "stdin", "read_only"],
         "read_output": ["run_id", "start_line", "max_lines", "stream", "grep"],
         "list_clusters": [],
         "cancel_run": ["run_id"],

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from k8s_mcp.models import RunSpec
+from k8s_mcp.cluster import read_only
+from k8s_mcp.models import Access, RunSpec
 
 Manifest = dict[str, Any]
 
@@ -25,6 +26,7 @@ _DIGEST = "k8s-mcp-server/request"
 _SERVER = "k8s-mcp-server/server"
 _TIMEOUT = "k8s-mcp-server/timeout"
 _CREATED = "k8s-mcp-server/created"
+_ACCESS = "k8s-mcp-server/access"
 RUNNER_CONTAINER = "runner"
 PROXY_CONTAINER = "credential-proxy"
 FIRST_PROXY_PORT = 9001
@@ -44,8 +46,15 @@ _DEADLINE_MARGIN = 60  # the runner's own timeout comes first; this one is for a
 
 # One `kubectl proxy` for each context, on the pod's loopback, which only this pod's containers reach. --reject-paths:
 # the default refuses exec and attach. One that ends is started again; one that never starts is told of on its port.
+# What is no known kind of access is read-only.
 _PROXY_SCRIPT = f"""
 trap 'kill $(jobs -p)' TERM
+filter=(--accept-paths='{read_only.ACCEPT_PATHS}' --reject-methods='{read_only.REJECT_METHODS}')
+case $(<{_CREDENTIAL_FILES}/access) in
+  full) filter=(--reject-paths='^$') ;;
+  read-only-but-secrets) filter+=(--reject-paths='{read_only.REJECT_PATHS_BUT_SECRETS}') ;;
+  *) filter+=(--reject-paths='{read_only.REJECT_PATHS}') ;;
+esac
 port={FIRST_PROXY_PORT}
 while IFS= read -r context; do
   {{
@@ -53,7 +62,7 @@ while IFS= read -r context; do
     while ((SECONDS - began > 5)); do
       began=$SECONDS
       kubectl proxy --kubeconfig={_CREDENTIAL_FILES}/kubeconfig --context="$context" --port=$port \\
-        --append-server-path --accept-hosts='^127\\.0\\.0\\.1$' --reject-paths='^$'
+        --append-server-path --accept-hosts='^127\\.0\\.0\\.1$' "${{filter[@]}}"
     done
     exec python3 -I -S {_RUNNER_DIRECTORY}/no_proxy.py $port
   }} &
@@ -97,6 +106,7 @@ def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
         _SERVER: run.server,
         _TIMEOUT: str(run.timeout),
         _CREATED: run.created,
+        _ACCESS: run.access,
     }
     return {
         "apiVersion": "batch/v1",
@@ -145,6 +155,7 @@ def read_job(job: Manifest) -> RunSpec:
         server=annotations[_SERVER],
         timeout=int(annotations[_TIMEOUT]),
         created=annotations[_CREATED],
+        access=_access(annotations.get(_ACCESS, "full")),
     )
 
 
@@ -171,7 +182,7 @@ def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:
     }
     if template.isolation:
         spec["initContainers"] = [_proxy(template)]
-        spec["volumes"].append(_secret_volume("credentials", secret, ("credentials", "contexts")))
+        spec["volumes"].append(_secret_volume("credentials", secret, ("credentials", "contexts", "access")))
     if template.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in template.image_pull_secrets]
     if template.node_selector:
@@ -275,6 +286,10 @@ def _proxy(template: PodTemplate) -> Manifest:
         "securityContext": _container_security(),
         "volumeMounts": [{"name": "credentials", "mountPath": _CREDENTIAL_FILES, "readOnly": True}],
     }
+
+
+def _access(value: str) -> Access:
+    return value if value in ("full", "read-only-but-secrets") else "read-only"
 
 
 def _container_security() -> Manifest:

@@ -64,6 +64,9 @@ class Executor(Protocol):
     durable: bool
     """Whether a run outlives this process, so that another replica can go on with it."""
 
+    can_be_read_only: bool
+    """Whether a run's credential is kept from its command, by something that can refuse what is not reading."""
+
     def check(self) -> None:
         """Raise Unavailable when no run can be started right now."""
         ...

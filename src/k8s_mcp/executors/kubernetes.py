@@ -60,6 +60,7 @@ class KubernetesExecutor:
         self._template = template
         self._replica = replica
         self._here: set[str] = set()
+        self.can_be_read_only = template.isolation
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -444,7 +445,7 @@ async def _end(api: Api, name: str, pod: Json | None) -> None:
 def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:
     """What the run's Secret holds, by file name.
 
-    With isolation, `credentials` and `contexts` are for the proxy alone.
+    With isolation, `credentials`, `contexts` and `access` are for the proxy alone.
     """
     files = {
         "id": spec.run_id,
@@ -459,4 +460,5 @@ def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:
         files["proxies"] = " ".join(str(FIRST_PROXY_PORT + number) for number in range(len(spec.contexts)))
         files["credentials"] = spec.kubeconfig
         files["contexts"] = "".join(f"{context}\n" for context in spec.contexts)
+        files["access"] = spec.access
     return files

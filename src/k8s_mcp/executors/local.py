@@ -38,6 +38,7 @@ class LocalExecutor:
     name = "local"
     loopback_clusters = True
     durable = False
+    can_be_read_only = False
 
     def __init__(self, directory: Path, grace: float) -> None:
         self._directory = directory
