@@ -130,3 +130,28 @@ async def test_stream_is_not_cut_off_by_a_head_behind_it(port: int) -> None:
     writer.write(b"GET /quick")
     assert (await reader.readuntil(b"two")).endswith(b"two")
     writer.close()
+
+
+CHUNKED = (
+    b"POST /sse HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize("trailer", [b"Origin: http://evil.example", b"Host: evil.example", b"Authorization: Bearer x"])
+def test_trailer_is_no_header(server: Service, trailer: bytes) -> None:
+    """Uvicorn takes trailers for headers, and who is in front of us may have looked at headers only."""
+    with connect(server) as connection:
+        connection.sendall(CHUNKED + b"2\r\n{}\r\n0\r\n" + trailer + b"\r\n\r\n" + GET + b"Connection: close\r\n\r\n")
+        assert re.findall(rb"HTTP/1.1 (\d+)", answer(connection)) == [b"422", b"200"]
+
+
+@pytest.mark.parametrize("beginning", [b"2;", b"2\r\n{}\r\n0\r\nX: "])
+def test_chunks_and_trailers_without_end_are_cut_off(server: Service, beginning: bytes) -> None:
+    sent = 0
+    with connect(server) as connection:
+        connection.sendall(CHUNKED.replace(b"POST /sse", b"POST /healthz") + beginning)
+        with suppress(ConnectionError):
+            while sent < 64 << 20:
+                connection.sendall(b"a" * 10_000)
+                sent += 10_000
+    assert sent < 16 << 20

@@ -1,4 +1,4 @@
-"""Bounds the head of a request, its line and headers, in size and in time: httptools and uvicorn have no limits.
+"""Bounds what surrounds a request's body in size, and its head in time: httptools and uvicorn have no limits.
 
 Without them one connection could grow without end, or stay for ever (https://cwe.mitre.org/data/definitions/770.html).
 What comes behind the head is bounded by `http_body`, and an idle connection is closed by uvicorn.
@@ -28,7 +28,7 @@ class BoundedProtocol(HttpToolsProtocol):
         super().__init__(*args, **kwargs)
         self._in_head = True
         self._parsed = 0  # bytes of the head that the parser has told
-        self._arrived = 0  # bytes of a head that is not complete, but for those behind another message
+        self._arrived = 0  # bytes since it last told the end of a head, a piece of a body, or the end of a message
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:
@@ -42,11 +42,11 @@ class BoundedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self._in_head:
             self._await_head()
-            self._arrived += len(data)
+        self._arrived += len(data)
         super().data_received(data)
         if self.transport.is_closing():
             self._head_is_there()
-        elif self._in_head and self._arrived > HEAD_BYTES:
+        elif self._arrived > HEAD_BYTES:
             self._refuse()
 
     def on_message_begin(self) -> None:
@@ -61,14 +61,22 @@ class BoundedProtocol(HttpToolsProtocol):
         self._parsed += len(name) + len(value) + 4
         if self._parsed > HEAD_BYTES:
             raise ValueError  # the parser stops, and `send_400_response` is called
-        super().on_header(name, value)
+        if (
+            self._in_head
+        ):  # behind the body it is a trailer, which must not pass for a header: RFC 9110, section 6.5.1
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if self._parsed > HEAD_BYTES:
             raise ValueError
         self._in_head = False
+        self._arrived = 0
         self._head_is_there()
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._arrived = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -83,7 +91,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _refuse(self) -> None:
         self._head_is_there()
-        self.transport.write(_TOO_LARGE)
+        if not self._is_answering():
+            self.transport.write(_TOO_LARGE)
         self.transport.close()
 
     def _await_head(self) -> None:
@@ -97,6 +106,9 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _late(self) -> None:
         self._deadline = None
-        cycle: Any = self.cycle  # None before the first request, whatever its type says
-        if cycle is None or cycle.response_complete:
+        if not self._is_answering():
             self.transport.close()
+
+    def _is_answering(self) -> bool:
+        cycle: Any = self.cycle  # None before the first request, whatever its type says
+        return cycle is not None and not cycle.response_complete
