@@ -137,7 +137,9 @@ CHUNKED = (
 )
 
 
-@pytest.mark.parametrize("trailer", [b"Origin: http://evil.example", b"Host: evil.example", b"Authorization: Bearer x"])
+@pytest.mark.parametrize(
+    "trailer", [b"Origin: http://evil.example", b"Host: evil.example", b"Authorization: Bearer x"]
+)
 def test_trailer_is_no_header(server: Service, trailer: bytes) -> None:
     """Uvicorn takes trailers for headers, and who is in front of us may have looked at headers only."""
     with connect(server) as connection:
