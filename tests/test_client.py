@@ -12,6 +12,7 @@ import pytest
 from k8s_mcp import client
 from k8s_mcp.client import RemoteRun, ServiceError
 from k8s_mcp.event_source import Control, Event, Lines
+from k8s_mcp.service_options import Endpoint
 from tests.conftest import StartService
 from tests.support.faults import CuttingProxy, Script, answer
 from tests.support.service import Service, wait_for
@@ -31,7 +32,7 @@ class Reader:
 
     def __init__(self, url: str, kubeconfig: str, command: str) -> None:
         self.told: list[str] = []
-        self.run = RemoteRun(url, {"command": command, "kubeconfig": kubeconfig}, self.told.append)
+        self.run = RemoteRun(Endpoint(url), {"command": command, "kubeconfig": kubeconfig}, self.told.append)
         self.seen: list[Event] = []
 
     def events(self) -> Generator[Event]:

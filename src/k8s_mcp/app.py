@@ -9,22 +9,25 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from k8s_mcp import __version__, http_api
+from k8s_mcp import __version__, http_api, resource_metadata
 from k8s_mcp.audit import AuditLog
 from k8s_mcp.audit_file import AuditFile
-from k8s_mcp.auth import Guard
+from k8s_mcp.auth import OPEN_PATHS, Authentication, Authenticator, Guard
 from k8s_mcp.cors import Cors
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local import LocalExecutor, default_directory
 from k8s_mcp.handles import Handles, MemoryStore
 from k8s_mcp.kubeconfig import Allowed
 from k8s_mcp.mcp_api import McpApi
+from k8s_mcp.mcp_sessions import Sessions
 from k8s_mcp.observe import Observe, to_all
 from k8s_mcp.problems import problem_of
 from k8s_mcp.refusals import Refusals
+from k8s_mcp.resource_metadata import ResourceMetadata
 from k8s_mcp.run import Limits
 from k8s_mcp.runs import Runs
 from k8s_mcp.settings import Settings
+from k8s_mcp.tokens import Tokens
 
 if TYPE_CHECKING:
     from k8s_mcp.cluster.objects import PodTemplate
@@ -51,12 +54,14 @@ def create_app(settings: Settings) -> FastAPI:
     observe = to_all(audit.observe)
     on_executor = _on_kubernetes if settings.executor == "kubernetes" else _on_this_host
     parts = on_executor(settings, observe)
-    mcp = McpApi(parts.runs, parts.handles, settings.mcp_text_limit, observe)
+    sessions = Sessions(settings.mcp_sessions, settings.mcp_session_idle)
+    mcp = McpApi(parts.runs, parts.handles, settings.mcp_text_limit, observe, sessions)
+    authentication = _authentication(settings)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         with audit.open():
-            async with parts.runs.open(), parts.janitor, mcp.open():
+            async with authentication.open(), parts.runs.open(), parts.janitor, mcp.open():
                 yield
 
     app = FastAPI(
@@ -71,9 +76,23 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(api)
     app.routes.extend(mcp.routes())
     http_api.add_error_handlers(app, api)
-    app.add_middleware(Guard, hosts=settings.allowed_hosts, origins=settings.allowed_origins, refuse=problem_of)
+    metadata = _metadata(settings)
+    open_paths = OPEN_PATHS | (resource_metadata.PATHS if metadata else frozenset[str]())
+    if metadata:
+        app.routes.extend(metadata.routes())
+    app.add_middleware(
+        Guard,
+        hosts=settings.allowed_hosts,
+        origins=settings.allowed_origins,
+        refuse=lambda error, unread: problem_of(error, unread=unread),
+        authentication=authentication,
+        open_paths=open_paths,
+        hint=metadata.challenge if metadata else lambda _: "",
+    )
     app.add_middleware(Cors, origins=settings.allowed_origins)
     app.add_middleware(Refusals, observe=observe)  # around all others
+    if authentication.kinds:
+        http_api.describe_authentication(app, open_paths)
     return app
 
 
@@ -105,6 +124,38 @@ def pod_template(settings: Settings) -> "PodTemplate":
 def local_directory(settings: Settings) -> Path:
     """Where the local executor keeps its runs."""
     return Path(settings.local_dir) if settings.local_dir else default_directory()
+
+
+def _authentication(settings: Settings) -> Authentication:
+    """All that callers may show."""
+    kinds: list[Authenticator] = []
+    if settings.auth_tokens:
+        kinds.append(Tokens(Path(settings.auth_tokens)))
+    if settings.oidc_issuer:
+        from k8s_mcp.oidc import Oidc
+
+        kinds.append(
+            Oidc(
+                settings.oidc_issuer,
+                settings.oidc_audiences,
+                settings.oidc_principal_claim,
+                settings.oidc_groups_claim,
+            )
+        )
+    if settings.service_account_audience:
+        from k8s_mcp.cluster.client import connect
+        from k8s_mcp.token_review import TokenReview
+
+        api = connect(settings.kubeconfig, settings.context, settings.namespace)
+        kinds.append(TokenReview(settings.service_account_audience, api))
+    return Authentication(kinds)
+
+
+def _metadata(settings: Settings) -> ResourceMetadata | None:
+    """Where clients find out how to get a token, if they can."""
+    if not settings.oidc_issuer:
+        return None
+    return ResourceMetadata(settings.oidc_issuer, settings.oidc_scopes, settings.public_url)
 
 
 def _on_kubernetes(settings: Settings, observe: Observe) -> _Parts:

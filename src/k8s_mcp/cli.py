@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from k8s_mcp.settings import Settings
 
 _USAGE_ERROR = 2
-_OTHER_VARIABLES = frozenset(("url", "cache", "api_server_ports"))  # of the client, and of `make images`
+_OTHER_VARIABLES = frozenset(("url", "token", "token_file", "ca_file", "cache", "api_server_ports"))
+# of the client, and of `make images`
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,6 +35,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         ("serve", "run the service", _add_serve),
         ("check", "say whether the service can do its work", _add_check),
         ("clean", "remove all that the service made in the namespace of its runner pods", _add_clean),
+        ("token", "make a token for somebody who may call the service", _add_token),
         ("exec", "run a command on a service, and stream its output", _add_exec),
         ("clusters", "store kubeconfigs on a service under names", _add_clusters),
     ):
@@ -126,10 +128,11 @@ def _serve(options: argparse.Namespace) -> int:
     from k8s_mcp.auth import is_loopback
     from k8s_mcp.errors import StartError
 
-    if not is_loopback(settings.host) and not settings.insecure_no_auth:
+    if not is_loopback(settings.host) and not settings.authenticates and not settings.insecure_no_auth:
         print(
             f"k8s-mcp: refusing to listen on {settings.host}: anyone who reaches the port could run commands. "
-            "Listen on 127.0.0.1, or say --insecure-no-auth if something else keeps strangers out.",
+            "Say who may call (docs/authentication.md: --auth-tokens and others), listen on 127.0.0.1, or say "
+            "--insecure-no-auth if something else keeps strangers out.",
             file=sys.stderr,
         )
         return _USAGE_ERROR
@@ -152,6 +155,7 @@ def _serve(options: argparse.Namespace) -> int:
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
+        ws="none",
     )
 
     def drain() -> Awaitable[None]:
@@ -170,6 +174,8 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _add_exec(parser: argparse.ArgumentParser) -> None:
+    from k8s_mcp.service_options import add_service_options
+
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.usage = "k8s-mcp exec [OPTION]... -- COMMAND..."
     parser.description = """\
@@ -187,12 +193,7 @@ Exit code: the command's own, or
   124  ended at its timeout        141  the reader of the output is gone (| head)
   125  the service or the run failed; why is on stderr"""
     add = parser.add_argument
-    add(
-        "--url",
-        metavar="URL",
-        default=os.environ.get("K8S_MCP_URL") or "http://127.0.0.1:9096",
-        help="the service [K8S_MCP_URL, default http://127.0.0.1:9096]",
-    )
+    add_service_options(parser)
     add(
         "--kubeconfig",
         metavar="FILE",
@@ -206,6 +207,12 @@ Exit code: the command's own, or
     add("-i", "--stdin", action="store_true", help="send standard input (text, read to its end first, up to 900 KiB)")
     add("command", metavar="COMMAND", nargs=argparse.PARSER, help=argparse.SUPPRESS)
     parser.set_defaults(run=_exec)
+
+
+def _add_token(parser: argparse.ArgumentParser) -> None:
+    from k8s_mcp.token_command import add_options
+
+    add_options(parser)
 
 
 def _add_clusters(parser: argparse.ArgumentParser) -> None:

@@ -6,6 +6,7 @@ import ssl
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
+from http import HTTPStatus
 from ipaddress import ip_address
 from secrets import token_hex
 from types import TracebackType
@@ -15,6 +16,7 @@ import httpx2
 
 from k8s_mcp import __version__
 from k8s_mcp.event_source import Control, Event, EventSource, NotOurs
+from k8s_mcp.service_options import Endpoint
 
 FINAL = frozenset({"done", "timeout", "cancelled", "error"})
 """The statuses of final events."""
@@ -35,18 +37,18 @@ class ServiceError(Exception):
 
 
 class RemoteRun:
-    """One run on the service at `url`, as a context manager. It starts when `events` is iterated.
+    """One run on a service, as a context manager. It starts when `events` is iterated.
 
     `tell` gets what a user should know meanwhile, one sentence at a time. `cancel` may be called in another thread.
     """
 
-    def __init__(self, url: str, request: Mapping[str, object], tell: Callable[[str], None]) -> None:
+    def __init__(self, service: Endpoint, request: Mapping[str, object], tell: Callable[[str], None]) -> None:
         """Raises ServiceError."""
         self.run_id: str | None = None
-        self._url = url
+        self._url = service.url
         self._request = request
         self._tell = tell
-        self._http = connect(url)
+        self._http = connect(service)
         self._key = token_hex(16)
         self._last_id: int | None = None
         self._may_run = False  # the request may have arrived
@@ -158,22 +160,35 @@ class _Lost(Exception):
         self.retry_after = retry_after
 
 
-def connect(url: str) -> httpx2.Client:
-    """Through the environment's proxies, except to this machine itself."""
+def connect(service: Endpoint) -> httpx2.Client:
+    """Through the environment's proxies, except to this machine itself. Raises ServiceError."""
+    url = service.url
     local = _is_loopback(httpx2.URL(url).host)
     if local and url.startswith("http:"):
         verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and saves the 30 ms of loading authorities
     else:
-        verify = httpx2.create_ssl_context()
+        verify = _trusting(service.ca_file)
+    headers = {"User-Agent": f"k8s-mcp/{__version__}", "Accept-Encoding": "identity"}
+    if service.token:
+        headers["Authorization"] = f"Bearer {service.token}"
     try:
         return httpx2.Client(
-            headers={"User-Agent": f"k8s-mcp/{__version__}", "Accept-Encoding": "identity"},
+            headers=headers,
             timeout=httpx2.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
             trust_env=not local,
             verify=verify,
         )
     except (ImportError, ValueError, httpx2.InvalidURL) as error:
         raise ServiceError(f"the proxy that the environment names cannot be used: {error}") from error
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    if not ca_file:
+        return httpx2.create_ssl_context()
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ServiceError(f"the certificates in {ca_file} cannot be used: {error.strerror or error}") from error
 
 
 def unreachable(url: str, error: Exception) -> ServiceError:
@@ -186,6 +201,11 @@ def unreachable(url: str, error: Exception) -> ServiceError:
 
 def refused(url: str, response: httpx2.Response) -> ServiceError:
     """For the user: the service at `url` said no."""
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        return ServiceError(
+            f"{url} answered 401: {_detail(response) or response.reason_phrase} "
+            "(k8s-mcp takes it from K8S_MCP_TOKEN, or the file that K8S_MCP_TOKEN_FILE names)"
+        )
     return ServiceError(f"{url} answered {response.status_code}: {_detail(response) or response.reason_phrase}")
 
 

@@ -2,14 +2,14 @@
 
 import argparse
 import json
-import os
 import sys
 from typing import Any
 
 import httpx2
 
 from k8s_mcp.client import ServiceError, connect, refused, unreachable
-from k8s_mcp.exec_request import InputError, UsageError, read_kubeconfig, service_url
+from k8s_mcp.exec_request import read_kubeconfig
+from k8s_mcp.service_options import InputError, UsageError, add_service_options, service_of
 
 _FAILED, _USAGE = 1, 2
 _COLUMNS = ("NAME", "SERVER", "CONTEXTS", "EXPIRES")
@@ -18,8 +18,9 @@ _COLUMNS = ("NAME", "SERVER", "CONTEXTS", "EXPIRES")
 def clusters(options: argparse.Namespace) -> int:
     """Carry out `options.action`; the exit code."""
     try:
-        url = service_url(options.url)
-        with connect(url) as http:
+        service = service_of(options)
+        url = service.url
+        with connect(service) as http:
             match options.action:
                 case "add":
                     body = {"kubeconfig": read_kubeconfig(options, _tell), "ttl": options.ttl}
@@ -85,10 +86,5 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     listing.add_argument("--json", action="store_true", help="as JSON")
     actions.add_parser("remove", help="forget one").add_argument("name", metavar="NAME")
     for action in actions.choices.values():
-        action.add_argument(
-            "--url",
-            metavar="URL",
-            default=os.environ.get("K8S_MCP_URL") or "http://127.0.0.1:9096",
-            help="the service [K8S_MCP_URL, default http://127.0.0.1:9096]",
-        )
+        add_service_options(action)
     parser.set_defaults(run=clusters)

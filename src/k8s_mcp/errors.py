@@ -7,9 +7,11 @@
     ├── RequestTimeout          the body did not arrive in time
     ├── TooLarge
     ├── UnsupportedMediaType
+    ├── Unauthorized            nobody knows who is calling
     ├── Forbidden               this caller, or this page in a browser, may not
     ├── NotFound                no such run, no such cluster, or not the caller's
     ├── TooManyRuns             every slot is taken
+    ├── TooManySessions         of MCP, all of them busy
     ├── Unavailable             shutting down, or the cluster for runner pods is out of reach
     └── StartError              the service itself cannot start
 
@@ -65,6 +67,12 @@ class UnsupportedMediaType(K8sMcpError):
     """The body is not declared as JSON."""
 
 
+class Unauthorized(K8sMcpError):
+    """No credential, or none that is accepted. `challenge` is the value of WWW-Authenticate (RFC 9110)."""
+
+    challenge = "Bearer"
+
+
 class Forbidden(K8sMcpError):
     """Not allowed, whatever is sent."""
 
@@ -77,6 +85,12 @@ class TooManyRuns(K8sMcpError):
     """No slot is free. `retry_after` is in seconds."""
 
     retry_after = 5
+
+
+class TooManySessions(K8sMcpError):
+    """The caller has as many MCP sessions as allowed, all of them busy. `retry_after` is in seconds."""
+
+    retry_after = 30
 
 
 class Unavailable(K8sMcpError):

@@ -14,7 +14,8 @@ from types import FrameType
 
 from k8s_mcp.client import RemoteRun, ServiceError
 from k8s_mcp.event_source import Control, Lines
-from k8s_mcp.exec_request import InputError, UsageError, run_request, service_url
+from k8s_mcp.exec_request import run_request
+from k8s_mcp.service_options import InputError, UsageError, service_of
 
 FAILED, TIMED_OUT, CANCELLED, CLOSED, USAGE = 125, 124, 130, 141, 2
 """Exit codes of our own, as docker, timeout and shells have them. Other codes are the remote command's."""
@@ -40,7 +41,7 @@ def execute(options: argparse.Namespace) -> int:
     """Run the command; the exit code."""
     _open_standard_files()
     try:
-        run = RemoteRun(service_url(options.url), run_request(options, _tell), _tell)
+        run = RemoteRun(service_of(options), run_request(options, _tell), _tell)
     except UsageError as error:
         _tell(str(error))
         return USAGE

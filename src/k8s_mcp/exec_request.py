@@ -6,35 +6,14 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from k8s_mcp.errors import KubeconfigError
 from k8s_mcp.kubeconfig import flatten
 from k8s_mcp.limits import REQUEST_BYTES
+from k8s_mcp.service_options import InputError, UsageError
 
 _DEFAULT_KUBECONFIG = "~/.kube/config"
 _STDIN = "-"
-
-
-class UsageError(Exception):
-    """The options make no sense together."""
-
-
-class InputError(Exception):
-    """What is to be sent cannot be read, or is too large."""
-
-
-def service_url(text: str) -> str:
-    """`--url` as a prefix of paths. Raises UsageError, without quoting what may be a password."""
-    try:
-        url = urlsplit(text)
-        valid = url.scheme in {"http", "https"} and url.hostname and url.port != 0
-    except ValueError:
-        valid = False
-        url = urlsplit("")
-    if not valid or url.username is not None or url.query or url.fragment or not text.isprintable():
-        raise UsageError("--url (or K8S_MCP_URL) must be http://HOST[:PORT][/PATH] or https://…, without a user name")
-    return text.rstrip("/")
 
 
 def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> Mapping[str, object]:

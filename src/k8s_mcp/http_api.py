@@ -4,6 +4,7 @@ import asyncio
 import logging
 import re
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from http import HTTPStatus
 from typing import Annotated, Any
 
@@ -72,7 +73,8 @@ _EVENT: dict[str, Any] = {
     },
 }
 _STREAM = {200: {"description": "Events, as they come.", "content": {sse.MEDIA_TYPE: {"schema": _EVENT}}}}
-_REFUSED = (errors.Forbidden,)
+_OPEN = (errors.Forbidden,)
+_REFUSED = (errors.Unauthorized, errors.Forbidden)
 _NAME = Path(description="Of a cluster handle.", pattern="^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")
 
 
@@ -247,13 +249,13 @@ def _add_clusters(api: APIRouter, handles: Handles) -> None:
 
 def _add_operations(api: APIRouter, runs: Runs) -> None:
     @api.head("/healthz", include_in_schema=False)
-    @api.get("/healthz", responses=documented(*_REFUSED))
+    @api.get("/healthz", responses=documented(*_OPEN))
     async def healthz() -> dict[str, str]:
         """Whether the process is alive."""
         return {"status": "ok"}
 
     @api.head("/readyz", include_in_schema=False)
-    @api.get("/readyz", responses=documented(*_REFUSED, errors.Unavailable))
+    @api.get("/readyz", responses=documented(*_OPEN, errors.Unavailable))
     async def readyz() -> dict[str, str]:
         """Whether runs are accepted."""
         runs.check()
@@ -264,6 +266,22 @@ def _add_operations(api: APIRouter, runs: Runs) -> None:
     async def version() -> dict[str, str]:
         """What is running."""
         return {"name": "k8s-mcp-server", "version": __version__, "executor": runs.executor}
+
+
+def describe_authentication(app: FastAPI, open_paths: AbstractSet[str]) -> None:
+    """Say in the OpenAPI document that every path but `open_paths` takes a bearer token."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = made()
+        document.setdefault("components", {})["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"bearer": []}]
+        for path in open_paths & document["paths"].keys():
+            for operation in document["paths"][path].values():
+                operation["security"] = []
+        return document
+
+    app.openapi = openapi
 
 
 def add_error_handlers(app: FastAPI, api: APIRouter) -> None:

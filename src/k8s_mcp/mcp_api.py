@@ -8,6 +8,7 @@ import asyncio
 import logging
 import re
 import secrets
+import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
@@ -29,11 +30,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from k8s_mcp import __version__, refusals
-from k8s_mcp.auth import ANONYMOUS, principal_of
+from k8s_mcp.auth import principal_of
 from k8s_mcp.errors import K8sMcpError, MalformedRequest
 from k8s_mcp.handles import Handles
 from k8s_mcp.http_body import MAX_BYTES, as_model, read_again, read_json
 from k8s_mcp.mcp_calls import Calls
+from k8s_mcp.mcp_sessions import Sessions, learning_id
 from k8s_mcp.mcp_tools import ARGUMENTS, INSTRUCTIONS, tools
 from k8s_mcp.models import Principal
 from k8s_mcp.observe import Observe, Refused
@@ -50,9 +52,10 @@ _Context = ServerRequestContext[Any, Request]
 class McpApi:
     """The MCP server and its transports. `text_limit`: most characters of output in one result."""
 
-    def __init__(self, runs: Runs, handles: Handles, text_limit: int, observe: Observe) -> None:
+    def __init__(self, runs: Runs, handles: Handles, text_limit: int, observe: Observe, sessions: Sessions) -> None:
         self._runs = runs
         self._observe = observe
+        self._sessions = sessions
         self._calls = Calls(runs, handles, text_limit)
         self._server: Server[Any] = Server(
             "k8s-mcp-server",
@@ -69,7 +72,7 @@ class McpApi:
     async def open(self) -> AsyncGenerator[None]:
         """Serve MCP until the context ends."""
         with _messages_kept_from_the_log():
-            async with self._http.run():
+            async with self._http.run(), self._sessions.expire():
                 yield
 
     def routes(self) -> list[Route]:
@@ -103,24 +106,29 @@ class McpApi:
         if _SESSION in Headers(scope=scope):
             # A client of Streamable HTTP asks for what we have to say outside of its requests: nothing.
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
-        async with (
-            self._sse.connect_sse(scope, receive, send) as (incoming, outgoing),
-            anyio.create_task_group() as group,
-        ):
-            group.start_soon(self._at_shutdown, group.cancel_scope)
-            await self._server.run(incoming, outgoing, self._server.create_initialization_options())
-            group.cancel_scope.cancel()
+        ending = anyio.Event()
+        with self._sessions.opened(principal_of(Request(scope)), ending.set) as session:
+            async with (
+                self._sse.connect_sse(scope, receive, learning_id(session, send)) as (incoming, outgoing),
+                anyio.create_task_group() as group,
+            ):
+                group.start_soon(self._at_shutdown, group.cancel_scope)
+                group.start_soon(_when, ending, group.cancel_scope)
+                await self._server.run(incoming, outgoing, self._server.create_initialization_options())
+                group.cancel_scope.cancel()
 
     async def _post_message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI application: what clients of the older SSE transport send."""
         request = Request(scope, receive)
         if not re.fullmatch("[0-9a-f]{32}", request.query_params.get("session_id", "")):
             raise HTTPException(HTTPStatus.BAD_REQUEST, "send messages to the address in the stream's first event")
+        session = self._sessions.of(principal_of(request), request.query_params["session_id"])
         try:
             _, body = await _read_message(request)
         except _NotAMessage as error:
             await error.response(scope, receive, send)
             return
+        session.used = time.monotonic()
         await self._sse.handle_post_message(scope, read_again(body, receive), send)
 
     async def _at_shutdown(self, session: anyio.CancelScope) -> None:
@@ -137,11 +145,15 @@ class McpApi:
             raise MCPError(
                 types.INVALID_PARAMS, f"unknown tool {call.name[:100]!r}; there are {', '.join(ARGUMENTS)}"
             )
-        key = _key(context.request, context.request_id) if context.request else None
-        caller = principal_of(context.request) if context.request else ANONYMOUS
+        request = context.request
+        if request is None:
+            raise TypeError("a call without its request is nobody's")
+        key = _key(request, context.request_id)
+        caller = principal_of(request)
         try:
             arguments = as_model(call.arguments or {}, model)
-            return await self._calls.answer(caller, arguments, context.session.report_progress, key)
+            with self._sessions.busy(caller, request.query_params.get("session_id", "")):
+                return await self._calls.answer(caller, arguments, context.session.report_progress, key)
         except K8sMcpError as error:
             self._observe(_refused(call.name, error, caller))
             text = types.TextContent(type="text", text=error.message.removeprefix("body: "))
@@ -172,6 +184,11 @@ class _NotAMessage(Exception):
         super().__init__(message)
         error = {"code": code, "message": message}
         self.response = JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, HTTPStatus.BAD_REQUEST)
+
+
+async def _when(event: anyio.Event, scope: anyio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()
 
 
 @contextmanager

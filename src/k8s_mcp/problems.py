@@ -17,9 +17,11 @@ STATUS: dict[type[errors.K8sMcpError], HTTPStatus] = {
     errors.RequestTimeout: HTTPStatus.REQUEST_TIMEOUT,
     errors.TooLarge: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     errors.UnsupportedMediaType: HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+    errors.Unauthorized: HTTPStatus.UNAUTHORIZED,
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.TooManyRuns: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManySessions: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -91,14 +93,16 @@ def problem(
     return kind(body, status, headers={"Cache-Control": "no-store"})
 
 
-def problem_of(error: errors.K8sMcpError) -> Problem:
-    """The problem document that tells a caller about `error`."""
+def problem_of(error: errors.K8sMcpError, *, unread: bool = False) -> Problem:
+    """The problem document that tells a caller about `error`; `unread` if a body may follow that nobody reads."""
     fields = error.fields if isinstance(error, errors.InvalidRequest) else None
-    unread = isinstance(error, errors.TooLarge | errors.RequestTimeout)
+    unread = unread or isinstance(error, errors.TooLarge | errors.RequestTimeout)
     response = problem(status_of(error), error.message, fields, LastProblem if unread else Problem)
     response.about = error
-    if isinstance(error, errors.TooManyRuns | errors.Unavailable):
+    if isinstance(error, errors.TooManyRuns | errors.TooManySessions | errors.Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
+    if isinstance(error, errors.Unauthorized):
+        response.headers["WWW-Authenticate"] = error.challenge
     return response
 
 

@@ -55,7 +55,8 @@ class Settings(BaseSettings):
 
     allowed_hosts: Words = Field(
         [],
-        description="host names under which clients may reach the service besides local ones, separated by commas",
+        description="host names under which clients may reach the service besides local ones, separated by commas; "
+        "with authentication any name will do",
     )
     allowed_origins: Words = Field(
         [],
@@ -65,6 +66,31 @@ class Settings(BaseSettings):
         [],
         description="addresses or networks of reverse proxies, separated by commas: what they say in "
         "`X-Forwarded-For` is where a request comes from",
+    )
+    auth_tokens: str = Field(
+        "",
+        description="file of those who may call with a bearer token, made by `k8s-mcp token`; or a directory of such "
+        "files, as a mounted Secret is",
+    )
+    oidc_issuer: str = Field(
+        "", description="issuer of OpenID Connect whose tokens are accepted, as their claim `iss` has it: https://…"
+    )
+    oidc_audiences: Words = Field(
+        [], description="audiences (claim `aud`) one of which such a token must be for, separated by commas"
+    )
+    oidc_principal_claim: str = Field("sub", description="claim that names the principal; `oidc:` is put in front")
+    oidc_groups_claim: str = Field("groups", description="claim with its groups; `oidc:` is put in front of each")
+    oidc_scopes: Words = Field(
+        [], description="scopes that clients should ask the issuer for, separated by commas: for discovery by MCP"
+    )
+    service_account_audience: str = Field(
+        "",
+        description="audience for which tokens of Kubernetes service accounts are accepted; the API server of the "
+        "cluster for runner pods reviews them",
+    )
+    public_url: str = Field(
+        "",
+        description="URL under which clients reach the service: for discovery by MCP, where a proxy hides it",
     )
     insecure_no_auth: bool = Field(
         False, description="listen beyond loopback although anyone who reaches the port may run commands"
@@ -94,6 +120,12 @@ class Settings(BaseSettings):
     )
 
     mcp_text_limit: int = Field(50_000, ge=1000, description="most characters of output in one MCP tool result")
+    mcp_sessions: int = Field(
+        100, ge=1, description="most sessions of the older SSE transport that one caller may have open"
+    )
+    mcp_session_idle: float = Field(
+        86_400, gt=0, description="how long such a session may go without a message before it is closed"
+    )
 
     kubeconfig: str = Field(
         "",
@@ -132,3 +164,8 @@ class Settings(BaseSettings):
         "",
         description="directory for the local executor's runs; by default one in memory: /dev/shm/k8s-mcp-UID",
     )
+
+    @property
+    def authenticates(self) -> bool:
+        """Whether callers have to say who they are."""
+        return bool(self.auth_tokens or self.oidc_issuer or self.service_account_audience)

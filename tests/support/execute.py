@@ -90,3 +90,9 @@ def ended_as(server: Service, before: Mapping[str, str], status: str) -> bool:
     new = runs(server).keys() - before.keys()
     assert len(new) == 1
     return runs(server)[new.pop()] == status
+
+
+def k8s_mcp(*words: str, **environment: str) -> Result:
+    """Any subcommand, with nothing of ours in its environment but what is given."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("K8S_MCP_")}
+    return subprocess.run([*K8S_MCP, *words], env=kept | environment, capture_output=True, text=True, check=False)

@@ -134,6 +134,17 @@ class Api:
         answer = await self._once("create", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", {}, review)
         return bool(answer["status"]["allowed"])
 
+    async def review_token(self, token: str, audience: str) -> Json:
+        """The status of a TokenReview: whether `token` is one for `audience`, and whose. Raises as `get` does."""
+        self.calls["create tokenreviews"] += 1
+        review = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenReview",
+            "spec": {"token": token, "audiences": [audience]},
+        }
+        answer = await self._once("create", "/apis/authentication.k8s.io/v1/tokenreviews", {}, review)
+        return answer.get("status") or {}
+
     @asynccontextmanager
     async def stream(
         self, verb: str, path: str, name: str, params: Mapping[str, str], silence: float

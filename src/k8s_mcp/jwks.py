@@ -1,0 +1,173 @@
+"""The public keys of an OpenID Connect issuer, found by discovery, and again when they change.
+
+https://openid.net/specs/openid-connect-discovery-1_0.html, RFC 7517
+"""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httpx2
+from jwt import PyJWK
+from jwt.exceptions import PyJWTError
+
+from k8s_mcp.errors import Unavailable
+
+REFRESH_SECONDS = 300.0
+"""A key that the issuer has withdrawn is accepted for so long, and longer only while the issuer cannot be asked."""
+LEAST_SECONDS = 10.0
+"""Between two requests, whatever callers send."""
+_TIMEOUT = 5.0
+_MOST_BYTES = 1024 * 1024
+
+_FAMILIES: Mapping[str, tuple[str, ...]] = {
+    "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
+    "EC": ("ES256", "ES384", "ES512"),
+    "OKP": ("EdDSA",),
+}
+ALGORITHMS = frozenset(name for names in _FAMILIES.values() for name in names)
+"""Those with a public key that verifies and a private one that signs."""
+
+_logger = logging.getLogger(__name__)
+
+
+class Jwks:
+    """The keys of `issuer`, a URL without a slash at its end unless the issuer has one there."""
+
+    def __init__(self, issuer: str) -> None:
+        self._issuer = issuer
+        self._keys: list[Mapping[str, Any]] = []
+        self._made: dict[tuple[str, str], PyJWK] = {}
+        self._asked: float | None = None
+        self._trouble: str | None = None
+        self._asking = asyncio.Lock()
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Ask every few minutes until the context ends. An issuer out of reach is no reason not to start."""
+        async with connect(self._issuer) as self._http, asyncio.TaskGroup() as group:
+            refreshing = group.create_task(self._refresh())
+            try:
+                yield
+            finally:
+                refreshing.cancel()
+
+    async def key(self, kid: str | None, algorithm: str) -> PyJWK | None:
+        """The issuer's key of that id, or its only one when a token names none; None when it has no such key.
+
+        An id not seen before is asked for, at most every ten seconds. Raises Unavailable when that is not possible.
+        """
+        found = self._find(kid, algorithm)
+        if found is None and self._may_ask():
+            await self._ask()
+            found = self._find(kid, algorithm)
+        if found is None and self._trouble is not None:
+            raise Unavailable("the issuer of tokens cannot be asked for its keys right now; send the request again")
+        return found
+
+    async def _refresh(self) -> None:
+        while True:
+            await self._ask()
+            await asyncio.sleep(REFRESH_SECONDS if self._trouble is None else LEAST_SECONDS)
+
+    def _may_ask(self) -> bool:
+        return self._asked is None or time.monotonic() - self._asked >= LEAST_SECONDS or self._asking.locked()
+
+    async def _ask(self) -> None:
+        """One request at a time: whoever comes meanwhile has the answer of the one that is under way."""
+        before = self._asked
+        async with self._asking:
+            if self._asked != before and self._asked is not None:
+                return
+            try:
+                async with asyncio.timeout(_TIMEOUT):
+                    self._keys = _keys_in(await self._get(await self._jwks_uri()))
+                self._made.clear()
+                trouble = None
+            except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError, ValueError) as error:
+                trouble = str(error) or type(error).__name__
+            finally:
+                self._asked = time.monotonic()
+            if trouble and trouble != self._trouble:
+                _logger.error("cannot get the keys of %s: %s; those known so far still hold", self._issuer, trouble)
+            if self._trouble and not trouble:
+                _logger.info("have the keys of %s again", self._issuer)
+            self._trouble = trouble
+
+    async def _jwks_uri(self) -> str:
+        document = await self._get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
+        if document.get("issuer") != self._issuer:
+            raise ValueError(f"the discovery document is that of another issuer, {document.get('issuer')!r}")
+        return safe_url(str(document.get("jwks_uri")))
+
+    async def _get(self, url: str) -> Mapping[str, Any]:
+        content = bytearray()
+        async with self._http.stream("GET", url) as response:
+            if response.status_code != 200:  # not followed: a redirect could lead anywhere
+                raise ValueError(f"{url} answered {response.status_code}")
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > _MOST_BYTES:
+                    raise ValueError(f"{url} answered with over {_MOST_BYTES} bytes")
+        value = json.loads(content)
+        if not isinstance(value, dict):
+            raise ValueError(f"{url} answered with no JSON object")  # noqa: TRY004 # data, not a programming error
+        return cast("Mapping[str, Any]", value)
+
+    def _find(self, kid: str | None, algorithm: str) -> PyJWK | None:
+        made = self._made.get((kid or "", algorithm))
+        if made is not None:
+            return made
+        fitting = [
+            key
+            for key in self._keys
+            if algorithm in _FAMILIES.get(str(key.get("kty")), ())
+            and key.get("alg", algorithm) == algorithm
+            and key.get("use", "sig") == "sig"
+            and (kid is None or key.get("kid") == kid)
+        ]
+        if len(fitting) != 1:
+            return None
+        try:
+            made = PyJWK(dict(fitting[0]), algorithm)
+        except PyJWTError as error:
+            _logger.error("a key of %s cannot be used: %s", self._issuer, type(error).__name__)  # noqa: TRY400
+            return None
+        self._made[kid or "", algorithm] = made
+        return made
+
+
+def safe_url(url: str) -> str:
+    """`url`, if nobody on the way can change what it answers: https, or this machine. Raises ValueError."""
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username is not None:
+        raise ValueError(f"{url!r} is no URL")
+    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
+        raise ValueError(f"{url!r} must begin with https://")
+    return url
+
+
+def connect(issuer: str) -> httpx2.AsyncClient:
+    """Through the environment's proxies, except to this machine itself."""
+    local = _is_loopback(urlsplit(issuer).hostname or "")
+    return httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=not local, follow_redirects=False)
+
+
+def _keys_in(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    keys = document.get("keys")
+    if not isinstance(keys, list):
+        raise ValueError("the key set has no list of keys")  # noqa: TRY004 # data, not a programming error
+    return [key for key in cast("list[Any]", keys) if isinstance(key, dict)]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,37 @@
+"""Principals with tokens of their own, and the file by which a service knows them."""
+
+from pathlib import Path
+
+import httpx
+
+from k8s_mcp.tokens import line_of, make_token
+
+
+class Callers:
+    """`file` is for K8S_MCP_AUTH_TOKENS."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.tokens: dict[str, str] = {}
+        file.write_text("")
+
+    def add(self, name: str, *groups: str) -> str:
+        """A new token for `name`."""
+        token = self.tokens[name] = make_token()
+        with self.file.open("a") as file:
+            file.write(line_of(token, name, groups) + "\n")
+        return token
+
+    def remove(self, name: str) -> None:
+        lines = self.file.read_text().splitlines(keepends=True)
+        self.file.write_text("".join(line for line in lines if line.split()[0] != name))
+
+    def headers(self, name: str) -> dict[str, str]:
+        return bearer(self.tokens[name])
+
+    def http(self, url: str, name: str) -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, headers=self.headers(name))
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
