@@ -15,6 +15,7 @@ PING = b": ping\n\n"
 PING_SECONDS = 15.0
 
 _THOUSAND = 1000
+_HEADS = {stream: b"event: %b\ndata: " % stream.encode() for stream in ("stdout", "stderr")}
 _TAILS = {
     stream: [b"%03d\n\nevent: %b\ndata: " % (number, stream.encode()) for number in range(_THOUSAND)]
     for stream in ("stdout", "stderr")
@@ -23,7 +24,13 @@ _TAILS = {
 
 def encode(events: Iterable[Event]) -> bytes:
     """The events' bytes, in order."""
-    return b"".join([_output(event) if isinstance(event, Output) else _control(event) for event in events])
+    parts: list[bytes] = []
+    for event in events:
+        if isinstance(event, Output):
+            _add_output(parts, event)
+        else:
+            parts.append(_control(event))
+    return b"".join(parts)
 
 
 def _control(event: Control) -> bytes:
@@ -32,18 +39,20 @@ def _control(event: Control) -> bytes:
     return b"event: control\ndata: %b\n%b\n" % (data, number)
 
 
-def _output(event: Output) -> bytes:
+def _add_output(parts: list[bytes], event: Output) -> None:
     # Between two lines stand the id of the first and the head of the second: "\nid: 12" + "345\n\nevent:
     # stdout\ndata: ". Only the first part has to be made, once for a thousand lines; slices put both in place without
-    # a loop over the lines.
+    # a loop over the lines. All parts of all events are joined at once, since each copy of bulk output costs.
     tails = _TAILS[event.stream]
-    parts = [b""] * (3 * event.count)
-    parts[::3] = event.data.split(b"\n")
+    parts.append(_HEADS[event.stream])
+    start = len(parts)
+    parts += [b""] * (3 * event.count)
+    parts[start::3] = event.data.split(b"\n")
     done = 0
     while done < event.count:
         thousands, rest = divmod(event.first_id + done, _THOUSAND)
         count = min(_THOUSAND - rest, event.count - done)
-        first, end = 3 * done, 3 * (done + count)
+        first, end = start + 3 * done, start + 3 * (done + count)
         if thousands:
             parts[first + 1 : end : 3] = [b"\nid: %d" % thousands] * count
             parts[first + 2 : end : 3] = tails[rest : rest + count]
@@ -52,4 +61,3 @@ def _output(event: Output) -> bytes:
             parts[first + 2 : end : 3] = [tail.lstrip(b"0") for tail in tails[rest : rest + count]]
         done += count
     parts[-1] = b"%03d\n\n" % (event.last_id % _THOUSAND) if event.last_id >= _THOUSAND else b"%d\n\n" % event.last_id
-    return b"event: %b\ndata: %b" % (event.stream.encode(), b"".join(parts))

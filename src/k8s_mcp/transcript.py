@@ -164,7 +164,7 @@ class _Stream:
             return self._clean(b"\n".join(pieces)) if pieces else None
         self._has_hole = False
         last = payload.rfind(b"\n")
-        complete = b"\n".join([*pieces, self._tail + payload[first:last]])
+        complete = b"\n".join([*pieces, b"".join((self._tail, memoryview(payload)[first:last]))])
         self._tail = payload[last + 1 :]
         self._in_piece = len(self._tail)
         return self._clean(complete)
