@@ -8,13 +8,14 @@ https://kubernetes.io/docs/concepts/architecture/leases/
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
+from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.handle_secrets import SecretStore
-from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER, REPLICA, RUN, is_run, lease_name, make_lease, read_job
+from k8s_mcp.cluster.objects import ENDED, MANAGED_BY, MANAGER, REPLICA, RUN, is_run, lease_name, make_lease, read_job
 from k8s_mcp.cluster.watch import JOBS
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.log_format import about_run
@@ -121,7 +122,7 @@ class Janitor:
         answer = await self._cluster.api.list(LEASES, {"labelSelector": f"{MANAGED_BY}={MANAGER}"})
         now = asyncio.get_running_loop().time()
         alive = {lease["spec"]["holderIdentity"] for lease in answer["items"] if self._is_alive(lease, now)}
-        orphans = {name: job for name, job in self._cluster.watch.jobs.items() if _owner(job) not in alive}
+        orphans = {name: job for name, job in self._cluster.watch.jobs.items() if _is_orphan(job, alive)}
         self._orphaned = {name: self._orphaned.get(name, now) for name in orphans}
         for name, since in self._orphaned.items():
             if now >= since + self._resume_window:
@@ -148,6 +149,11 @@ class Janitor:
         if self._seen.get(name, ("", 0.0))[0] != renewed:
             self._seen[name] = (renewed, now)
         return now <= self._seen[name][1] + lease["spec"].get("leaseDurationSeconds", LEASE_SECONDS)
+
+
+def _is_orphan(job: Json, alive: AbstractSet[str]) -> bool:
+    """Whether its replica is gone, and with it who would end the run. One that has ended, Kubernetes removes."""
+    return _owner(job) not in alive and ENDED not in job["metadata"].get("annotations", {})
 
 
 def _owner(job: Json) -> str:

@@ -73,6 +73,8 @@ class Calls:
                 with about_run(run.run_id), run.events() as reader:
                     while events := await reader.next():
                         collected.add(events)
+                        if collected.is_cut:
+                            run.keep()
                         reports.add(events)
                 reports.finish()
         except asyncio.CancelledError:
@@ -87,7 +89,8 @@ class Calls:
         with about_run(run.run_id), run.events(arguments.start_line - 1) as reader:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_NEWS_SECONDS):
-                    await reader.next()
+                    while await reader.next() and run.is_replay and not run.ended:
+                        pass  # all of it is there already, in the pod's log
             for event in run.log.kept(arguments.start_line - 1):
                 if isinstance(event, Output):
                     if arguments.stream in (None, event.stream):
@@ -96,9 +99,10 @@ class Calls:
                     page.note(f"[lines lost before line {event.id + 1}: {event.data['missing']}]")
                 if page.next_line:
                     break
-            else:
-                while run.ended and await reader.next():
-                    pass  # read to its end: nobody has to be waited for
+            if page.next_line:
+                run.keep()
+            while run.ended and not page.next_line and await reader.next():
+                pass  # read to its end: nobody has to be waited for
         state = run.describe()
         text = "\n".join(page.lines)
         more = f"\n[more from line {page.next_line}; {state['lines']} lines in all]" if page.next_line else ""
@@ -142,6 +146,11 @@ class _Collected:
             elif event.data["status"] == "gap":
                 self._notes.append(f"[{event.data['missing']} lines of {event.data['stream'] or 'output'} were lost]")
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether some lines are left out."""
+        return any(excerpt.left_out for excerpt in self._streams.values())
+
     def result(self, run: Run, command: str) -> types.CallToolResult:
         """The run's result. A command that failed is a result with `is_error`, not a protocol error."""
         ended = run.ended
@@ -165,7 +174,7 @@ class _Collected:
                 "exit_code": ended.exit_code,
                 "stdout": texts["stdout"],
                 "stderr": texts["stderr"],
-                "truncated": any(excerpt.left_out for excerpt in self._streams.values()),
+                "truncated": self.is_cut,
                 "total_lines": sum(excerpt.lines for excerpt in self._streams.values()),
             },
             is_error=ended.status != "done" or ended.exit_code != 0,

@@ -160,7 +160,8 @@ class RunSpec:
     `name` is its unique name in the cluster; two requests with one idempotency key have the same. `owner` stands for
     its principal, `digest` for its request. `kubeconfig` was written anew from checked fields, `server` is its API
     server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order, pointing at
-    a credential proxy of the pod, which lets through what `access` says. `timeout` is in seconds.
+    a credential proxy of the pod, which lets through what `access` says. `timeout` is in seconds. `ended` is the
+    final status of a run that is over and can still be read.
     """
 
     run_id: str
@@ -176,6 +177,7 @@ class RunSpec:
     proxied_kubeconfig: str = field(default="", repr=False)
     contexts: tuple[str, ...] = ()
     access: Access = "full"
+    ended: str = ""
 
     @property
     def read_only(self) -> bool:

@@ -58,6 +58,8 @@ class Run:
         self._redactor = redactor
         self._transcript = Transcript(redactor)
         self._resume_window = limits.resume_window
+        self._replay_seconds = limits.replay_seconds
+        self._kept = False
         self._running = False
         self._stop_requested = asyncio.Event()
         self._release_requested = asyncio.Event()
@@ -106,6 +108,18 @@ class Run:
         """Ask for the end of the command; the final event follows. Does nothing to a run that has ended."""
         self._stop_requested.set()
 
+    @property
+    def is_replay(self) -> bool:
+        """Whether the command had ended before this replica took the run over."""
+        return bool(self.spec.ended)
+
+    def keep(self) -> None:
+        """Somebody has seen a part of the output and may ask any replica for the rest, for as long as a run can be
+        replayed. To be called before the final event is taken.
+        """
+        self._kept = True
+        self.log.wake()
+
     def release(self) -> None:
         """Let go of the run: streams end without a final event, and another replica can take it over."""
         self._release_requested.set()
@@ -127,6 +141,8 @@ class Run:
                         await execution.settle()
                         if executor.durable:
                             await self._until_delivered()
+                        if self._kept:
+                            await execution.keep(ended.status, self._replay_seconds)
                 except* Released:
                     self._let_go()
                     execution.let_go()
@@ -200,7 +216,7 @@ class Run:
         """Wait until somebody has read the final event, or nobody came for it within the resume window."""
         try:
             async with asyncio.timeout(self._resume_window):
-                while not self.log.read_to_end:
+                while not (self.log.read_to_end or self._kept):
                     await self.log.changed()
         except TimeoutError:
             _logger.info("nobody read the final event")

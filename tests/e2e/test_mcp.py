@@ -96,6 +96,77 @@ async def test_command_goes_on_when_its_replica_ends(
     assert page["status"] == "done"
 
 
+async def test_long_result_is_read_on_wherever_the_next_call_arrives(
+    replicas: tuple[Service, Service],
+    one: httpx.AsyncClient,
+    other: httpx.AsyncClient,
+    kubeconfig: str,
+    place: Place,
+) -> None:
+    """The command has ended, and its Secret is gone; only its log is still there, until somebody has read it."""
+    message = raw.tool("run_command", command="seq 20000; exit 3", kubeconfig=kubeconfig)
+    result = data_of(raw.answer(await one.post("/mcp", json=message)))
+    assert (result["exit_code"], result["truncated"]) == (3, True)
+    run_id = result["run_id"]
+    assert await place.items("secrets", f"k8s-mcp-server/run={run_id}") == []
+    assert await status_of(run_id, other) == "done"
+
+    async def page(replica: httpx.AsyncClient, start: int, most: int) -> dict[str, Any]:
+        message = raw.tool("read_output", run_id=run_id, start_line=start, max_lines=most)
+        return data_of(raw.answer(await replica.post("/mcp", json=message)))
+
+    for replica, start in ((other, 5001), (one, 7001), (other, 9001)):
+        read = await page(replica, start, 3)
+        assert read["text"] == f"{start}\n{start + 1}\n{start + 2}"
+        assert (read["status"], read["next_line"], read["total_lines"]) == ("done", start + 3, 20000)
+    last = await page(other, 19_999, 10)
+    assert (last["text"], last["next_line"]) == ("19999\n20000", None)
+
+
+async def test_long_result_of_a_replica_that_was_killed_is_read_on(
+    serve_kubernetes: StartService, other: httpx.AsyncClient, kubeconfig: str, place: Place
+) -> None:
+    """Once it is read to its end nothing is left."""
+    first = serve_kubernetes()
+    async with raw.http(first) as client:
+        message = raw.tool("run_command", command="seq 20000", kubeconfig=kubeconfig)
+        result = data_of(raw.answer(await client.post("/mcp", json=message)))
+        run_id = result["run_id"]
+        assert await status_of(run_id, other) == "done"
+    first.kill()
+    message = raw.tool("read_output", run_id=run_id, start_line=19_990, max_lines=100)
+    read = data_of(raw.answer(await other.post("/mcp", json=message)))
+    assert read["text"].split("\n") == [str(number) for number in range(19_990, 20_001)]
+    await place.nothing_left(run_id)
+
+
+async def test_long_result_nobody_reads_on_goes_with_the_time_for_replay(
+    serve_kubernetes: StartService, kubeconfig: str, place: Place
+) -> None:
+    async with raw.http(serve_kubernetes(replay_seconds=3)) as client:
+        message = raw.tool("run_command", command="seq 20000", kubeconfig=kubeconfig)
+        result = data_of(raw.answer(await client.post("/mcp", json=message)))
+    assert result["truncated"]
+    await place.nothing_left(result["run_id"], seconds=15)
+
+
+async def test_short_result_leaves_nothing(one: httpx.AsyncClient, kubeconfig: str, place: Place) -> None:
+    message = raw.tool("run_command", command="seq 10", kubeconfig=kubeconfig)
+    result = data_of(raw.answer(await one.post("/mcp", json=message)))
+    assert not result["truncated"]
+    await place.nothing_left(result["run_id"])
+
+
+async def status_of(run_id: str, replica: httpx.AsyncClient) -> str:
+    """What a replica says of a run that another one carried out, once it has heard that the run is over."""
+    with anyio.fail_after(10):
+        while True:
+            status = (await replica.get(f"/runs/{run_id}")).json()["status"]
+            if status not in ("pending", "running"):
+                return status
+            await anyio.sleep(0.05)
+
+
 async def running(replica: httpx.AsyncClient) -> None:
     """Wait until a replica knows of a run that has begun."""
     with anyio.fail_after(60):

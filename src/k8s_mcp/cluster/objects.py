@@ -21,6 +21,7 @@ MANAGER = "k8s-mcp-server"
 RUN = "k8s-mcp-server/run"
 REPLICA = "k8s-mcp-server/replica"
 CANCELLED = "k8s-mcp-server/cancelled"
+ENDED = "k8s-mcp-server/ended"
 _OWNER = "k8s-mcp-server/owner"
 _DIGEST = "k8s-mcp-server/request"
 _SERVER = "k8s-mcp-server/server"
@@ -156,7 +157,17 @@ def read_job(job: Manifest) -> RunSpec:
         timeout=int(annotations[_TIMEOUT]),
         created=annotations[_CREATED],
         access=_access(annotations.get(_ACCESS, "full")),
+        ended=annotations.get(ENDED, ""),
     )
+
+
+def kept_for(status: str, seconds: float) -> Manifest:
+    """A patch of the Job of a run that has ended: any replica can read its log for so long, then Kubernetes deletes
+    it.
+
+    https://kubernetes.io/docs/concepts/workloads/controllers/ttlafterfinished/
+    """
+    return {"metadata": {"annotations": {ENDED: status}}, "spec": {"ttlSecondsAfterFinished": int(seconds)}}
 
 
 def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:

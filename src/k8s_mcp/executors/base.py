@@ -47,6 +47,12 @@ class Execution(Protocol):
         """The run has ended: remove what holds credentials at once, whatever is kept for a replay."""
         ...
 
+    async def keep(self, status: str, seconds: float) -> None:
+        """The run has ended, with that status, and somebody will read on: leave its output to every replica for so
+        many seconds. Where that cannot be, it goes as always.
+        """
+        ...
+
     def let_go(self) -> None:
         """Leave everything of the run as it is for another replica, also when the context is left."""
         ...

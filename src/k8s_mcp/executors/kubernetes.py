@@ -23,6 +23,7 @@ from k8s_mcp.cluster.objects import (
     RUN,
     PodTemplate,
     is_run,
+    kept_for,
     make_job,
     make_secret,
     read_job,
@@ -39,6 +40,8 @@ _UNREACHABLE = "the API server of the cluster for runner pods does not answer; t
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
 _REMOVED_SECONDS = 30.0
 _REASON_SECONDS = 5.0  # in which Kubernetes says why it has ended a pod
+_MOST_KEPT = 10
+"""Most finished runs of one owner whose pods stay for other replicas to read."""
 _FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
 _KILLED = 137  # then a termination message is the command's: the runner did not come to write one
@@ -79,7 +82,7 @@ class KubernetesExecutor:
         is gone.
         """
         with self._cluster.watch.on(spec.name) as watched:
-            execution = _PodExecution(self._cluster.api, spec, adopt, self._replica, self._template, watched)
+            execution = _PodExecution(self._cluster, spec, adopt, self._replica, self._template, watched)
             self._here.add(spec.name)
             try:
                 yield execution
@@ -91,7 +94,7 @@ class KubernetesExecutor:
         watch = self._cluster.watch
         started = {job_of(pod) for pod in watch.pods.values() if podstate.has_started(pod)}
         specs = [read_job(job) for name, job in watch.jobs.items() if name not in self._here and is_run(job)]
-        return [(spec, "running" if spec.name in started else "pending") for spec in specs]
+        return [(spec, spec.ended or ("running" if spec.name in started else "pending")) for spec in specs]
 
     async def recover(self, spec: RunSpec) -> RunSpec | None:
         try:
@@ -110,6 +113,8 @@ class KubernetesExecutor:
         return replace(spec, kubeconfig=kubeconfig, command=files["command"], stdin=files["stdin"] or None)
 
     async def cancel(self, spec: RunSpec) -> None:
+        if spec.ended:
+            return
         with self._cluster.watch.on(spec.name) as watched:
             pod = watched.pod
         try:
@@ -122,9 +127,10 @@ class _PodExecution:
     """One run in its pod."""
 
     def __init__(
-        self, api: Api, spec: RunSpec, adopt: bool, replica: str, template: PodTemplate, watched: Watched
+        self, cluster: Cluster, spec: RunSpec, adopt: bool, replica: str, template: PodTemplate, watched: Watched
     ) -> None:
-        self._api = api
+        self._api = cluster.api
+        self._jobs = cluster.watch.jobs
         self._spec = spec
         self._name = spec.name
         self._adopt = adopt
@@ -197,6 +203,28 @@ class _PodExecution:
             _logger.warning("the run's Secret is not deleted yet: %s", error)
         else:
             self._secret_gone = True
+
+    async def keep(self, status: str, seconds: float) -> None:
+        """Leave Job and pod, whose log it is, to Kubernetes' own clean-up. A few of them for each owner.
+
+        Without isolation the log can hold credentials, and nobody knows any more what to mask in it.
+        """
+        kept = [job for job in self._jobs.values() if is_run(job) and self._is_kept(job)]
+        if len(kept) >= _MOST_KEPT or not self._template.isolation or seconds < 1 or not self._has_log():
+            return
+        try:
+            await self._api.patch(JOBS, self._name, kept_for(status, seconds))
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("run %s cannot be kept for other replicas: %s", self._spec.run_id, error)
+        else:
+            self._let_go = True
+
+    def _is_kept(self, job: Json) -> bool:
+        spec = read_job(job)
+        return bool(spec.ended) and spec.owner == self._spec.owner and spec.run_id != self._spec.run_id
+
+    def _has_log(self) -> bool:
+        return self._watched.pod is not None and podstate.why_leaving(self._watched) is None
 
     def let_go(self) -> None:
         self._let_go = True

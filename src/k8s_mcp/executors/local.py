@@ -161,6 +161,9 @@ class _LocalExecution:
     async def settle(self) -> None:
         """Everything was removed before the end was told."""
 
+    async def keep(self, status: str, seconds: float) -> None:
+        """There is no other replica; the log in memory is all."""
+
     def let_go(self) -> None:
         """Nobody else can go on with a child process: leaving the context ends it."""
 
