@@ -15,6 +15,7 @@ from k8s_mcp.cluster.objects import (
     RUN,
     RUNNER_CONTAINER,
     PodTemplate,
+    file_size,
     is_run,
     log_rate,
     make_job,
@@ -274,3 +275,10 @@ def test_five_log_files_at_the_runners_rate_stay_under_the_storage_limit(limit: 
 def test_a_storage_limit_that_cannot_be_kept_slows_the_runner_down_but_not_to_nothing() -> None:
     assert 0 < log_rate("1Mi") < log_rate("128Mi")
     assert log_rate("not a quantity") > 0
+
+
+def test_a_file_may_be_as_large_as_tmp_and_standard_input() -> None:
+    assert file_size("128Mi") == 128 * 2**20
+    assert file_size("1k") == file_size("not a quantity") == 2**20
+    [runner] = make_pod_spec("run-0123", replace(TEMPLATE, tmp_size="64Mi"))["containers"]
+    assert f"--file-size={64 * 2**20}" in runner["args"]

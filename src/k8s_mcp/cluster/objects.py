@@ -43,6 +43,7 @@ _LOG_FILES, _LOG_FILE_BYTES, _LOG_SECONDS = 5, 10 << 20, 10
 _SLOWEST_LOG = 100_000
 _QUANTITY = re.compile(r"(\d+(?:\.\d*)?)([kMGT]|[KMGT]i|)")
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+_SMALLEST_FILE = 2**20  # standard input is one
 _DEADLINE_MARGIN = 60  # the runner's own timeout comes first; this one is for a runner that hangs
 
 # One `kubectl proxy` for each context, on the pod's loopback, which only this pod's containers reach. --reject-paths:
@@ -213,9 +214,12 @@ def log_rate(storage_limit: str) -> int:
     The kubelet looks every 10 s, begins another file when one is over 10 MiB, and keeps five (its defaults):
     https://kubernetes.io/docs/concepts/cluster-administration/logging/#log-rotation
     """
-    quantity = _QUANTITY.fullmatch(storage_limit)
-    limit = float(quantity[1]) * _UNITS[quantity[2]] if quantity else 0  # another one the API server will refuse
-    return max(int((limit / _LOG_FILES - _LOG_FILE_BYTES) / _LOG_SECONDS), _SLOWEST_LOG)
+    return max(int((_bytes(storage_limit) / _LOG_FILES - _LOG_FILE_BYTES) / _LOG_SECONDS), _SLOWEST_LOG)
+
+
+def file_size(tmp_size: str) -> int:
+    """Most bytes of one file that a command writes: as many as fit into its /tmp, the only place that is for it."""
+    return max(_bytes(tmp_size), _SMALLEST_FILE)
 
 
 def make_secret(name: str, run_id: str, job_uid: str, files: Mapping[str, str]) -> Manifest:
@@ -260,6 +264,7 @@ def _runner(template: PodTemplate) -> Manifest:
             f"--work={_WORK}",
             f"--grace={template.grace:g}",
             f"--rate={log_rate(template.storage_limit)}",
+            f"--file-size={file_size(template.tmp_size)}",
             "--termination-log=/dev/termination-log",
         ],
         "workingDir": _WORK,
@@ -301,6 +306,12 @@ def _proxy(template: PodTemplate) -> Manifest:
 
 def _access(value: str) -> Access:
     return value if value in ("full", "read-only-but-secrets") else "read-only"
+
+
+def _bytes(quantity: str) -> int:
+    """A quantity in bytes; 0 for one that the API server will refuse."""
+    match = _QUANTITY.fullmatch(quantity)
+    return int(float(match[1]) * _UNITS[match[2]]) if match else 0
 
 
 def _container_security() -> Manifest:

@@ -38,6 +38,8 @@ def main(arguments: list[str]) -> int:
         lifeline="lifeline" in options,
     )
     process.harden()
+    if "file-size" in options:
+        process.limit_files(int(options["file-size"]))
     supervisor.say(HELLO)
     kubeconfig = os.path.join(work, f"kubeconfig-{_read(run, 'id').decode()}.yaml")
     code = 125

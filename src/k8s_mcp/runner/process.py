@@ -14,6 +14,17 @@ _PR_SET_DUMPABLE = 4
 _PR_SET_CHILD_SUBREAPER = 36
 
 
+def limit_files(size: int) -> None:
+    """Nothing from here on writes a file of more than `size` bytes, and cannot undo that: setrlimit(2).
+
+    The termination log of a container is a file on its node's disk. The command can write it, and no limit of
+    Kubernetes' counts it: https://github.com/kubernetes/kubernetes/issues/122224.
+    """
+    import resource
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
+
+
 class Process:
     """A started command: its pid and the read ends of its stdout and stderr."""
 
