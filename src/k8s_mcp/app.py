@@ -69,12 +69,14 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         description=_DESCRIPTION,
         lifespan=lifespan,
+        docs_url=None,
         redoc_url=None,
     )
     app.state.runs = parts.runs
     api = http_api.router(parts.runs, parts.handles, mcp.streamable_http)
     app.include_router(api)
     app.routes.extend(mcp.routes())
+    http_api.add_api_page(app)
     http_api.add_error_handlers(app, api)
     metadata = _metadata(settings)
     open_paths = OPEN_PATHS | (resource_metadata.PATHS if metadata else frozenset[str]())

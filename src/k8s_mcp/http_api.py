@@ -11,14 +11,14 @@ from typing import Annotated, Any
 import anyio
 from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, BeforeValidator, Field
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from k8s_mcp import __version__, errors, sse
+from k8s_mcp import __version__, api_page, errors, sse
 from k8s_mcp.auth import principal_of
 from k8s_mcp.handles import Handles
 from k8s_mcp.http_body import as_model, is_json_rpc, message_of, read_again, read_json
@@ -266,6 +266,14 @@ def _add_operations(api: APIRouter, runs: Runs) -> None:
     async def version() -> dict[str, str]:
         """What is running."""
         return {"name": "k8s-mcp-server", "version": __version__, "executor": runs.executor}
+
+
+def add_api_page(app: FastAPI) -> None:
+    """The OpenAPI document for people."""
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(api_page.page(app.openapi()), headers=api_page.HEADERS)
 
 
 def describe_authentication(app: FastAPI, open_paths: AbstractSet[str]) -> None:

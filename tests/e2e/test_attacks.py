@@ -114,7 +114,7 @@ def unpacked(seen: Transcript) -> bytes:
 REDIRECTED = {
     "server": """
         kubectl --server=http://{0} get pods
-        kubectl --server=https://{0} --insecure-skip-tls-verify get pods
+        kubectl --server=https://{0} --insecure-skip-tls-verify </dev/null get pods
     """,
     "token": """
         kubectl --server=http://{0} --token=mine --v=9 get pods
@@ -124,7 +124,7 @@ REDIRECTED = {
         export HTTPS_PROXY=http://{0} HTTP_PROXY=http://{0} ALL_PROXY=http://{0} NO_PROXY=
         kubectl get pods
         kubectl --server=http://elsewhere.invalid get pods
-        kubectl --server=https://elsewhere.invalid get pods
+        kubectl --server=https://elsewhere.invalid --token=mine get pods
     """,
     "proxy-url": """
         cluster=$(kubectl config view --output=jsonpath='{{.clusters[0].name}}')

@@ -1,0 +1,77 @@
+"""The page at `/docs`: the OpenAPI document for people. One piece of HTML without scripts, which loads nothing.
+
+Pages that can try requests out load their scripts from elsewhere, and could not call this service: see `auth.Guard`.
+"""
+
+import base64
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from html import escape
+from typing import Any
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "code,pre{font-family:ui-monospace,monospace}pre{overflow:auto;padding:.5rem;border:1px solid #8886}"
+    "summary{cursor:pointer}table{border-collapse:collapse}td,th{padding:.2rem .8rem .2rem 0;text-align:left;"
+    "vertical-align:top}:root{color-scheme:light dark}"
+)
+_STYLE_HASH = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
+_POLICY = (
+    "default-src 'none'",
+    f"style-src 'sha256-{_STYLE_HASH}'",
+    "base-uri 'none'",
+    "form-action 'none'",
+    "frame-ancestors 'none'",
+)
+HEADERS = {
+    "Content-Security-Policy": "; ".join(_POLICY),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+_Json = Mapping[str, Any]
+
+
+def page(document: _Json) -> str:
+    """The OpenAPI `document` as HTML."""
+    title = escape(f"{document['info']['title']} {document['info']['version']}")
+    return "".join(
+        (
+            f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>',
+            f"<h1>{title}</h1><p>{_text(document['info'])}</p>",
+            '<p>For programs: <a href="openapi.json">openapi.json</a>.</p>',
+            *(
+                part
+                for path, methods in document["paths"].items()
+                for method, operation in methods.items()
+                for part in _operation(method, path, operation)
+            ),
+            "<h2>Schemas</h2>",
+            *(_details(name, schema) for name, schema in document.get("components", {}).get("schemas", {}).items()),
+            "</html>",
+        )
+    )
+
+
+def _operation(method: str, path: str, operation: _Json) -> Iterator[str]:
+    yield f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2><p>{_text(operation)}</p>"
+    parameters = operation.get("parameters", ())
+    yield _table((entry["name"], f"{entry['in']}: {entry.get('description', '')}") for entry in parameters)
+    for media_type, body in operation.get("requestBody", {}).get("content", {}).items():
+        yield _details(f"Request: {media_type}", body.get("schema", {}))
+    yield _table((code, str(answer.get("description", ""))) for code, answer in operation["responses"].items())
+
+
+def _table(rows: Iterable[tuple[str, str]]) -> str:
+    cells = "".join(f"<tr><td><code>{escape(name)}</code><td>{escape(text)}" for name, text in rows)
+    return f"<table>{cells}</table>" if cells else ""
+
+
+def _text(entry: _Json) -> str:
+    return escape(str(entry.get("description", "")))
+
+
+def _details(name: str, value: object) -> str:
+    text = escape(json.dumps(value, indent=2, ensure_ascii=False))
+    return f"<details><summary>{escape(name)}</summary><pre>{text}</pre></details>"
