@@ -115,15 +115,17 @@ def _processor_seconds() -> float:
 
 
 def _count(target: str, inputs: int, seconds: float, engine: str) -> None:
-    revision = subprocess.run(
-        ["git", "describe", "--always", "--dirty", "--abbrev=12"], capture_output=True, text=True, check=False
-    )
+    revision = _git("rev-parse", "--short=12", "HEAD") + ("-changed" if _git("status", "--short", "src") else "")
     if not _COUNTS.exists():
         _COUNTS.write_text("date\ttarget\trevision\tengine\tinputs\tprocessor_minutes\n")
-    fields = (f"{datetime.now(UTC):%Y-%m-%d}", target, revision.stdout.strip(), engine, inputs, f"{seconds / 60:.1f}")
+    fields = (f"{datetime.now(UTC):%Y-%m-%d}", target, revision, engine, inputs, f"{seconds / 60:.1f}")
     with _COUNTS.open("a") as file:
         file.write("\t".join(map(str, fields)) + "\n")
     print(f"{target}: {inputs} inputs in {seconds / 60:.1f} processor minutes", flush=True)
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
 
 if __name__ == "__main__":
