@@ -30,6 +30,10 @@ _OTHER_VARIABLES = {
     "K8S_MCP_CA_FILE": "src/k8s_mcp/service_options.py",
     "K8S_MCP_CACHE": "tests/testcluster/layout.py",
     "K8S_MCP_API_SERVER_PORTS": "images/builder/cluster.py",
+    "K8S_MCP_IMAGE": "compose.yaml",
+    "K8S_MCP_PROXY_IMAGE": "compose.yaml",
+    "K8S_MCP_PUBLISH": "compose.yaml",
+    "K8S_MCP_PUBLISH_TLS": "compose.yaml",
     "K8S_MCP_TEST_CLUSTER": "tests/testcluster/lifecycle.py",
     "K8S_MCP_TEST_KUBECONFIG": "tests/testcluster/state.py",
 }
