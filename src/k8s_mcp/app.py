@@ -150,7 +150,7 @@ def _authentication(settings: Settings) -> Authentication:
 
         api = connect(settings.kubeconfig, settings.context, settings.namespace)
         kinds.append(TokenReview(settings.service_account_audience, api))
-    return Authentication(kinds)
+    return Authentication(kinds, most_requests=settings.max_connections // 2)
 
 
 def _metadata(settings: Settings) -> ResourceMetadata | None:

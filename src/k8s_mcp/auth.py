@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from k8s_mcp.connections import HOLD, InProgress
 from k8s_mcp.errors import Forbidden, K8sMcpError, Unauthorized
 from k8s_mcp.models import Principal
 
@@ -52,10 +53,14 @@ class Authenticator(Protocol):
 
 
 class Authentication:
-    """All kinds of credentials that are accepted, asked one after the other; none where nobody has to show one."""
+    """All kinds of credentials that are accepted, asked one after the other; none where nobody has to show one.
 
-    def __init__(self, kinds: Sequence[Authenticator]) -> None:
+    Each principal may have `most_requests` in progress.
+    """
+
+    def __init__(self, kinds: Sequence[Authenticator], most_requests: int) -> None:
         self.kinds = kinds
+        self.in_progress = InProgress(most_requests)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -116,18 +121,23 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        try:
-            principal = await self._check(scope, headers)
-        except K8sMcpError as error:
-            if isinstance(error, Unauthorized) and (hint := self._hint(scope)):
-                error.challenge += f"{',' if ' ' in error.challenge else ''} {hint}"
-            body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
-            await self._refuse(error, body)(scope, receive, send)
-            return
-        if principal is not None:
-            client = scope.get("client")
-            scope[_PRINCIPAL] = replace(principal, address=client[0] if client else "")
-        await self._app(scope, receive, send)
+        with ExitStack() as in_progress:
+            try:
+                principal = await self._check(scope, headers)
+                if principal is not None and self._authentication.kinds:
+                    in_progress.enter_context(self._authentication.in_progress.one_more(principal.name))
+            except K8sMcpError as error:
+                if isinstance(error, Unauthorized) and (hint := self._hint(scope)):
+                    error.challenge += f"{',' if ' ' in error.challenge else ''} {hint}"
+                body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
+                await self._refuse(error, body)(scope, receive, send)
+                return
+            if principal is not None:
+                client = scope.get("client")
+                scope[_PRINCIPAL] = replace(principal, address=client[0] if client else "")
+                if HOLD in scope:
+                    scope[HOLD]()
+            await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope, headers: Headers) -> Principal | None:
         origin = headers.get("origin")

@@ -5,12 +5,14 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from k8s_mcp import __version__, log_format
 
 if TYPE_CHECKING:
     from k8s_mcp.settings import Settings
+    from k8s_mcp.tls import Certificate
 
 _USAGE_ERROR = 2
 _OTHER_VARIABLES = frozenset(("url", "token", "token_file", "ca_file", "cache", "api_server_ports"))
@@ -140,16 +142,20 @@ def _serve(options: argparse.Namespace) -> int:
     import uvicorn
 
     from k8s_mcp.app import create_app
-    from k8s_mcp.http_protocol import BoundedProtocol
-    from k8s_mcp.server import Server
+    from k8s_mcp.connections import Connections
+    from k8s_mcp.server import Server, allow_connections
 
-    app = create_app(settings)
+    try:
+        app = create_app(settings)
+        certificate = _certificate(settings)
+    except StartError as error:
+        print(f"k8s-mcp: {error}", file=sys.stderr)
+        return 1
     config = uvicorn.Config(
         app,
         settings.host,
         settings.port,
         loop="uvloop",
-        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -166,11 +172,21 @@ def _serve(options: argparse.Namespace) -> int:
         log_format.announce(text, settings.log_format)
 
     try:
-        Server(app, config, drain, on_listening).run()
+        allow_connections(settings.max_connections)
+        Server(app, config, drain, on_listening, Connections(settings.max_connections), certificate).run()
     except StartError as error:
         print(f"k8s-mcp: {error}", file=sys.stderr)
         return 1
     return 0
+
+
+def _certificate(settings: "Settings") -> "Certificate | None":
+    from k8s_mcp.errors import StartError
+    from k8s_mcp.tls import Certificate
+
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        raise StartError("K8S_MCP_TLS_CERTIFICATE and K8S_MCP_TLS_KEY (--tls-certificate, --tls-key) go together")
+    return Certificate(Path(settings.tls_certificate), Path(settings.tls_key)) if settings.tls_key else None
 
 
 def _add_exec(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@
     ├── Forbidden               this caller, or this page in a browser, may not
     ├── NotFound                no such run, no such cluster, or not the caller's
     ├── TooManyRuns             every slot is taken
+    ├── TooManyRequests         of one caller, in progress at a time
     ├── TooManySessions         of MCP, all of them busy
     ├── Unavailable             shutting down, or the cluster for runner pods is out of reach
     └── StartError              the service itself cannot start
@@ -83,6 +84,12 @@ class NotFound(K8sMcpError):
 
 class TooManyRuns(K8sMcpError):
     """No slot is free. `retry_after` is in seconds."""
+
+    retry_after = 5
+
+
+class TooManyRequests(K8sMcpError):
+    """The caller has as many requests in progress as allowed, streams among them. `retry_after` is in seconds."""
 
     retry_after = 5
 

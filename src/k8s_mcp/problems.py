@@ -21,6 +21,7 @@ STATUS: dict[type[errors.K8sMcpError], HTTPStatus] = {
     errors.Forbidden: HTTPStatus.FORBIDDEN,
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.TooManyRuns: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManySessions: HTTPStatus.TOO_MANY_REQUESTS,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -99,7 +100,7 @@ def problem_of(error: errors.K8sMcpError, *, unread: bool = False) -> Problem:
     unread = unread or isinstance(error, errors.TooLarge | errors.RequestTimeout)
     response = problem(status_of(error), error.message, fields, LastProblem if unread else Problem)
     response.about = error
-    if isinstance(error, errors.TooManyRuns | errors.TooManySessions | errors.Unavailable):
+    if isinstance(error, errors.TooManyRuns | errors.TooManyRequests | errors.TooManySessions | errors.Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, errors.Unauthorized):
         response.headers["WWW-Authenticate"] = error.challenge

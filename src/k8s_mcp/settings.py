@@ -92,6 +92,10 @@ class Settings(BaseSettings):
         "",
         description="URL under which clients reach the service: for discovery by MCP, where a proxy hides it",
     )
+    tls_certificate: str = Field(
+        "", description="file with the certificate chain, in PEM, to serve https with; read again when it changes"
+    )
+    tls_key: str = Field("", description="file with its private key, in PEM, without a password")
     insecure_no_auth: bool = Field(
         False, description="listen beyond loopback although anyone who reaches the port may run commands"
     )
@@ -107,6 +111,12 @@ class Settings(BaseSettings):
         30, ge=0, description="how long running commands may go on after SIGTERM to the service"
     )
 
+    max_connections: int = Field(
+        2000,
+        ge=2,
+        description="most connections at a time; idle ones make room for new ones, and with authentication one "
+        "caller may use half of them",
+    )
     max_runs: int = Field(100, ge=1, description="most runs at a time")
     replay_seconds: float = Field(60, ge=0, description="how long a finished run can be read and replayed")
     replay_bytes: int = Field(16 << 20, ge=1 << 20, description="most output kept of one run for replay")

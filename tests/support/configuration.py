@@ -30,7 +30,7 @@ _HEADINGS = {  # by the first setting under each
     "host": "The service",
     "allowed_hosts": "Who may call",
     "max_timeout": "Runs",
-    "max_runs": "Bounds",
+    "max_connections": "Bounds",
     "allow_insecure_tls": "Kubeconfigs",
     "mcp_text_limit": "MCP",
     "kubeconfig": "The cluster of runner pods",
