@@ -20,6 +20,7 @@ from k8s_mcp.handles import Handles, MemoryStore
 from k8s_mcp.kubeconfig import Allowed
 from k8s_mcp.mcp_api import McpApi
 from k8s_mcp.mcp_sessions import Sessions
+from k8s_mcp.metrics import Metrics
 from k8s_mcp.observe import Observe, to_all
 from k8s_mcp.problems import problem_of
 from k8s_mcp.refusals import Refusals
@@ -50,18 +51,21 @@ class _Parts:
 
 def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application. `app.state.runs` is for its server, which drains it before the end."""
-    audit = _audit(settings)
-    observe = to_all(audit.observe)
-    on_executor = _on_kubernetes if settings.executor == "kubernetes" else _on_this_host
-    parts = on_executor(settings, observe)
+    metrics = Metrics(settings.executor)
+    audit = _audit(settings, metrics.audit_failed)
+    observe = to_all(audit.observe, metrics.observe)
+    if settings.executor == "kubernetes":
+        parts = _on_kubernetes(settings, observe, metrics.api_answered)
+    else:
+        parts = _on_this_host(settings, observe)
     sessions = Sessions(settings.mcp_sessions, settings.mcp_session_idle)
     mcp = McpApi(parts.runs, parts.handles, settings.mcp_text_limit, observe, sessions)
-    authentication = _authentication(settings)
+    authentication = _authentication(settings, metrics.api_answered)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         with audit.open():
-            async with authentication.open(), parts.runs.open(), parts.janitor, mcp.open():
+            async with metrics.open(), authentication.open(), parts.runs.open(), parts.janitor, mcp.open():
                 yield
 
     app = FastAPI(
@@ -73,7 +77,7 @@ def create_app(settings: Settings) -> FastAPI:
         redoc_url=None,
     )
     app.state.runs = parts.runs
-    api = http_api.router(parts.runs, parts.handles, mcp.streamable_http)
+    api = http_api.router(parts.runs, parts.handles, mcp.streamable_http, metrics.exposition)
     app.include_router(api)
     app.routes.extend(mcp.routes())
     http_api.add_api_page(app)
@@ -128,7 +132,7 @@ def local_directory(settings: Settings) -> Path:
     return Path(settings.local_dir) if settings.local_dir else default_directory()
 
 
-def _authentication(settings: Settings) -> Authentication:
+def _authentication(settings: Settings, on_answer: Callable[[str, str, str], None]) -> Authentication:
     """All that callers may show."""
     kinds: list[Authenticator] = []
     if settings.auth_tokens:
@@ -148,7 +152,7 @@ def _authentication(settings: Settings) -> Authentication:
         from k8s_mcp.cluster.client import connect
         from k8s_mcp.token_review import TokenReview
 
-        api = connect(settings.kubeconfig, settings.context, settings.namespace)
+        api = connect(settings.kubeconfig, settings.context, settings.namespace, on_answer)
         kinds.append(TokenReview(settings.service_account_audience, api))
     return Authentication(kinds, most_requests=settings.max_connections // 2)
 
@@ -160,14 +164,14 @@ def _metadata(settings: Settings) -> ResourceMetadata | None:
     return ResourceMetadata(settings.oidc_issuer, settings.oidc_scopes, settings.public_url)
 
 
-def _on_kubernetes(settings: Settings, observe: Observe) -> _Parts:
+def _on_kubernetes(settings: Settings, observe: Observe, on_answer: Callable[[str, str, str], None]) -> _Parts:
     from k8s_mcp.cluster.connection import Cluster
     from k8s_mcp.cluster.handle_secrets import SecretStore
     from k8s_mcp.executors.kubernetes import KubernetesExecutor
     from k8s_mcp.janitor import Janitor
 
     replica = secrets.token_hex(8)
-    cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace)
+    cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace, on_answer)
     executor = KubernetesExecutor(cluster, pod_template(settings), replica)
     store = SecretStore(cluster)
     handles = Handles(store, _allowed(settings, executor), observe)
@@ -188,11 +192,11 @@ class _Audit:
     open: Callable[[], AbstractContextManager[None]]
 
 
-def _audit(settings: Settings) -> _Audit:
+def _audit(settings: Settings, on_failure: Callable[[], None]) -> _Audit:
     if settings.audit_log == "off":
         return _Audit(lambda _: None, nullcontext)
     file = AuditFile(None if settings.audit_log == "stdout" else Path(settings.audit_log))
-    return _Audit(AuditLog(file.write, settings.audit_command_bytes, lambda: None).observe, file.open)
+    return _Audit(AuditLog(file.write, settings.audit_command_bytes, on_failure).observe, file.open)
 
 
 def _allowed(settings: Settings, executor: Executor) -> Allowed:

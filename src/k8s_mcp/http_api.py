@@ -154,12 +154,15 @@ async def _until_disconnect(receive: Receive, then: Callable[[], None]) -> None:
     then()
 
 
-def router(runs: Runs, handles: Handles, json_rpc: ASGIApp) -> APIRouter:
-    """The paths of this front end. `json_rpc` answers bodies that are JSON-RPC: MCP shares a path with us."""
+def router(runs: Runs, handles: Handles, json_rpc: ASGIApp, metrics: Callable[[str], tuple[bytes, str]]) -> APIRouter:
+    """The paths of this front end. `json_rpc` answers bodies that are JSON-RPC: MCP shares a path with us.
+
+    `metrics` gives them, and their media type, for a header `Accept`.
+    """
     api = APIRouter()
     _add_runs(api, runs, json_rpc)
     _add_clusters(api, handles)
-    _add_operations(api, runs)
+    _add_operations(api, runs, metrics)
     return api
 
 
@@ -247,7 +250,7 @@ def _add_clusters(api: APIRouter, handles: Handles) -> None:
         await handles.delete(caller, name)
 
 
-def _add_operations(api: APIRouter, runs: Runs) -> None:
+def _add_operations(api: APIRouter, runs: Runs, metrics: Callable[[str], tuple[bytes, str]]) -> None:
     @api.head("/healthz", include_in_schema=False)
     @api.get("/healthz", responses=documented(*_OPEN))
     async def healthz() -> dict[str, str]:
@@ -266,6 +269,19 @@ def _add_operations(api: APIRouter, runs: Runs) -> None:
     async def version() -> dict[str, str]:
         """What is running."""
         return {"name": "k8s-mcp-server", "version": __version__, "executor": runs.executor}
+
+    text = {"schema": {"type": "string"}}
+    formats = {"text/plain": text, "application/openmetrics-text": text}
+
+    @api.get(
+        "/metrics",
+        response_class=Response,
+        responses={200: {"description": "Metrics.", "content": formats}, **documented(*_REFUSED)},
+    )
+    async def get_metrics(request: Request) -> Response:
+        """Metrics for Prometheus, in its text format or as OpenMetrics."""
+        content, media_type = metrics(request.headers.get("accept", ""))
+        return Response(content, headers={"Content-Type": media_type, "Cache-Control": "no-store"})
 
 
 def add_api_page(app: FastAPI) -> None:

@@ -122,14 +122,14 @@ class RunStarted:
 
 @dataclass(frozen=True, slots=True)
 class CommandStarted:
-    """The runner has said its first word, `seconds` after the run was accepted."""
+    """The runner has said its first word, `seconds` after the run was accepted; None where that was elsewhere."""
 
-    seconds: float
+    seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class OutputRead:
-    """A batch of output. `seconds` since the run was accepted, if this is its first output."""
+    """A batch of output. `seconds` since the run was accepted, if that was here and this is its first output."""
 
     amounts: Mapping[StreamName, Amount]
     seconds: float | None = None

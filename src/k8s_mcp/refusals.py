@@ -12,7 +12,10 @@ from k8s_mcp.observe import Observe, Refused, Via
 _NOTED = "k8s_mcp.refusal"
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"))
 _PATHS = frozenset(
-    ("sse", "runs", "clusters", "mcp", "messages", "healthz", "readyz", "version", "metrics", "docs", "openapi.json")
+    (
+        *("sse", "runs", "clusters", "mcp", "messages"),
+        *("healthz", "readyz", "version", "metrics", "docs", "openapi.json", ".well-known"),
+    )
 )
 _FIELDS = frozenset(
     (

@@ -169,7 +169,7 @@ class Run:
             if not self._running:
                 self._running = True
                 self._times["started"] = now()
-                self._observe(CommandStarted(self._seconds()))
+                self._observe(CommandStarted(None if self.facts.adopted else self._seconds()))
             events = self._feed(item)
             for event in events:
                 await self.log.append(event)
@@ -179,7 +179,7 @@ class Run:
         events = self._transcript.feed(frames)
         after = self._transcript.amounts()
         if after != before:
-            first = None if self._had_output else self._seconds()
+            first = None if self._had_output or self.facts.adopted else self._seconds()
             self._had_output = True
             self._observe(OutputRead({name: after[name].since(before[name]) for name in after}, first))
         return events

@@ -11,8 +11,7 @@ import asyncio
 import json
 import logging
 import warnings
-from collections import Counter
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
@@ -40,6 +39,19 @@ _TRY_AGAIN = frozenset((429, 500, 502, 503, 504))
 _logger = logging.getLogger(__name__)
 
 
+OnAnswer = Callable[[str, str, str], None]
+"""Takes the verb, the resource (`jobs`, `pods/log`) and the HTTP status of a call; `none` without an answer."""
+
+NO_ANSWER = "none"
+
+
+def nobody(_verb: str, _resource: str, _code: str) -> None:
+    """Takes it and does nothing."""
+
+
+_METHODS = {"create": "POST", "patch": "PATCH", "update": "PUT", "delete": "DELETE"}
+
+
 class ApiError(Exception):
     """The API server refused a call, with a Kubernetes `Status`."""
 
@@ -60,14 +72,14 @@ class ApiUnreachable(Exception):
 
 
 class Api:
-    """One API server, and in it one namespace. `calls` counts requests by verb and resource.
+    """One API server, and in it one namespace. `on_answer` is told of every answer.
 
     To be made within a running event loop.
     """
 
-    def __init__(self, configuration: client.Configuration, namespace: str) -> None:
+    def __init__(self, configuration: client.Configuration, namespace: str, on_answer: OnAnswer = nobody) -> None:
         self.namespace = namespace
-        self.calls: Counter[str] = Counter()
+        self._on_answer = on_answer
         self._configuration = configuration
         self._client = client.ApiClient(configuration)
         self._sockets = Sockets()
@@ -92,7 +104,6 @@ class Api:
 
     async def list_metadata(self, path: str, params: Mapping[str, str]) -> Json:
         """Like `list`, but without what is in the objects: of Secrets, no data."""
-        self._count("list", path)
         return await self._once("list", self._url(path, ""), params, None, _METADATA)
 
     async def patch(self, path: str, name: str, body: Json) -> Json:
@@ -136,7 +147,6 @@ class Api:
 
     async def review_token(self, token: str, audience: str) -> Json:
         """The status of a TokenReview: whether `token` is one for `audience`, and whose. Raises as `get` does."""
-        self.calls["create tokenreviews"] += 1
         review = {
             "apiVersion": "authentication.k8s.io/v1",
             "kind": "TokenReview",
@@ -151,9 +161,8 @@ class Api:
     ) -> AsyncGenerator[aiohttp.StreamReader]:
         """The body of a long answer. ApiUnreachable when it breaks, or nothing arrives for `silence` seconds."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=silence)
-        self._count(verb, path)
         try:
-            async with self._request("GET", self._url(path, name), params, None, timeout) as response:
+            async with self._request(verb, self._url(path, name), params, None, timeout) as response:
                 try:
                     yield response.content
                 finally:
@@ -177,7 +186,6 @@ class Api:
         """One call, repeated with growing pauses while the server is overloaded or out of reach."""
         pause = _FIRST_BACKOFF
         for attempt in range(1, _ATTEMPTS + 1):
-            self._count(verb, path)
             try:
                 return await self._once(verb, self._url(path, name), params or {}, body)
             except (ApiError, ApiUnreachable) as error:
@@ -191,10 +199,9 @@ class Api:
     async def _once(
         self, verb: str, url: str, params: Mapping[str, str], body: Json | None, accept: str = "application/json"
     ) -> Json:
-        method = {"create": "POST", "patch": "PATCH", "update": "PUT", "delete": "DELETE"}.get(verb, "GET")
         timeout = aiohttp.ClientTimeout(_CALL_SECONDS, sock_connect=_CONNECT_SECONDS)
         try:
-            async with self._request(method, url, params, body, timeout, accept) as response:
+            async with self._request(verb, url, params, body, timeout, accept) as response:
                 return await response.json()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise ApiUnreachable(f"{type(error).__name__}: {error}") from error
@@ -202,13 +209,14 @@ class Api:
     @asynccontextmanager
     async def _request(
         self,
-        method: str,
+        verb: str,
         path: str,
         params: Mapping[str, str],
         body: Json | None,
         timeout: aiohttp.ClientTimeout,
         accept: str = "application/json",
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
+        method = _METHODS.get(verb, "GET")
         headers = {"Accept": accept}
         if method == "PATCH":
             headers["Content-Type"] = MERGE_PATCH
@@ -217,8 +225,13 @@ class Api:
             if setting["value"]:
                 headers[setting["key"]] = setting["value"]
         url = f"{self._configuration.host}{path}" + (f"?{urlencode(params)}" if params else "")
-        answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
-        response: aiohttp.ClientResponse = answer.response
+        code = NO_ANSWER
+        try:
+            answer = await self._client.call_api(method, url, headers, body, _request_timeout=timeout)
+            response: aiohttp.ClientResponse = answer.response
+            code = str(response.status)
+        finally:
+            self._on_answer(verb, resource_of(path), code)
         async with response:
             if response.status >= HTTPStatus.BAD_REQUEST:
                 raise _error(response.status, await response.text())
@@ -230,12 +243,9 @@ class Api:
         parts = [group, "namespaces", self.namespace, resource, name, subresource]
         return "/".join(part for part in parts if part)
 
-    def _count(self, verb: str, path: str) -> None:
-        self.calls[f"{verb} {path.rpartition('/')[2].replace(':', '/')}"] += 1
-
 
 @asynccontextmanager
-async def connect(kubeconfig: str, context: str, namespace: str) -> AsyncGenerator[Api]:
+async def connect(kubeconfig: str, context: str, namespace: str, on_answer: OnAnswer = nobody) -> AsyncGenerator[Api]:
     """The API server of a kubeconfig file; without one, of the cluster this process runs in, else of the user's own.
 
     Raises StartError when there is no usable configuration.
@@ -252,7 +262,7 @@ async def connect(kubeconfig: str, context: str, namespace: str) -> AsyncGenerat
         raise StartError(
             f"no usable configuration for the cluster of runner pods: {error}; name a kubeconfig with --kubeconfig"
         ) from error
-    api = Api(settings, namespace)
+    api = Api(settings, namespace, on_answer)
     try:
         yield api
     finally:
@@ -270,6 +280,16 @@ async def _load(settings: client.Configuration, kubeconfig: str, context: str) -
     await config.load_kube_config(
         config_file=kubeconfig or None, context=context or None, client_configuration=settings, persist_config=False
     )
+
+
+def resource_of(path: str) -> str:
+    """What a path of the API is about, without any name: `jobs`, `pods/log`, `namespaces`, `version`."""
+    start, namespaced, rest = path.partition("/namespaces/")
+    kind, _, name = rest.partition("/")[2].partition("/")
+    if not kind:
+        return "namespaces" if namespaced else start.rpartition("/")[2]
+    subresource = name.partition("/")[2]
+    return f"{kind}/{subresource}" if subresource else kind
 
 
 def _hang_up(response: aiohttp.ClientResponse) -> None:
