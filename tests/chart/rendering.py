@@ -72,6 +72,15 @@ class Helm:
         )
 
 
+def merged(one: Json, other: Json) -> Json:
+    """Both, with `other` winning where they meet."""
+    both = {**one, **other}
+    for key in one.keys() & other.keys():
+        if isinstance(one[key], dict) and isinstance(other[key], dict):
+            both[key] = merged(one[key], other[key])
+    return both
+
+
 def nested(path: str, value: object) -> Json:
     """`{"a": {"b": value}}` for `a.b`."""
     first, _, rest = path.partition(".")

@@ -8,7 +8,7 @@ import pytest
 
 from k8s_mcp import __version__
 from k8s_mcp.settings import PREFIX, Settings
-from tests.chart.rendering import NAMESPACE, Helm, Json, Manifests, nested
+from tests.chart.rendering import NAMESPACE, Helm, Json, Manifests, merged, nested
 from tests.support import chart
 
 Seen = Callable[[Manifests], object]
@@ -63,6 +63,17 @@ def _setting(name: str) -> Seen:
 
 def _pull_secrets(manifests: Manifests) -> object:
     return manifests.pod["imagePullSecrets"] + _hook(manifests)["imagePullSecrets"]
+
+
+def _kinds(*kinds: str) -> Seen:
+    return lambda manifests: {each["kind"] for each in manifests.objects if each["kind"] in kinds}
+
+
+def _tokens(manifests: Manifests) -> object:
+    """Which Secret it is, and whether it is mounted where the service looks."""
+    [volume] = [each for each in manifests.pod["volumes"] if each["name"] == "tokens"]
+    [mount] = [each for each in manifests.server["volumeMounts"] if each["name"] == "tokens"]
+    return volume["secret"]["secretName"], mount["mountPath"] == manifests.environment["K8S_MCP_AUTH_TOKENS"]
 
 
 def _offered(manifests: Manifests) -> object:
@@ -121,6 +132,9 @@ _TABLE: list[_Row] = [
     ("image.digest", _DIGEST, _of_servers("image"), {f"k8s-mcp-server/server@{_DIGEST}"}),
     ("image.pullPolicy", "Never", _of_servers("imagePullPolicy"), {"Never"}),
     ("imagePullSecrets", ["pull"], _pull_secrets, [{"name": "pull"}] * 2),
+    ("auth.serviceAccounts.enabled", False, _kinds("ClusterRole", "ClusterRoleBinding"), set[str]()),
+    ("auth.serviceAccounts.audience", "x", _setting("SERVICE_ACCOUNT_AUDIENCE"), "x"),
+    ("auth.tokensSecret", "t", _tokens, ("t", True)),
     ("auth.insecureNoAuth", True, _setting("INSECURE_NO_AUTH"), "true"),
     ("settings", {"maxTimeout": 60}, _setting("MAX_TIMEOUT"), "60"),
     ("clusters", {"prod": {"kubeconfig": "k", "offeredTo": ["a", "b"]}}, _offered, ("prod", "a,b", "k")),
@@ -138,6 +152,11 @@ _TABLE: list[_Row] = [
     ("service.type", "NodePort", _in("Service", "spec", "type"), "NodePort"),
     ("service.port", 80, _in("Service", "spec", "ports", 0, "port"), 80),
     ("service.annotations", {"a": "b"}, _in("Service", "metadata", "annotations"), {"a": "b"}),
+    ("ingress.enabled", False, _names("Ingress"), set[str]()),
+    ("ingress.className", "nginx", _in("Ingress", "spec", "ingressClassName"), "nginx"),
+    ("ingress.hosts", ["b.example"], _ingress_hosts, {"b.example"}),
+    ("ingress.tls", _TLS, _in("Ingress", "spec", "tls"), _TLS),
+    ("ingress.annotations", {_READ_TIMEOUT: "9"}, _ingress_timeouts, ("9", "3600")),
     ("allowFrom", [_PEER], _allowed_peers, [_PEER]),
     ("podDisruptionBudget.enabled", False, _names("PodDisruptionBudget"), set[str]()),
     ("podDisruptionBudget.maxUnavailable", "50%", _in("PodDisruptionBudget", "spec", "maxUnavailable"), "50%"),
@@ -155,14 +174,12 @@ _TABLE: list[_Row] = [
         [{"kind": "X", "metadata": {}, "of": "it"}],
     ),
 ]
-_INGRESS: list[_Row] = [
-    ("ingress.enabled", False, _names("Ingress"), set[str]()),
-    ("ingress.className", "nginx", _in("Ingress", "spec", "ingressClassName"), "nginx"),
-    ("ingress.hosts", ["b.example"], _ingress_hosts, {"b.example"}),
-    ("ingress.tls", _TLS, _in("Ingress", "spec", "tls"), _TLS),
-    ("ingress.annotations", {_READ_TIMEOUT: "9"}, _ingress_timeouts, ("9", "3600")),
-]
-_WITH_INGRESS = {"ingress": {"enabled": True, "hosts": ["a.example"]}}
+_BASES = {
+    "ingress": {"ingress": {"enabled": True, "hosts": ["a.example"]}},
+    "auth.serviceAccounts.enabled": {"auth": {"tokensSecret": "t"}},
+    "auth.insecureNoAuth": {"auth": {"serviceAccounts": {"enabled": False}}},
+}
+"""Without what else a value has nothing to change, by its path or that of its parent."""
 
 
 def _ids(table: list[_Row]) -> list[str]:
@@ -171,29 +188,21 @@ def _ids(table: list[_Row]) -> list[str]:
 
 @pytest.mark.parametrize(("path", "value", "seen", "expected"), _TABLE, ids=_ids(_TABLE))
 def test_each_value_changes_what_it_says(helm: Helm, path: str, value: object, seen: Seen, expected: object) -> None:
-    assert seen(helm.render(nested(path, value))) == expected
-    assert _outcome(seen, helm.render({})) != expected
+    base = _BASES.get(path) or _BASES.get(path.partition(".")[0]) or {}
+    assert seen(helm.render(merged(base, nested(path, value)))) == expected
+    assert _outcome(helm, base, seen) != expected
 
 
-def _outcome(seen: Seen, manifests: Manifests) -> object:
-    """By default there may be nothing to see at all."""
+def _outcome(helm: Helm, values: Json, seen: Seen) -> object:
+    """Otherwise there may be nothing to see at all."""
     try:
-        return seen(manifests)
-    except (AssertionError, IndexError, KeyError):
+        return seen(helm.render(values))
+    except (AssertionError, IndexError, KeyError, ValueError):
         return None
 
 
-@pytest.mark.parametrize(("path", "value", "seen", "expected"), _INGRESS, ids=_ids(_INGRESS))
-def test_each_value_of_the_ingress_changes_what_it_says(
-    helm: Helm, path: str, value: object, seen: Seen, expected: object
-) -> None:
-    changed = {"ingress": {**_WITH_INGRESS["ingress"], **nested(path, value)["ingress"]}}
-    assert seen(helm.render(changed)) == expected
-    assert _outcome(seen, helm.render(_WITH_INGRESS)) != expected
-
-
 def test_no_documented_value_is_untested() -> None:
-    assert sorted(_ids(_TABLE) + _ids(_INGRESS)) == sorted(value.path for value in chart.values())
+    assert sorted(_ids(_TABLE)) == sorted(value.path for value in chart.values())
 
 
 _EXAMPLES: dict[str, object] = {
@@ -285,6 +294,20 @@ def test_nonsense_is_refused_by_name(helm: Helm, path: str, value: object) -> No
     done = helm.template(nested(path, value))
     assert done.returncode != 0
     assert f"at '/{path.replace('.', '/')}" in done.stderr, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("auth", "named"),
+    [
+        ({"serviceAccounts": {"enabled": False}}, "auth.tokensSecret"),
+        ({"insecureNoAuth": True}, "auth.serviceAccounts.enabled"),
+        ({"insecureNoAuth": True, "serviceAccounts": {"enabled": False}, "tokensSecret": "t"}, "auth.tokensSecret"),
+    ],
+)
+def test_who_may_call_has_to_be_clear(helm: Helm, auth: Json, named: str) -> None:
+    done = helm.template({"auth": auth})
+    assert done.returncode != 0
+    assert named in done.stderr
 
 
 def test_an_ingress_without_hosts_is_refused(helm: Helm) -> None:

@@ -23,6 +23,8 @@ BY_CHART = frozenset(
         "host",
         "port",
         "executor",
+        "auth_tokens",
+        "service_account_audience",
         "insecure_no_auth",
         "kubeconfig",
         "context",

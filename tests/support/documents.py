@@ -3,7 +3,8 @@
 An `sh` block is run, all of one document in one shell and in order. The `text` block behind it is what it prints,
 where `…` stands for anything within a line, and a line `…` for any lines. A comment right above an `sh` block says
 what it takes: `<!-- needs a cluster -->` a real one, `<!-- needs Docker -->` an engine with Compose (tests/deploy
-runs those), `<!-- not executed: reason -->` that it is not run at all.
+runs those), `<!-- needs the chart -->` a cluster with helm and both images (tests/e2e/chart runs those),
+`<!-- not executed: reason -->` that it is not run at all.
 """
 
 import re
@@ -14,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-NEEDS = {"a cluster", "Docker"}
+NEEDS = {"a cluster", "Docker", "the chart"}
 _NEEDS = re.compile(r"<!-- needs (.+) -->")
 _NOT_EXECUTED = re.compile(r"<!-- not executed: \S.* -->")
 _FENCE = re.compile(r"(?P<above>[^\n]*)\n```(?P<language>[^\n]*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)

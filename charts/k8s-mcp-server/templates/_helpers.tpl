@@ -109,8 +109,37 @@ capabilities: {drop: [ALL]}
 - name: K8S_MCP_RUNNER_SERVICE_ACCOUNT
   value: runner
 {{- if .Values.auth.insecureNoAuth }}
+{{- if or .Values.auth.serviceAccounts.enabled .Values.auth.tokensSecret .Values.settings.oidcIssuer }}
+{{- fail "auth.insecureNoAuth is for a service without authentication: set auth.serviceAccounts.enabled to false, and neither auth.tokensSecret nor settings.oidcIssuer" }}
+{{- end }}
 - name: K8S_MCP_INSECURE_NO_AUTH
   value: "true"
+{{- else if not (or .Values.auth.serviceAccounts.enabled .Values.auth.tokensSecret .Values.settings.oidcIssuer) }}
+{{- fail "nobody could call: set auth.serviceAccounts.enabled, auth.tokensSecret or settings.oidcIssuer; docs/helm.md says how" }}
+{{- end }}
+{{- if .Values.auth.serviceAccounts.enabled }}
+- name: K8S_MCP_SERVICE_ACCOUNT_AUDIENCE
+  value: {{ .Values.auth.serviceAccounts.audience | quote }}
+{{- end }}
+{{- if .Values.auth.tokensSecret }}
+- name: K8S_MCP_AUTH_TOKENS
+  value: /etc/k8s-mcp/tokens
+{{- end }}
+{{- end -}}
+
+{{/* Files that the settings name, and a writable /tmp. */}}
+{{- define "k8s-mcp-server.mounts" -}}
+- {name: tmp, mountPath: /tmp}
+{{- if .Values.auth.tokensSecret }}
+- {name: tokens, mountPath: /etc/k8s-mcp/tokens, readOnly: true}
+{{- end }}
+{{- end -}}
+{{- define "k8s-mcp-server.volumes" -}}
+- name: tmp
+  emptyDir: {medium: Memory, sizeLimit: 16Mi}
+{{- with .Values.auth.tokensSecret }}
+- name: tokens
+  secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}
 {{- end -}}
 
