@@ -124,6 +124,11 @@ def test_translations_have_the_same_code_and_structure(translation: str) -> None
         assert f"({other.name})" in one.read_text().partition("\n## ")[0]
 
 
+def test_readme_leads_to_every_page() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [page.name for page in (ROOT / "docs").glob("*.md") if f"(docs/{page.name})" not in readme] == []
+
+
 def test_architecture_has_every_module_and_the_layers_that_are_checked() -> None:
     page = ROOT / "docs" / "architecture.md"
     package = ROOT / "src" / "k8s_mcp"
