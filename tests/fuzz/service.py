@@ -1,20 +1,26 @@
 """The whole service in this process, but for the executor: what a fuzzer makes up is not to be run."""
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from unittest.mock import patch
 
 from starlette.types import Message
 
 from k8s_mcp import app
-from k8s_mcp.executors.base import Item
+from k8s_mcp.executors.base import Execution, Executor, Item
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.settings import Settings
 
 
-class Nothing:
+class Nothing(Execution):
     """An execution that is over."""
+
+    left = ""
+
+    @property
+    def place(self) -> Mapping[str, str]:
+        return {}
 
     async def __aiter__(self) -> AsyncIterator[Item]:
         yield Ended("done", 0)
@@ -28,16 +34,20 @@ class Nothing:
     async def settle(self) -> None:
         pass
 
+    async def keep(self, status: str, seconds: float) -> None:
+        pass
+
     def let_go(self) -> None:
         pass
 
 
-class RunsNothing:
-    """An executor."""
+class RunsNothing(Executor):
+    """An executor of runs that are over at once."""
 
     name = "local"
     loopback_clusters = True
     durable = False
+    can_be_read_only = False
 
     def __init__(self, *_: object) -> None:
         pass
@@ -67,7 +77,7 @@ class Service:
     """Answers one request after another, in an event loop of its own, for as long as the process lives."""
 
     def __init__(self) -> None:
-        settings = Settings.model_validate({"executor": "local", "replay_seconds": 0})
+        settings = Settings.model_validate({"executor": "local", "replay_seconds": 0, "audit_log": "off"})
         with patch.object(app, "LocalExecutor", RunsNothing):
             self._app = app.create_app(settings)
         self._runner = asyncio.Runner()
