@@ -192,7 +192,8 @@ class _Watched:
 
 async def _one_run(settings: Settings) -> list[Finding]:
     """A real run, as any other: through the service's own parts, from the request to the clean-up."""
-    app = create_app(settings)
+    # The table, or the JSON, is what goes to standard output.
+    app = create_app(settings.model_copy(update={"audit_log": "off"}) if settings.audit_log == "stdout" else settings)
     request = RunRequest.model_validate({"command": "echo ok", "kubeconfig": _KUBECONFIG, "timeout": _TIMEOUT})
     seen = _Watched()
     try:
