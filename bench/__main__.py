@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import kubernetes, local, mcp
+from bench import authentication, kubernetes, local, mcp
 from bench.figures import Row
 from bench.table import as_json, table
 
-_PARTS = ("local", "mcp", "kubernetes")
+_PARTS = ("local", "authentication", "mcp", "kubernetes")
 
 
 def main() -> int:
@@ -22,6 +22,7 @@ def main() -> int:
     options = _parser().parse_args()
     parts: dict[str, Callable[[Path], Iterator[Row]]] = {
         "local": lambda directory: local.measure(directory, options.rounds, options.lines),
+        "authentication": lambda directory: authentication.measure(directory, options.rounds),
         "mcp": lambda directory: mcp.measure(directory, options.rounds),
         "kubernetes": lambda directory: kubernetes.measure(directory, options.rounds, options.log_lines),
     }

@@ -74,7 +74,8 @@ _EVENT: dict[str, Any] = {
 }
 _STREAM = {200: {"description": "Events, as they come.", "content": {sse.MEDIA_TYPE: {"schema": _EVENT}}}}
 _OPEN = (errors.Forbidden,)
-_REFUSED = (errors.Unauthorized, errors.Forbidden)
+_REFUSED = (errors.Unauthorized, errors.Forbidden, errors.TooManyRequests, errors.Unavailable)
+"""Whatever is asked: with authentication, that cannot be known right now, or the caller asks too much at once."""
 _NAME = Path(description="Of a cluster handle.", pattern="^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")
 
 
