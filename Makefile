@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint cluster cluster-down images bench fuzz lock clean
+.PHONY: help run test lint cluster cluster-down images bench fuzz lock audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -48,7 +48,13 @@ fuzz: $(VENV)/fuzzer ## fuzz every target for ten minutes; ARGS="kubeconfig --mi
 lock: $(VENV)/installed ## write requirements/*.lock anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(COMPILE) pyproject.toml --output-file requirements/runtime.lock $(ARGS)
 	$(COMPILE) pyproject.toml --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock $(ARGS)
+	$(COMPILE) --group audit --output-file requirements/audit.lock $(ARGS)
 	$(COMPILE) --group fuzz --output-file requirements/fuzz.lock $(ARGS)
+
+audit: $(VENV)/installed ## ask whether anything in the locks has a known vulnerability
+	@exec $(BIN)/uv run --quiet --isolated --no-project --with-requirements requirements/audit.lock -- \
+		pip-audit --strict --disable-pip --require-hashes --progress-spinner off \
+		--requirement requirements/runtime.lock --requirement requirements/dev.lock $(ARGS)
 
 # For every Python from 3.11 on and every platform, with hashes, naming no index.
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
