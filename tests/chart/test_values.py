@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import yaml
 
 from k8s_mcp import __version__
 from k8s_mcp.settings import PREFIX, Settings
@@ -105,6 +106,32 @@ def _allowed_peers(manifests: Manifests) -> object:
     return manifests.one("NetworkPolicy", _NAME)["spec"]["ingress"][0]["from"]
 
 
+def _tls(manifests: Manifests) -> object:
+    """The Secret, and by what scheme probes, clients of the Service, and the test speak to it."""
+    [volume] = [each for each in manifests.pod["volumes"] if each["name"] == "tls"]
+    probes = {manifests.server[f"{kind}Probe"]["httpGet"]["scheme"] for kind in ("startup", "liveness", "readiness")}
+    [container] = manifests.one("Pod", f"{_NAME}-run")["spec"]["containers"]
+    [url] = [each["value"] for each in container["env"] if each["name"] == "K8S_MCP_URL"]
+    return volume["secret"]["secretName"], probes, manifests.one("Service")["spec"]["ports"][0]["appProtocol"], url
+
+
+def _certificate(manifests: Manifests) -> object:
+    """Its issuer, the Secret that it is for, and the one that the service mounts."""
+    spec = manifests.one("Certificate")["spec"]
+    [volume] = [each for each in manifests.pod["volumes"] if each["name"] == "tls"]
+    return spec["issuerRef"]["name"], spec["secretName"], volume["secret"]["secretName"]
+
+
+def _alerts(manifests: Manifests) -> object:
+    written = yaml.safe_load((chart.CHART / "files" / "alerts.yaml").read_text())
+    return manifests.one("PrometheusRule")["spec"] == written
+
+
+def _dashboard(manifests: Manifests) -> object:
+    written = json.loads((chart.CHART / "files" / "dashboard.json").read_text())
+    return json.loads(manifests.one("ConfigMap")["data"]["k8s-mcp-server.json"]) == written
+
+
 def _spreading(manifests: Manifests) -> object:
     return {key: manifests.pod[key] for key in ("affinity", "topologySpreadConstraints") if key in manifests.pod}
 
@@ -157,6 +184,20 @@ _TABLE: list[_Row] = [
     ("ingress.hosts", ["b.example"], _ingress_hosts, {"b.example"}),
     ("ingress.tls", _TLS, _in("Ingress", "spec", "tls"), _TLS),
     ("ingress.annotations", {_READ_TIMEOUT: "9"}, _ingress_timeouts, ("9", "3600")),
+    ("tls.secretName", "t", _tls, ("t", {"HTTPS"}, "https", "https://it-k8s-mcp-server:9096")),
+    ("tls.issuerRef", {"name": "i"}, _certificate, ("i", f"{_NAME}-tls", f"{_NAME}-tls")),
+    ("metrics.serviceMonitor.enabled", True, _names("ServiceMonitor"), {_NAME}),
+    ("metrics.serviceMonitor.labels", {"a": "b"}, _in("ServiceMonitor", "metadata", "labels", "a"), "b"),
+    (
+        "metrics.serviceMonitor.authorization",
+        {"credentials": {"name": "s", "key": "k"}},
+        _in("ServiceMonitor", "spec", "endpoints", 0, "authorization", "credentials"),
+        {"name": "s", "key": "k"},
+    ),
+    ("metrics.prometheusRule.enabled", True, _alerts, True),
+    ("metrics.prometheusRule.labels", {"a": "b"}, _in("PrometheusRule", "metadata", "labels", "a"), "b"),
+    ("metrics.dashboard.enabled", True, _dashboard, True),
+    ("metrics.dashboard.labels", {"a": "b"}, _in("ConfigMap", "metadata", "labels", "a"), "b"),
     ("allowFrom", [_PEER], _allowed_peers, [_PEER]),
     ("podDisruptionBudget.enabled", False, _names("PodDisruptionBudget"), set[str]()),
     ("podDisruptionBudget.maxUnavailable", "50%", _in("PodDisruptionBudget", "spec", "maxUnavailable"), "50%"),
@@ -174,7 +215,11 @@ _TABLE: list[_Row] = [
         [{"kind": "X", "metadata": {}, "of": "it"}],
     ),
 ]
-_BASES = {
+_BASES: dict[str, Json] = {
+    "metrics": {"metrics": {kind: {"enabled": True} for kind in ("serviceMonitor", "prometheusRule", "dashboard")}},
+    "metrics.serviceMonitor.enabled": {"metrics": {}},
+    "metrics.prometheusRule.enabled": {"metrics": {}},
+    "metrics.dashboard.enabled": {"metrics": {}},
     "ingress": {"ingress": {"enabled": True, "hosts": ["a.example"]}},
     "auth.serviceAccounts.enabled": {"auth": {"tokensSecret": "t"}},
     "auth.insecureNoAuth": {"auth": {"serviceAccounts": {"enabled": False}}},

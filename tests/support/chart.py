@@ -24,6 +24,8 @@ BY_CHART = frozenset(
         "port",
         "executor",
         "auth_tokens",
+        "tls_certificate",
+        "tls_key",
         "service_account_audience",
         "insecure_no_auth",
         "kubeconfig",

@@ -121,10 +121,28 @@ capabilities: {drop: [ALL]}
 - name: K8S_MCP_SERVICE_ACCOUNT_AUDIENCE
   value: {{ .Values.auth.serviceAccounts.audience | quote }}
 {{- end }}
+{{- if include "k8s-mcp-server.tlsSecret" . }}
+- name: K8S_MCP_TLS_CERTIFICATE
+  value: /etc/k8s-mcp/tls/tls.crt
+- name: K8S_MCP_TLS_KEY
+  value: /etc/k8s-mcp/tls/tls.key
+{{- end }}
 {{- if .Values.auth.tokensSecret }}
 - name: K8S_MCP_AUTH_TOKENS
   value: /etc/k8s-mcp/tokens
 {{- end }}
+{{- end -}}
+
+{{/* The Secret with the service's certificate: the operator's, or the one that cert-manager makes; nothing without TLS. */}}
+{{- define "k8s-mcp-server.tlsSecret" -}}
+{{- if .Values.tls.secretName -}}
+{{- .Values.tls.secretName -}}
+{{- else if .Values.tls.issuerRef -}}
+{{- include "k8s-mcp-server.fullname" . }}-tls
+{{- end -}}
+{{- end -}}
+{{- define "k8s-mcp-server.scheme" -}}
+{{- if include "k8s-mcp-server.tlsSecret" . -}}https{{- else -}}http{{- end -}}
 {{- end -}}
 
 {{/* Files that the settings name, and a writable /tmp. */}}
@@ -133,12 +151,19 @@ capabilities: {drop: [ALL]}
 {{- if .Values.auth.tokensSecret }}
 - {name: tokens, mountPath: /etc/k8s-mcp/tokens, readOnly: true}
 {{- end }}
+{{- if include "k8s-mcp-server.tlsSecret" . }}
+- {name: tls, mountPath: /etc/k8s-mcp/tls, readOnly: true}
+{{- end }}
 {{- end -}}
 {{- define "k8s-mcp-server.volumes" -}}
 - name: tmp
   emptyDir: {medium: Memory, sizeLimit: 16Mi}
 {{- with .Values.auth.tokensSecret }}
 - name: tokens
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- with include "k8s-mcp-server.tlsSecret" . }}
+- name: tls
   secret: {secretName: {{ . }}, defaultMode: 0440}
 {{- end }}
 {{- end -}}
