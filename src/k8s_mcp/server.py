@@ -56,8 +56,16 @@ class Server(uvicorn.Server):
         """Serve until a signal. The application's lifespan is ours, so that its errors reach the caller."""
         certificate = self._certificate.open() if self._certificate else nullcontext()
         with self.capture_signals():
+            failed: StartError | None = None
             async with certificate, self._app.router.lifespan_context(self._app):
-                await self._serve(sockets)
+                try:
+                    await self._serve(sockets)
+                except StartError as error:  # carried out by hand: the task groups of the lifespan would wrap it
+                    failed = error
+                except SystemExit as error:  # uvicorn's way to say that it cannot listen
+                    failed = self._cannot_listen(error.__context__)
+            if failed:
+                raise failed
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         if self._certificate is None:
@@ -68,6 +76,10 @@ class Server(uvicorn.Server):
             host, port = self.servers[0].sockets[0].getsockname()[:2]
             scheme = "https" if self._certificate else "http"
             self._on_listening(f"{scheme}://{f'[{host}]' if ':' in host else host}:{port}")
+
+    def _cannot_listen(self, cause: BaseException | None) -> StartError:
+        why = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)
+        return StartError(f"cannot listen on {self.config.host}:{self.config.port}: {why}")
 
     async def _listen_tls(self, certificate: Certificate) -> None:
         def make_http(slot: Slot) -> CountedProtocol:
@@ -80,7 +92,7 @@ class Server(uvicorn.Server):
         try:
             await listener.listen(self.config.host, self.config.port, self.config.backlog)
         except OSError as error:
-            raise StartError(f"cannot listen on {self.config.host}:{self.config.port}: {error.strerror}") from None
+            raise self._cannot_listen(error) from None
         self.servers = [listener]  # type: ignore[list-item] # all that uvicorn uses of one
         self.started = True
 
