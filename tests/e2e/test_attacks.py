@@ -182,11 +182,11 @@ async def test_redirected_kubectl_sends_no_credential(
     ways = "".join(
         f"""
         mkdir "$HOME/way {name}"; cd "$HOME/way {name}"; echo "=== {name}"
-        ( cp "$KUBECONFIG" own; export KUBECONFIG=$PWD/own; {command.format(listener.host)} )
+        ( cp "$KUBECONFIG" own; export KUBECONFIG=$PWD/own; {command.format(listener.host)} ) &
         """
         for name, command in REDIRECTED.items()
     )
-    text = unpacked(await client.run(everything(f"kubectl get pods; {ways}")))
+    text = unpacked(await client.run(everything(f"kubectl get pods; {ways} wait")))
     assert f"system:serviceaccount:{place.target}:precious".encode() in text, "the credential is there and works"
     for name in REDIRECTED:
         assert f"=== {name}\n".encode() in text
