@@ -1,5 +1,6 @@
 """Builds every part once, and hands each what it needs."""
 
+import logging
 import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 from fastapi import FastAPI
 
 from k8s_mcp import __version__, http_api, resource_metadata
+from k8s_mcp.admission import Admission
 from k8s_mcp.audit import AuditLog
 from k8s_mcp.audit_file import AuditFile
 from k8s_mcp.auth import OPEN_PATHS, Authentication, Authenticator, Guard
@@ -17,13 +19,16 @@ from k8s_mcp.cors import Cors
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local import LocalExecutor, default_directory
 from k8s_mcp.handles import Handles, MemoryStore
-from k8s_mcp.kubeconfig import Allowed
 from k8s_mcp.mcp_api import McpApi
 from k8s_mcp.mcp_sessions import Sessions
 from k8s_mcp.metrics import Metrics
 from k8s_mcp.observe import Observe, to_all
+from k8s_mcp.policy import everything
+from k8s_mcp.policy_file import PolicyFile
 from k8s_mcp.problems import problem_of
+from k8s_mcp.quotas import Quotas
 from k8s_mcp.refusals import Refusals
+from k8s_mcp.resolver import Resolver
 from k8s_mcp.resource_metadata import ResourceMetadata
 from k8s_mcp.run import Limits
 from k8s_mcp.runs import Runs
@@ -32,6 +37,8 @@ from k8s_mcp.tokens import Tokens
 
 if TYPE_CHECKING:
     from k8s_mcp.cluster.objects import PodTemplate
+
+_logger = logging.getLogger(__name__)
 
 _DESCRIPTION = """Runs one shell command against one Kubernetes cluster, and streams its output live.
 
@@ -46,6 +53,7 @@ class _Parts:
 
     runs: Runs
     handles: Handles
+    policy: AbstractAsyncContextManager[None]
     janitor: AbstractAsyncContextManager[None]
 
 
@@ -65,7 +73,14 @@ def create_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         with audit.open():
-            async with metrics.open(), authentication.open(), parts.runs.open(), parts.janitor, mcp.open():
+            async with (
+                metrics.open(),
+                authentication.open(),
+                parts.policy,
+                parts.runs.open(),
+                parts.janitor,
+                mcp.open(),
+            ):
                 yield
 
     app = FastAPI(
@@ -174,16 +189,18 @@ def _on_kubernetes(settings: Settings, observe: Observe, on_answer: Callable[[st
     cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace, on_answer)
     executor = KubernetesExecutor(cluster, pod_template(settings), replica)
     store = SecretStore(cluster)
-    handles = Handles(store, _allowed(settings, executor), observe)
-    runs = _runs(settings, executor, handles, observe)
+    admission, policy = _admission(settings, executor)
+    handles = Handles(store, admission, observe)
+    runs = _runs(settings, executor, handles, admission, observe)
     janitor = Janitor(cluster, store, replica, settings.resume_window, runs.release_all, observe)
-    return _Parts(runs, handles, janitor.open())
+    return _Parts(runs, handles, policy, janitor.open())
 
 
 def _on_this_host(settings: Settings, observe: Observe) -> _Parts:
     executor = LocalExecutor(local_directory(settings), settings.grace_period)
-    handles = Handles(MemoryStore(), _allowed(settings, executor), observe)
-    return _Parts(_runs(settings, executor, handles, observe), handles, nullcontext())
+    admission, policy = _admission(settings, executor)
+    handles = Handles(MemoryStore(), admission, observe)
+    return _Parts(_runs(settings, executor, handles, admission, observe), handles, policy, nullcontext())
 
 
 @dataclass(frozen=True)
@@ -199,24 +216,34 @@ def _audit(settings: Settings, on_failure: Callable[[], None]) -> _Audit:
     return _Audit(AuditLog(file.write, settings.audit_command_bytes, on_failure).observe, file.open)
 
 
-def _allowed(settings: Settings, executor: Executor) -> Allowed:
-    """What kubeconfigs may hold."""
-    return Allowed(
-        exec_plugins=frozenset(settings.allowed_exec_plugins),
-        proxy_url=settings.allow_proxy_url,
-        insecure_tls=settings.allow_insecure_tls,
-        loopback=executor.loopback_clusters,
+def _admission(settings: Settings, executor: Executor) -> tuple[Admission, AbstractAsyncContextManager[None]]:
+    """Asks the policy file, which is followed as long as the context is entered; or, without one, the settings."""
+    file = PolicyFile(settings.policy) if settings.policy else None
+    by_settings = everything(
+        settings.allowed_exec_plugins, insecure_tls=settings.allow_insecure_tls, proxy_url=settings.allow_proxy_url
     )
+    if file and by_settings != everything((), insecure_tls=False, proxy_url=False):
+        _logger.warning(
+            "with a policy file, its rules say what kubeconfigs may hold; these settings have no effect: "
+            "allowed_exec_plugins, allow_insecure_tls, allow_proxy_url"
+        )
+    admission = Admission(
+        (lambda: file.value) if file else (lambda: by_settings),
+        Resolver().addresses,
+        loopback=executor.loopback_clusters,
+        can_be_read_only=executor.can_be_read_only,
+    )
+    return admission, file.open() if file else nullcontext()
 
 
-def _runs(settings: Settings, executor: Executor, handles: Handles, observe: Observe) -> Runs:
+def _runs(settings: Settings, executor: Executor, handles: Handles, admission: Admission, observe: Observe) -> Runs:
+    quotas = Quotas(settings.max_runs, settings.max_runs_per_principal, settings.max_runs_per_cluster)
     limits = Limits(
         max_timeout=settings.max_timeout,
-        max_runs=settings.max_runs,
         grace_period=settings.grace_period,
         resume_window=settings.resume_window,
         replay_seconds=settings.replay_seconds,
         replay_bytes=settings.replay_bytes,
         replay_total_bytes=settings.replay_total_bytes,
     )
-    return Runs(executor, handles, limits, _allowed(settings, executor), observe)
+    return Runs(executor, handles, admission, limits, quotas, observe)

@@ -40,6 +40,7 @@ def _parser(chosen: str) -> argparse.ArgumentParser:
         ("token", "make a token for somebody who may call the service", _add_token),
         ("exec", "run a command on a service, and stream its output", _add_exec),
         ("clusters", "store kubeconfigs on a service under names", _add_clusters),
+        ("policy", "check a policy file, and say what somebody may do by it", _add_policy),
     ):
         command = commands.add_parser(name, help=help_text, allow_abbrev=False)
         if name == chosen:
@@ -233,6 +234,12 @@ def _add_token(parser: argparse.ArgumentParser) -> None:
 
 def _add_clusters(parser: argparse.ArgumentParser) -> None:
     from k8s_mcp.clusters_command import add_options
+
+    add_options(parser)
+
+
+def _add_policy(parser: argparse.ArgumentParser) -> None:
+    from k8s_mcp.policy_command import add_options
 
     add_options(parser)
 

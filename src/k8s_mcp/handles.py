@@ -1,11 +1,14 @@
 """Cluster handles: kubeconfigs stored under names, bound to a principal, for a time, and never given back."""
 
+import asyncio
 import logging
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from k8s_mcp.errors import InvalidRequest, KubeconfigError, NotFound
-from k8s_mcp.kubeconfig import Allowed, Kubeconfig, parse
+from k8s_mcp.admission import Admission
+from k8s_mcp.errors import Forbidden, InvalidRequest, KubeconfigError, NotFound
+from k8s_mcp.kubeconfig import Kubeconfig
 from k8s_mcp.models import ClusterRequest, Handle, Principal, owner_of
 from k8s_mcp.observe import HandleDeleted, HandleStored, Observe, Target
 from k8s_mcp.redact import Redactor
@@ -74,22 +77,24 @@ class MemoryStore:
 class Handles:
     """The cluster handles of all principals."""
 
-    def __init__(self, store: Store, allowed: Allowed, observe: Observe) -> None:
+    def __init__(self, store: Store, admission: Admission, observe: Observe) -> None:
         self._store = store
-        self._allowed = allowed
+        self._admission = admission
         self._observe = observe
+        self._storing = asyncio.Lock()
 
     async def put(self, principal: Principal, name: str, request: ClusterRequest) -> Handle:
-        """Store a cluster, or replace it. Raises KubeconfigError and InvalidRequest."""
-        kubeconfig = parse(request.kubeconfig, self._allowed)
+        """Store a cluster, or replace it. Raises Forbidden, KubeconfigError and InvalidRequest."""
+        kubeconfig, _ = self._admission.admit(principal, request.kubeconfig)
         owner = owner_of(principal)
-        others = [handle for handle in await self._store.all(owner) if handle.name != name]
-        if len(others) >= MAX_HANDLES:
-            raise InvalidRequest(
-                "name", f"{MAX_HANDLES} clusters are stored already, the most allowed; delete one first"
-            )
-        handle = _handle(name, kubeconfig, datetime.now(UTC) + timedelta(seconds=request.ttl))
-        await self._store.put(owner, handle)
+        async with self._storing:
+            others = [handle for handle in await self._store.all(owner) if handle.name != name]
+            if len(others) >= MAX_HANDLES:
+                raise InvalidRequest(
+                    "name", f"{MAX_HANDLES} clusters are stored already, the most allowed; delete one first"
+                )
+            handle = _handle(name, kubeconfig, datetime.now(UTC) + timedelta(seconds=request.ttl))
+            await self._store.put(owner, handle)
         mask = Redactor(kubeconfig.secrets()).mask
         target = Target(mask(kubeconfig.server), mask(kubeconfig.current_context), kubeconfig.fingerprint, mask(name))
         self._observe(HandleStored(principal, target, request.ttl))
@@ -99,17 +104,24 @@ class Handles:
         """What the principal can name: its own clusters, and those it is offered."""
         own = await self._store.all(owner_of(principal))
         names = {handle.name for handle in own}
-        offered = [handle for handle in await self._offered(principal) if handle.name not in names]
+        offered: list[Handle] = []
+        for name, text in await self._store.offered(principal.name):
+            if name not in names:
+                with suppress(Forbidden, NotFound):
+                    offered.append(self._offered(principal, name, text))
         return sorted([*own, *offered], key=lambda handle: handle.name)
 
     async def get(self, principal: Principal, name: str) -> Handle:
-        """One of them, with its kubeconfig, which is for runs alone. Raises NotFound, also for somebody else's."""
+        """One of them, with its kubeconfig, which is for runs alone. Raises NotFound, also for somebody else's.
+
+        Whether a run may use it is asked when one starts: a rule may have changed since it was stored.
+        """
         own = await self._store.get(owner_of(principal), name)
         if own is not None:
             return own
-        for handle in await self._offered(principal):
-            if handle.name == name:
-                return handle
+        for offered, text in await self._store.offered(principal.name):
+            if offered == name:
+                return self._offered(principal, name, text)
         raise NotFound("no such cluster; it may have expired: store it again with PUT /clusters/NAME")
 
     async def delete(self, principal: Principal, name: str) -> None:
@@ -118,14 +130,16 @@ class Handles:
             raise NotFound("no such cluster of yours")
         self._observe(HandleDeleted(principal, name))
 
-    async def _offered(self, principal: Principal) -> list[Handle]:
-        handles: list[Handle] = []
-        for name, text in await self._store.offered(principal.name):
-            try:
-                handles.append(_handle(name, parse(text, self._allowed), None))
-            except KubeconfigError as error:
-                _logger.warning("the offered cluster %r cannot be used: %s", name, error)
-        return handles
+    def _offered(self, principal: Principal, name: str, text: str) -> Handle:
+        """Raises Forbidden, and NotFound for one that is of no use."""
+        try:
+            kubeconfig, _ = self._admission.admit(principal, text, name)
+        except KubeconfigError as error:
+            _logger.warning("the offered cluster %r cannot be used: %s", name, error)
+            raise NotFound(
+                f"the operator offers the cluster {name}, but it cannot be used; ask the operator"
+            ) from None
+        return _handle(name, kubeconfig, None)
 
 
 def _handle(name: str, kubeconfig: Kubeconfig, expires: datetime | None) -> Handle:

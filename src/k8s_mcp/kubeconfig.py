@@ -49,6 +49,11 @@ class Kubeconfig:
         return self.cluster_of(self.current_context).server
 
     @property
+    def servers(self) -> tuple[str, ...]:
+        """The URLs of all API servers, that of the current context first."""
+        return tuple(dict.fromkeys((self.server, *(cluster.server for cluster in self.clusters))))
+
+    @property
     def fingerprint(self) -> str:
         """SHA-256 of the certificates (DER) of the current context's authority; empty without one of its own.
 

@@ -136,8 +136,9 @@ class McpApi:
         await asyncio.sleep(_LAST_ANSWERS_SECONDS)
         session.cancel()
 
-    async def _list_tools(self, _: _Context, __: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        return types.ListToolsResult(tools=tools())
+    async def _list_tools(self, context: _Context, _: types.PaginatedRequestParams | None) -> types.ListToolsResult:
+        read_only = context.request is not None and self._runs.only_reads(principal_of(context.request))
+        return types.ListToolsResult(tools=tools(read_only=read_only))
 
     async def _call_tool(self, context: _Context, call: types.CallToolRequestParams) -> types.CallToolResult:
         model = ARGUMENTS.get(call.name)

@@ -126,8 +126,9 @@ _STATE = {
 }
 
 
-def tools() -> list[types.Tool]:
-    """All tools."""
+def tools(*, read_only: bool = False) -> list[types.Tool]:
+    """All tools. `read_only`: whatever the caller runs is."""
+    limits = " Here it can only read: changes, exec, port-forward and Secrets are refused." if read_only else ""
     return [
         _tool(
             "run_command",
@@ -135,9 +136,10 @@ def tools() -> list[types.Tool]:
             "Run one shell command against a Kubernetes cluster and return its exit code and output. Each call is a "
             "fresh shell: nothing of an earlier call is left. Credentials are set up; do not print them. "
             "Long output comes back as its head and tail; read_output reads the rest. Get less with -o name, "
-            "-o jsonpath, --tail, head or grep. A command that follows (logs -f, get -w) ends at the timeout.",
+            "-o jsonpath, --tail, head or grep. A command that follows (logs -f, get -w) ends at the timeout."
+            + limits,
             _RESULT,
-            types.ToolAnnotations(read_only_hint=False, destructive_hint=True, open_world_hint=True),
+            types.ToolAnnotations(read_only_hint=read_only, destructive_hint=not read_only, open_world_hint=True),
         ),
         _tool(
             "read_output",

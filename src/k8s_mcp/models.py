@@ -160,8 +160,9 @@ class RunSpec:
     `name` is its unique name in the cluster; two requests with one idempotency key have the same. `owner` stands for
     its principal, `digest` for its request. `kubeconfig` was written anew from checked fields, `server` is its API
     server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order, pointing at
-    a credential proxy of the pod, which lets through what `access` says. `timeout` is in seconds. `ended` is the
-    final status of a run that is over and can still be read.
+    a credential proxy of the pod, which lets through what `access` says. `servers` are all API servers that the
+    kubeconfig names. `timeout` is in seconds, `max_output` in bytes. `ended` is the final status of a run that is
+    over and can still be read.
     """
 
     run_id: str
@@ -178,6 +179,8 @@ class RunSpec:
     contexts: tuple[str, ...] = ()
     access: Access = "full"
     ended: str = ""
+    servers: tuple[str, ...] = ()
+    max_output: int | None = None
 
     @property
     def read_only(self) -> bool:

@@ -12,6 +12,7 @@ from k8s_mcp.executors.base import Execution, Executor, Item, Pending
 from k8s_mcp.log_format import about_run, now
 from k8s_mcp.models import Control, Ended, Event, RunSpec, final_event
 from k8s_mcp.observe import CommandStarted, Observe, Outcome, OutputRead, RunEnded, RunFacts, RunReleased
+from k8s_mcp.output_limit import OutputLimit
 from k8s_mcp.redact import Redactor
 from k8s_mcp.runner.frames import Frame
 from k8s_mcp.transcript import Transcript
@@ -26,7 +27,6 @@ class Limits:
     """Bounds on what callers can hold. Times in seconds, sizes in bytes."""
 
     max_timeout: int
-    max_runs: int
     grace_period: float
     resume_window: float
     replay_seconds: float
@@ -57,6 +57,7 @@ class Run:
         self._had_output = False
         self._redactor = redactor
         self._transcript = Transcript(redactor)
+        self._output_limit = OutputLimit(spec.max_output)
         self._resume_window = limits.resume_window
         self._replay_seconds = limits.replay_seconds
         self._kept = False
@@ -76,7 +77,7 @@ class Run:
             "exit_code": self.ended.exit_code if self.ended else None,
             **self._times,
             "bytes": self._transcript.bytes,
-            "lines": self._transcript.lines,
+            "lines": self._output_limit.last_id if self._output_limit.passed else self._transcript.lines,
         }
         if self.ended and self.ended.status == "error":
             state |= {"reason": self.ended.reason, "message": self.ended.message}
@@ -157,7 +158,7 @@ class Run:
     async def _follow(self, execution: Execution) -> Ended:
         async for item in execution:
             if isinstance(item, Ended):
-                return item
+                return self._output_limit.ended() if self._output_limit.passed else item
             await self._keep(item)
         raise RuntimeError("the executor said nothing about the end")
 
@@ -170,9 +171,10 @@ class Run:
                 self._running = True
                 self._times["started"] = now()
                 self._observe(CommandStarted(None if self.facts.adopted else self._seconds()))
-            events = self._feed(item)
-            for event in events:
+            for event in self._output_limit.cut(self._feed(item)):
                 await self.log.append(event)
+            if self._output_limit.passed:
+                self.stop()
 
     def _feed(self, frames: list[Frame]) -> list[Event]:
         before = self._transcript.amounts()
@@ -227,9 +229,10 @@ class Run:
         self._forget_timer()
         self.ended = Ended(ended.status, ended.exit_code, ended.reason, self.masked(ended.message))
         self._times["ended"] = now()
-        for event in self._transcript.finish():
+        for event in self._output_limit.cut(self._transcript.finish()):
             self.log.add(event)
-        self.log.end(final_event(self.ended, self.spec.timeout, self._transcript.lines + 1))
+        last_id = self._output_limit.last_id if self._output_limit.passed else self._transcript.lines
+        self.log.end(final_event(self.ended, self.spec.timeout, last_id + 1))
 
     def last_word(self) -> RunEnded | RunReleased:
         """What there is to say of it when `carry_out` is through."""

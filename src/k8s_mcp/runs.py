@@ -6,37 +6,50 @@ import weakref
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
+from k8s_mcp.admission import Admission
 from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
-from k8s_mcp.errors import Forbidden, InvalidRequest, NotFound, TooLarge, TooManyRuns, Unavailable
+from k8s_mcp.errors import InvalidRequest, NotFound, TooLarge, Unavailable
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.handles import Handles
-from k8s_mcp.kubeconfig import Allowed, Kubeconfig, parse
+from k8s_mcp.kubeconfig import Kubeconfig
 from k8s_mcp.limits import REQUEST_BYTES
 from k8s_mcp.log_format import now
 from k8s_mcp.models import Access, Principal, RunRequest, RunSpec, digest, owner_of
 from k8s_mcp.observe import CancelRequested, Observe, RunFacts, RunStarted, Target, Via, run_facts
+from k8s_mcp.policy import Grant
+from k8s_mcp.quotas import Quotas
 from k8s_mcp.redact import Redactor
 from k8s_mcp.run import Limits, Run, describe
 
 DEFAULT_TIMEOUT = 300
 _SECRET_BYTES = 1024 * 1024 - 16 * 1024  # what a Secret holds, less the small files
 _STOP_MARGIN = 15.0
+_SHOWN_SECONDS = 10.0  # for the Job of a run to be created and seen
 
 
 class Runs:
     """All runs of this service. Use `open()` as an async context manager, for the service's life."""
 
     def __init__(
-        self, executor: Executor, handles: Handles, limits: Limits, allowed: Allowed, observe: Observe
+        self,
+        executor: Executor,
+        handles: Handles,
+        admission: Admission,
+        limits: Limits,
+        quotas: Quotas,
+        observe: Observe,
     ) -> None:
         self.accepting = False
         self.drained = asyncio.Event()
         """Set when `drain` is through."""
         self._executor = executor
         self._handles = handles
+        self._admission = admission
         self._limits = limits
-        self._allowed = allowed
+        self._quotas = quotas
         self._observe = observe
+        self._starting = asyncio.Lock()
+        self._latest: Run | None = None
         self._runs: dict[str, Run] = {}
         self._tasks = asyncio.TaskGroup()
         self._active: dict[str, asyncio.Task[None]] = {}
@@ -68,24 +81,33 @@ class Runs:
     ) -> Run:
         """Start a run; with the idempotency key of one that can still be read, return that one.
 
-        Raises InvalidRequest, KubeconfigError, NotFound (cluster), TooLarge, TooManyRuns or Unavailable.
+        Raises Forbidden, InvalidRequest, KubeconfigError, NotFound (cluster), TooLarge, TooManyRuns or Unavailable.
         """
-        spec, kubeconfig = self._read(principal, request, key, await self._kubeconfig(principal, request))
+        text, handle = await self._kubeconfig(principal, request)
+        kubeconfig, grant = self._admission.admit(principal, text, handle)
+        spec = self._spec(principal, request, key, kubeconfig, grant)
         known = self._find(principal, name=spec.name)
-        if known is not None:
-            if known.digest != spec.digest:
-                raise InvalidRequest(
-                    "Idempotency-Key", "was used for another request; use a new key for every command"
-                )
-            return await self._get(principal, known, via)
-        self.check()
-        if len(self._active) >= self._limits.max_runs:
-            raise TooManyRuns(
-                f"{self._limits.max_runs} runs are in progress, the most this service allows; try again later"
-            )
-        redactor = Redactor(kubeconfig.secrets())
-        facts = run_facts(spec, principal, via, _target(kubeconfig, request.cluster), redactor.mask)
-        return self._begin(facts, spec, redactor)
+        if known is None:
+            await self._admission.check_addresses(kubeconfig)
+            async with self._starting:
+                await self._until_latest_is_shown()
+                known = self._find(principal, name=spec.name)
+                if known is None:
+                    self.check()
+                    running = {spec.run_id: spec for spec, _ in self._executor.elsewhere() if not spec.ended}
+                    running |= {run_id: self._runs[run_id].spec for run_id in self._active}
+                    self._quotas.check(spec, grant, running.values())
+                    redactor = Redactor(kubeconfig.secrets())
+                    facts = run_facts(spec, principal, via, _target(kubeconfig, request.cluster), redactor.mask)
+                    self._latest = self._begin(facts, spec, redactor)
+                    return self._latest
+        if known.digest != spec.digest:
+            raise InvalidRequest("Idempotency-Key", "was used for another request; use a new key for every command")
+        return await self._get(principal, known, via)
+
+    def only_reads(self, principal: Principal) -> bool:
+        """Whether the policy lets the principal read only."""
+        return self._admission.only_reads(principal)
 
     def started_with(self, principal: Principal, key: str) -> str | None:
         """The id of the run that the principal's idempotency key has started, on whatever replica; or None."""
@@ -159,20 +181,40 @@ class Runs:
             await asyncio.wait(list(self._active.values()), timeout=seconds)
         return not self._active
 
-    async def _kubeconfig(self, principal: Principal, request: RunRequest) -> str:
-        if request.cluster is not None:
-            return (await self._handles.get(principal, request.cluster)).kubeconfig
-        return request.kubeconfig or ""
+    async def _until_latest_is_shown(self) -> None:
+        """Before another run is counted: what was started elsewhere before our latest one is known here then.
 
-    def _read(
-        self, principal: Principal, request: RunRequest, key: str | None, text: str
-    ) -> tuple[RunSpec, Kubeconfig]:
+        So a replica is never more than one run beyond a quota, however much is asked of all of them at once.
+        """
+        if self._latest is None or self._latest.run_id not in self._active:
+            return
+        shown = asyncio.ensure_future(self._executor.shown(self._latest.spec))
+        try:
+            both = (shown, self._active[self._latest.run_id])
+            done, _ = await asyncio.wait(both, timeout=_SHOWN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            shown.cancel()
+        if not done:
+            raise Unavailable("the cluster for runner pods is slow in taking runs; try again later")
+        self._latest = None
+
+    async def _kubeconfig(self, principal: Principal, request: RunRequest) -> tuple[str, str | None]:
+        """The text, and the handle's name if it is the operator's: a handle of one's own is one's own kubeconfig."""
+        if request.cluster is None:
+            return request.kubeconfig or "", None
+        handle = await self._handles.get(principal, request.cluster)
+        return handle.kubeconfig, handle.name if handle.expires is None else None
+
+    def _spec(
+        self, principal: Principal, request: RunRequest, key: str | None, kubeconfig: Kubeconfig, grant: Grant
+    ) -> RunSpec:
         if request.size() > REQUEST_BYTES:
             raise TooLarge(f"command, kubeconfig and stdin together are over {REQUEST_BYTES} bytes")
-        timeout = request.timeout or min(DEFAULT_TIMEOUT, self._limits.max_timeout)
-        if timeout > self._limits.max_timeout:
-            raise InvalidRequest("timeout", f"must be at most {self._limits.max_timeout}, the maximum of this server")
-        kubeconfig = parse(text, self._allowed)
+        longest = min(self._limits.max_timeout, grant.max_timeout or self._limits.max_timeout)
+        timeout = request.timeout or min(DEFAULT_TIMEOUT, longest)
+        if timeout > longest:
+            whose = "the maximum of this server" if longest == self._limits.max_timeout else "the maximum for you"
+            raise InvalidRequest("timeout", f"must be at most {longest}, {whose}")
         run_id = secrets.token_hex(16)
         contexts = tuple(context.name for context in kubeconfig.contexts)
         servers = {name: f"http://127.0.0.1:{FIRST_PROXY_PORT + number}" for number, name in enumerate(contexts)}
@@ -189,21 +231,19 @@ class Runs:
             kubeconfig=kubeconfig.dump(),
             proxied_kubeconfig=kubeconfig.without_credentials(servers).dump(),
             contexts=contexts,
-            access=self._access(request),
+            access=self._access(request, grant),
+            servers=kubeconfig.servers,
+            max_output=grant.max_output,
         )
         stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig)
         if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:
             raise TooLarge("the kubeconfig as it would be stored is too large; send its current context only")
-        return spec, kubeconfig
+        return spec
 
-    def _access(self, request: RunRequest) -> Access:
+    def _access(self, request: RunRequest, grant: Grant) -> Access:
         if not request.read_only:
-            return "full"
-        if not self._executor.can_be_read_only:
-            raise Forbidden(
-                "a run cannot be kept to reading here: that takes the Kubernetes executor with credential isolation; "
-                "send a kubeconfig whose credential may only read instead"
-            )
+            return grant.access
+        self._admission.check_read_only()
         return "read-only"
 
     def _known(self, principal: Principal, run_id: str) -> RunSpec:
@@ -226,7 +266,7 @@ class Runs:
             if recovered is None:
                 raise NotFound("the run is over, and its output is gone")
             if spec.run_id not in self._runs:  # nobody else was faster
-                kubeconfig = parse(recovered.kubeconfig, self._allowed) if recovered.kubeconfig else None
+                kubeconfig = self._admission.reread(recovered.kubeconfig) if recovered.kubeconfig else None
                 redactor = Redactor(kubeconfig.secrets() if kubeconfig else ())
                 target = _target(kubeconfig) if kubeconfig else Target(spec.server)
                 facts = run_facts(recovered, principal, via, target, redactor.mask, adopted=True)

@@ -100,6 +100,10 @@ class Settings(BaseSettings):
         False, description="listen beyond loopback although anyone who reaches the port may run commands"
     )
 
+    policy: str = Field(
+        "", description="policy file (docs/policy.md); without one, every caller may do what these settings allow"
+    )
+
     max_timeout: int = Field(3600, ge=1, description="longest timeout a request may ask for")
     grace_period: float = Field(
         5, ge=0, le=600, description="time between SIGTERM and SIGKILL for a command that has to end"
@@ -117,7 +121,11 @@ class Settings(BaseSettings):
         description="most connections at a time; idle ones make room for new ones, and with authentication one "
         "caller may use half of them",
     )
-    max_runs: int = Field(100, ge=1, description="most runs at a time")
+    max_runs: int = Field(100, ge=1, description="most runs at a time, of all replicas together")
+    max_runs_per_principal: int = Field(0, ge=0, description="most runs of one caller at a time; 0: no such limit")
+    max_runs_per_cluster: int = Field(
+        0, ge=0, description="most runs at a time on one API server, of all callers; 0: no such limit"
+    )
     replay_seconds: float = Field(60, ge=0, description="how long a finished run can be read and replayed")
     replay_bytes: int = Field(16 << 20, ge=1 << 20, description="most output kept of one run for replay")
     replay_total_bytes: int = Field(64 << 20, ge=0, description="most output kept of all finished runs together")

@@ -18,13 +18,20 @@ import yaml
 from k8s_mcp.errors import KubeconfigError
 
 
+@dataclass(frozen=True, slots=True)
 class Number:
-    """A number. What it is worth nobody asks: a kubeconfig has none, and converting a long one costs time."""
+    """A number as it is written. A kubeconfig has none, and converting a long one costs time."""
+
+    text: str
 
 
 Value: TypeAlias = "bool | Number | str | list[Value] | dict[str, Value] | None"
 
+Path: TypeAlias = tuple[str | int, ...]
+"""Where in a document something is: keys, and numbers of list items from 0."""
+
 _MAX_DEPTH = 32
+_SEND_RAW = "send what `kubectl config view --raw` makes of it"
 
 _CONTROL = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufffe\uffff"
 # Directives are refused before the parser sees them: libyaml compares each %TAG with all others, which takes
@@ -40,16 +47,17 @@ _NUMBER = re.compile(
 )
 
 
-def load(text: str, *, max_nodes: int) -> Value:
-    """The one document in `text`. Raises KubeconfigError, which says where, and never quotes the text."""
+def load(text: str, *, max_nodes: int, instead: str = _SEND_RAW, lines: dict[Path, int] | None = None) -> Value:
+    """The one document in `text`. Raises KubeconfigError, which says where, and never quotes the text.
+
+    `instead`: what to do about that which is refused. `lines` is filled with the line, from 1, of each key and item.
+    """
     unreadable = _UNREADABLE.search(text)
     if unreadable:
         line = text.count("\n", 0, unreadable.start()) + 1
         what = "a YAML directive (%)" if "%" in unreadable[0] else "a control character"
-        raise KubeconfigError(
-            f"line {line} has {what}, which no kubeconfig needs; send what `kubectl config view --raw` makes of it"
-        )
-    tree = _Tree(max_nodes)
+        raise KubeconfigError(f"line {line} has {what}, which is not needed; {instead}")
+    tree = _Tree(max_nodes, instead, lines)
     try:
         for event in _events(text):
             tree.take(event)
@@ -90,7 +98,7 @@ def _plain(text: str) -> Value:
     if text in _TRUE or text in _FALSE:
         return text in _TRUE
     if text[0] in "+-.0123456789" and _NUMBER.fullmatch(text.replace("_", "")):
-        return Number()
+        return Number(text)
     return text
 
 
@@ -100,14 +108,16 @@ class _Open:
 
     into: "list[Value] | dict[str, Value]"
     key: str | None = None
+    last: str | int = 0  # the key or number of what was added last, which may be open itself
 
     def put(self, value: Value) -> str | None:
         """Add it; or say what is wrong with it."""
         if isinstance(self.into, list):
+            self.last = len(self.into)
             self.into.append(value)
         elif self.key is not None:
             self.into[self.key] = value
-            self.key = None
+            self.last, self.key = self.key, None
         elif not isinstance(value, str):
             return "a key that is not text"
         elif value == "<<":
@@ -122,8 +132,10 @@ class _Open:
 class _Tree:
     """The values, built from events with a stack of our own."""
 
-    def __init__(self, max_nodes: int) -> None:
+    def __init__(self, max_nodes: int, instead: str, lines: dict[Path, int] | None) -> None:
         self.root: Value = None
+        self._instead = instead
+        self._lines = lines
         self._open: list[_Open] = []
         self._left = max_nodes
         self._documents = 0
@@ -138,9 +150,7 @@ class _Tree:
         elif isinstance(event, yaml.NodeEvent):
             problem = self._node(event)
         if problem:
-            raise KubeconfigError(
-                f"{_place(event.start_mark)}: {problem} is refused; send what `kubectl config view --raw` makes of it"
-            )
+            raise KubeconfigError(f"{_place(event.start_mark)}: {problem} is refused; {self._instead}")
 
     def _node(self, event: Any) -> str | None:
         if event.anchor is not None:
@@ -156,6 +166,8 @@ class _Tree:
         else:
             value = {} if isinstance(event, yaml.MappingStartEvent) else []
         problem = None
+        if self._lines is not None:
+            self._lines.setdefault(self._path(value), event.start_mark.line + 1)
         if self._open:
             problem = self._open[-1].put(value)
         else:
@@ -163,6 +175,14 @@ class _Tree:
         if isinstance(value, list | dict):
             self._open.append(_Open(value))
         return problem
+
+    def _path(self, value: Value) -> Path:
+        """Of the node that is about to be added; a key has its value's."""
+        if not self._open:
+            return ()
+        *above, into = self._open
+        step = len(into.into) if isinstance(into.into, list) else into.key or str(value)
+        return (*(one.last for one in above), step)
 
 
 def _lines(value: "dict[str, Value] | list[Value]", indent: str) -> Iterator[str]:

@@ -28,6 +28,8 @@ _SERVER = "k8s-mcp-server/server"
 _TIMEOUT = "k8s-mcp-server/timeout"
 _CREATED = "k8s-mcp-server/created"
 _ACCESS = "k8s-mcp-server/access"
+_SERVERS = "k8s-mcp-server/servers"
+_MAX_OUTPUT = "k8s-mcp-server/max-output"
 RUNNER_CONTAINER = "runner"
 PROXY_CONTAINER = "credential-proxy"
 FIRST_PROXY_PORT = 9001
@@ -109,7 +111,10 @@ def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
         _TIMEOUT: str(run.timeout),
         _CREATED: run.created,
         _ACCESS: run.access,
+        _SERVERS: " ".join(run.servers),
     }
+    if run.max_output is not None:
+        annotations[_MAX_OUTPUT] = str(run.max_output)
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -159,6 +164,8 @@ def read_job(job: Manifest) -> RunSpec:
         created=annotations[_CREATED],
         access=_access(annotations.get(_ACCESS, "full")),
         ended=annotations.get(ENDED, ""),
+        servers=tuple(annotations.get(_SERVERS, annotations[_SERVER]).split()),
+        max_output=int(annotations[_MAX_OUTPUT]) if _MAX_OUTPUT in annotations else None,
     )
 
 

@@ -89,6 +89,10 @@ class Executor(Protocol):
         """Runs that other replicas started, with their status: pending or running. Without their secrets."""
         ...
 
+    async def shown(self, spec: RunSpec) -> None:
+        """Wait until `elsewhere` knows all that was started, on whatever replica, before this started run was."""
+        ...
+
     async def recover(self, spec: RunSpec) -> RunSpec | None:
         """The same run with its kubeconfig, as needed to adopt it; None when it cannot be had any more."""
         ...

@@ -96,6 +96,12 @@ class KubernetesExecutor:
         specs = [read_job(job) for name, job in watch.jobs.items() if name not in self._here and is_run(job)]
         return [(spec, spec.ended or ("running" if spec.name in started else "pending")) for spec in specs]
 
+    async def shown(self, spec: RunSpec) -> None:
+        """The watch has shown the run's Job, so it has shown every Job that was created before it."""
+        with self._cluster.watch.on(spec.name) as watched:
+            while watched.job is None:
+                await watched.changed()
+
     async def recover(self, spec: RunSpec) -> RunSpec | None:
         try:
             secret = await self._cluster.api.get(SECRETS, spec.name)

@@ -48,6 +48,9 @@ class LocalExecutor:
     def check(self) -> None:
         """There is nothing that could be out of reach."""
 
+    async def shown(self, spec: RunSpec) -> None:
+        """There is nothing elsewhere."""
+
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Clear away what killed services left, then hold a directory that says we are alive.

@@ -1,0 +1,90 @@
+"""The policy in a real cluster: read-only by rule, output limits on every replica, quotas counted across replicas."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.place import Place
+from tests.support.client import Client
+from tests.support.service import Service, StartService
+
+pytestmark = pytest.mark.cluster
+
+ClientOf = Callable[[Service], Client]
+
+RULE = "rules: [{{name: r, principals: ['*'], own_kubeconfigs: true, {}}}]"
+
+
+@pytest.mark.parametrize("secrets", ["", ", read_secrets: true"])
+async def test_read_only_by_rule(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path, secrets: str
+) -> None:
+    (tmp_path / "policy").write_text(RULE.format(f"read_only: true{secrets}"))
+    service = serve_kubernetes(policy=tmp_path / "policy")
+    async with client_of(service) as client:
+        seen = await client.run(
+            f"""
+            kubectl config set-context --current --namespace={place.target} >/dev/null
+            kubectl get configmaps >/dev/null && echo read
+            kubectl create configmap made && echo changed
+            kubectl get secrets && echo Secrets
+            helm list && echo releases
+            """,
+            read_only=False,  # asking for more changes nothing
+        )
+    said = [line for line in seen.stdout if line in ("read", "changed", "Secrets", "releases")]
+    assert said == (["read", "Secrets", "releases"] if secrets else ["read"]), seen.stderr
+
+
+async def test_output_limit_is_the_same_on_another_replica(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path
+) -> None:
+    (tmp_path / "policy").write_text(RULE.format("max_output: 100"))
+    first, second = serve_kubernetes(policy=tmp_path / "policy"), serve_kubernetes()
+    command = "for i in $(seq 100 199); do echo $i; sleep 0.2; done"
+    async with client_of(first) as one, client_of(second) as other:
+        async with one.stream(command) as stream:
+            for _ in range(3):
+                await stream.first("stdout")
+            run_id = stream.seen[0].control["run_id"]
+        rest = await other.replay(run_id, 3)
+        assert rest.stdout == [str(number) for number in range(103, 125)]  # four bytes each
+        assert rest.final["reason"] == "OutputLimit"
+        assert [event.id for event in rest.numbered] == list(range(4, 27))
+        await place.nothing_left(run_id, seconds=30)
+
+
+async def test_quota_is_exceeded_by_at_most_one_run_for_each_replica(
+    serve_kubernetes: StartService, client_of: ClientOf
+) -> None:
+    replicas = [serve_kubernetes(max_runs_per_principal=4) for _ in range(3)]
+    statuses: list[int] = []
+    answered, over = asyncio.Event(), asyncio.Event()
+
+    async def one(client: Client) -> None:
+        async with client.http.stream("POST", "/sse", json=client.body("sleep 99")) as response:
+            statuses.append(response.status_code)
+            if len(statuses) == 45:
+                answered.set()
+            if response.status_code == 200:
+                await over.wait()
+
+    async with AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(client_of(replica)) for replica in replicas]
+        async with asyncio.TaskGroup() as group:
+            for _ in range(15):
+                for client in clients:
+                    group.create_task(one(client))
+            await answered.wait()
+            for client in clients:  # and now that each knows of all, no more
+                refused = await client.http.post("/sse", json=client.body("true"))
+                assert refused.status_code == 429
+                assert int(refused.headers["Retry-After"]) > 0
+            over.set()
+            for run in (await clients[0].http.get("/runs")).json()["runs"]:
+                await clients[0].http.delete(f"/runs/{run['run_id']}")
+    assert 4 <= statuses.count(200) <= 4 + 3
+    assert statuses.count(200) + statuses.count(429) == 45
