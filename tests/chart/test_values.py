@@ -132,6 +132,13 @@ def _dashboard(manifests: Manifests) -> object:
     return json.loads(manifests.one("ConfigMap")["data"]["k8s-mcp-server.json"]) == written
 
 
+def _policy(manifests: Manifests) -> object:
+    """What is in the file, and whether it is where the service looks."""
+    file = manifests.environment["K8S_MCP_POLICY"]
+    [mount] = [each for each in manifests.server["volumeMounts"] if each["name"] == "policy"]
+    return yaml.safe_load(manifests.one("ConfigMap")["data"]["policy.yaml"]), file.startswith(mount["mountPath"])
+
+
 def _spreading(manifests: Manifests) -> object:
     return {key: manifests.pod[key] for key in ("affinity", "topologySpreadConstraints") if key in manifests.pod}
 
@@ -163,6 +170,7 @@ _TABLE: list[_Row] = [
     ("auth.serviceAccounts.audience", "x", _setting("SERVICE_ACCOUNT_AUDIENCE"), "x"),
     ("auth.tokensSecret", "t", _tokens, ("t", True)),
     ("auth.insecureNoAuth", True, _setting("INSECURE_NO_AUTH"), "true"),
+    ("policy", {"rules": []}, _policy, ({"rules": []}, True)),
     ("settings", {"maxTimeout": 60}, _setting("MAX_TIMEOUT"), "60"),
     ("clusters", {"prod": {"kubeconfig": "k", "offeredTo": ["a", "b"]}}, _offered, ("prod", "a,b", "k")),
     ("runner.namespace", "pods", _runner_namespaces, {"pods"}),

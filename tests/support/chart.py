@@ -24,6 +24,7 @@ BY_CHART = frozenset(
         "port",
         "executor",
         "auth_tokens",
+        "policy",
         "tls_certificate",
         "tls_key",
         "service_account_audience",

@@ -127,6 +127,10 @@ capabilities: {drop: [ALL]}
 - name: K8S_MCP_TLS_KEY
   value: /etc/k8s-mcp/tls/tls.key
 {{- end }}
+{{- if .Values.policy }}
+- name: K8S_MCP_POLICY
+  value: /etc/k8s-mcp/policy/policy.yaml
+{{- end }}
 {{- if .Values.auth.tokensSecret }}
 - name: K8S_MCP_AUTH_TOKENS
   value: /etc/k8s-mcp/tokens
@@ -151,6 +155,9 @@ capabilities: {drop: [ALL]}
 {{- if .Values.auth.tokensSecret }}
 - {name: tokens, mountPath: /etc/k8s-mcp/tokens, readOnly: true}
 {{- end }}
+{{- if .Values.policy }}
+- {name: policy, mountPath: /etc/k8s-mcp/policy, readOnly: true}
+{{- end }}
 {{- if include "k8s-mcp-server.tlsSecret" . }}
 - {name: tls, mountPath: /etc/k8s-mcp/tls, readOnly: true}
 {{- end }}
@@ -161,6 +168,10 @@ capabilities: {drop: [ALL]}
 {{- with .Values.auth.tokensSecret }}
 - name: tokens
   secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- if .Values.policy }}
+- name: policy
+  configMap: {name: {{ include "k8s-mcp-server.fullname" . }}-policy}
 {{- end }}
 {{- with include "k8s-mcp-server.tlsSecret" . }}
 - name: tls
