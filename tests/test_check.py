@@ -53,6 +53,19 @@ def test_memory_is_told_from_a_disk(tmp_path: Path) -> None:
         assert "K8S_MCP_LOCAL_DIR" in found["memory"]["advice"]
 
 
+def test_policy_is_read_and_binds_callers_alone(tmp_path: Path) -> None:
+    path, policy = programs(tmp_path / "bin", "bash", "kubectl"), tmp_path / "policy.yaml"
+    policy.write_text("rules: []\n")
+    options = ("--local-dir", str(tmp_path / "runs"), "--policy", str(policy))
+    code, found = check(*options, path=path)
+    assert code == 0
+    assert found["policy"]["status"] == found["one run"]["status"] == "ok"
+    policy.write_text("rulez: []\n")
+    code, found = check(*options, path=path)
+    assert code == FAILED
+    assert "rulez" in found["policy"]["said"]
+
+
 @pytest.mark.parametrize("missing", ["bash", "kubectl"])
 def test_missing_program(missing: str, tmp_path: Path) -> None:
     there = {"bash", "kubectl"} - {missing}

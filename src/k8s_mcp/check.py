@@ -17,6 +17,7 @@ from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, connect
 from k8s_mcp.errors import K8sMcpError, StartError
 from k8s_mcp.executors.local import LocalExecutor
 from k8s_mcp.models import Control, Output, Principal, RunRequest
+from k8s_mcp.policy_file import PolicyFile
 from k8s_mcp.run import Run
 from k8s_mcp.settings import Settings
 
@@ -82,6 +83,10 @@ def _line(finding: Finding) -> str:
 
 async def _findings(settings: Settings) -> AsyncGenerator[Finding]:
     failed = False
+    if settings.policy:
+        policy = await _policy(settings.policy)
+        failed = policy.status == "failed"
+        yield policy
     async with aclosing(_cluster(settings) if settings.executor == "kubernetes" else _host(settings)) as found:
         async for finding in found:
             failed = failed or finding.status == "failed"
@@ -91,6 +96,14 @@ async def _findings(settings: Settings) -> AsyncGenerator[Finding]:
         return
     for finding in await _one_run(settings):
         yield finding
+
+
+async def _policy(name: str) -> Finding:
+    try:
+        async with PolicyFile(name).open():
+            return Finding("policy", "ok", f"{name} can be read")
+    except StartError as error:
+        return Finding("policy", "failed", str(error), f"k8s-mcp policy check {name}")
 
 
 async def _cluster(settings: Settings) -> AsyncGenerator[Finding]:
@@ -192,8 +205,9 @@ class _Watched:
 
 async def _one_run(settings: Settings) -> list[Finding]:
     """A real run, as any other: through the service's own parts, from the request to the clean-up."""
-    # The table, or the JSON, is what goes to standard output.
-    app = create_app(settings.model_copy(update={"audit_log": "off"}) if settings.audit_log == "stdout" else settings)
+    # No rule of a policy is for this caller, and what goes to standard output is the table, or the JSON.
+    changed: dict[str, object] = {"policy": ""} | ({"audit_log": "off"} if settings.audit_log == "stdout" else {})
+    app = create_app(settings.model_copy(update=changed))
     request = RunRequest.model_validate({"command": "echo ok", "kubeconfig": _KUBECONFIG, "timeout": _TIMEOUT})
     seen = _Watched()
     try:
