@@ -206,8 +206,8 @@ class _Watched:
 async def _one_run(settings: Settings) -> list[Finding]:
     """A real run, as any other: through the service's own parts, from the request to the clean-up."""
     # No rule of a policy is for this caller, and what goes to standard output is the table, or the JSON.
-    changed: dict[str, object] = {"policy": ""} | ({"audit_log": "off"} if settings.audit_log == "stdout" else {})
-    app = create_app(settings.model_copy(update=changed))
+    audit_log = "off" if settings.audit_log == "stdout" else settings.audit_log
+    app = create_app(settings.model_copy(update={"policy": "", "audit_log": audit_log}))
     request = RunRequest.model_validate({"command": "echo ok", "kubeconfig": _KUBECONFIG, "timeout": _TIMEOUT})
     seen = _Watched()
     try:
