@@ -49,7 +49,7 @@ class Runs:
         self._quotas = quotas
         self._observe = observe
         self._starting = asyncio.Lock()
-        self._latest: Run | None = None
+        self._latest_shown: asyncio.Task[None] | None = None
         self._runs: dict[str, Run] = {}
         self._tasks = asyncio.TaskGroup()
         self._active: dict[str, asyncio.Task[None]] = {}
@@ -99,8 +99,9 @@ class Runs:
                     self._quotas.check(spec, grant, running.values())
                     redactor = Redactor(kubeconfig.secrets())
                     facts = run_facts(spec, principal, via, _target(kubeconfig, request.cluster), redactor.mask)
-                    self._latest = self._begin(facts, spec, redactor)
-                    return self._latest
+                    run = self._begin(facts, spec, redactor)
+                    self._latest_shown = self._tasks.create_task(self._until_shown(run))
+                    return run
         if known.digest != spec.digest:
             raise InvalidRequest("Idempotency-Key", "was used for another request; use a new key for every command")
         return await self._get(principal, known, via)
@@ -186,17 +187,21 @@ class Runs:
 
         So a replica is never more than one run beyond a quota, however much is asked of all of them at once.
         """
-        if self._latest is None or self._latest.run_id not in self._active:
-            return
-        shown = asyncio.ensure_future(self._executor.shown(self._latest.spec))
+        if self._latest_shown is not None:
+            done, _ = await asyncio.wait([self._latest_shown], timeout=_SHOWN_SECONDS)
+            if not done:
+                raise Unavailable("the cluster for runner pods is slow in taking runs; try again later")
+
+    async def _until_shown(self, run: Run) -> None:
+        """Until its Job was there to be seen, or the run is over.
+
+        To be called at its beginning: a Job may be gone long before its run is over, and nobody would see it then.
+        """
+        shown = asyncio.ensure_future(self._executor.shown(run.spec))
         try:
-            both = (shown, self._active[self._latest.run_id])
-            done, _ = await asyncio.wait(both, timeout=_SHOWN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((shown, self._active[run.run_id]), return_when=asyncio.FIRST_COMPLETED)
         finally:
             shown.cancel()
-        if not done:
-            raise Unavailable("the cluster for runner pods is slow in taking runs; try again later")
-        self._latest = None
 
     async def _kubeconfig(self, principal: Principal, request: RunRequest) -> tuple[str, str | None]:
         """The text, and the handle's name if it is the operator's: a handle of one's own is one's own kubeconfig."""

@@ -84,6 +84,24 @@ async def test_nothing_is_left_when_the_client_leaves(client: Client, place: Pla
     await place.nothing_left(run_id)
 
 
+async def test_a_run_that_is_slow_to_go_holds_nobody_up(client: Client, place: Place) -> None:
+    async with client.stream("echo go; sleep 99") as stream:
+        await stream.first("stdout")
+        run_id = Transcript(stream.seen).run_id
+        held = (f"pod/{(await place.one('pod', run_id))['metadata']['name']}", f"--namespace={place.namespace}")
+        await place.akubectl("patch", *held, '--patch={"metadata":{"finalizers":["example.com/held"]}}')
+        try:
+            await client.cancel(run_id)
+            assert (await stream.to_end()).final == CANCELLED
+            await place.akubectl("wait", "--for=delete", f"job/run-{run_id}", held[1], "--timeout=30s")
+            assert (await client.run("echo next")).stdout == ["next"]
+        finally:
+            await place.akubectl(
+                "patch", *held, "--type=json", '--patch=[{"op":"remove","path":"/metadata/finalizers"}]'
+            )
+    await place.nothing_left(run_id)
+
+
 async def ended(client: Client, run_id: str) -> None:
     with anyio.fail_after(30):
         while (await client.state(run_id))["status"] in {"pending", "running"}:  # noqa: ASYNC110 - another process

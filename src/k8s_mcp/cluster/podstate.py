@@ -10,7 +10,7 @@ from k8s_mcp.cluster.watch import Watched
 _ORDINARY = frozenset(("ContainerCreating", "PodInitializing"))
 Reason = tuple[str, str]
 _JOB_DELETED: Reason = ("JobDeleted", "somebody deleted the run's Job")
-_POD_DELETED: Reason = ("PodDeleted", "somebody deleted the run's pod")
+POD_DELETED: Reason = ("PodDeleted", "somebody deleted the run's pod")
 
 
 def runner_state(pod: Json) -> Json:
@@ -63,7 +63,7 @@ def why_leaving(watched: Watched) -> Reason | None:
         return gone
     if _is_deleting(watched.job):
         return _JOB_DELETED
-    return _POD_DELETED if _is_deleting(watched.pod) else None
+    return POD_DELETED if _is_deleting(watched.pod) else None
 
 
 def _is_deleting(thing: Json | None) -> bool:
@@ -89,4 +89,4 @@ def why_gone(watched: Watched) -> Reason | None:
             and condition.get("reason") != "BackoffLimitExceeded"
         ):
             return condition.get("reason", "Failed"), condition.get("message", "")
-    return _POD_DELETED if watched.pod_deleted else None
+    return POD_DELETED if watched.pod_deleted else None

@@ -40,6 +40,7 @@ _UNREACHABLE = "the API server of the cluster for runner pods does not answer; t
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
 _REMOVED_SECONDS = 30.0
 _REASON_SECONDS = 5.0  # in which Kubernetes says why it has ended a pod
+_JOB_SECONDS = 1.0  # in which the Job says why, after its pod is seen to be deleted: they come on two connections
 _MOST_KEPT = 10
 """Most finished runs of one owner whose pods stay for other replicas to read."""
 _FIRST_PAUSE = 0.1
@@ -460,6 +461,11 @@ class _PodExecution:
             async with asyncio.timeout(_REASON_SECONDS):
                 while (leaving := podstate.why_leaving(self._watched)) is None:
                     await self._watched.changed()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_JOB_SECONDS):
+                while leaving == podstate.POD_DELETED:
+                    await self._watched.changed()
+                    leaving = podstate.why_leaving(self._watched)
         return Ended("error", None, *(leaving or ("Terminated", "somebody told the runner to end")))
 
 
