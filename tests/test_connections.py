@@ -163,5 +163,6 @@ def test_second_signal_ends_the_service_at_once(tmp_path: Path, fake_kubeconfig:
             assert service.end(5) == -signal.SIGTERM
         assert "Traceback" not in service.log.read_text()
         wait_for(lambda: not processes_with(f"{service.runs}/{service.pid}-"), 20, "the runner to end the command")
+        wait_for(lambda: not any(file.is_file() for file in service.runs.rglob("*")), 20, "its files to be gone")
     finally:
         service.kill()

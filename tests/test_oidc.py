@@ -55,13 +55,13 @@ async def test_every_algorithm_with_a_public_key_is_accepted(issuer: Issuer, oid
 @pytest.mark.parametrize(
     ("claims", "said"),
     [
-        ({"exp": int(time.time()) - 60}, "expired"),
+        ({"exp": -60}, "expired"),
         ({"exp": None}, "lacks"),
         ({"aud": None}, "lacks"),
         ({"aud": "another-service"}, "another audience"),
         ({"aud": ["another-service"]}, "another audience"),
-        ({"nbf": int(time.time()) + 600}, "not valid yet"),
-        ({"iat": int(time.time()) + 600}, "not valid yet"),
+        ({"nbf": 600}, "not valid yet"),
+        ({"iat": 600}, "not valid yet"),
         ({"sub": None}, "does not name its principal"),
         ({"sub": ""}, "does not name its principal"),
         ({"sub": "al\nice"}, "does not name its principal"),
@@ -71,6 +71,9 @@ async def test_every_algorithm_with_a_public_key_is_accepted(issuer: Issuer, oid
 async def test_wrong_claim_is_refused_with_its_reason(
     issuer: Issuer, oidc: Oidc, claims: dict[str, Any], said: str
 ) -> None:
+    """Times are in seconds from now."""
+    now = int(time.time())
+    claims = {name: now + value if isinstance(value, int) else value for name, value in claims.items()}
     assert said in await refusal(oidc, issuer.token(**claims))
 
 

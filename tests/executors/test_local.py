@@ -127,18 +127,6 @@ async def test_shutdown_cancels_what_is_left_after_the_grace(
     assert not processes_with(stray)
 
 
-async def test_second_signal_ends_the_service_at_once(serve: StartService, fake_kubeconfig: str, stray: str) -> None:
-    service = serve(grace_period=0.5)
-    async with Client(service.url, fake_kubeconfig) as client, client.stream(litter(stray, "sleep 99")) as stream:
-        await stream.first("stdout")
-        service.terminate()
-        wait_for(lambda: service.get("/readyz").status_code == 503)
-        service.terminate()
-        assert service.end(seconds=10) == 0
-    nothing_left(service, stray)
-    service.log.write_text("")  # the cut streams are errors there
-
-
 async def start_and_wait(service: Service, kubeconfig: str, command: str) -> None:
     """Start a run and leave once it has written something."""
     async with Client(service.url, kubeconfig) as client, client.stream(command) as stream:
