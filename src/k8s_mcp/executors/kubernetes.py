@@ -266,9 +266,9 @@ class _PodExecution:
                 if not self._secret_gone:
                     await self._api.delete(SECRETS, self._name)
                     self._secret_gone = True
-                await self._api.delete(JOBS, self._name)
+                by_us = await self._api.delete(JOBS, self._name)
                 pod = self._watched.pod
-                if self._watched.job_deleted and pod is not None:  # by somebody else, who may have orphaned the pod
+                if not by_us and pod is not None:  # by somebody else, who may have orphaned the pod
                     await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
             except (ApiError, ApiUnreachable) as error:
                 self._trouble = str(error)
