@@ -30,6 +30,7 @@ def secret(name: str, kubeconfig: str) -> Manifest:
         "proxies": str(FIRST_PROXY_PORT),
         "credentials": kubeconfig,
         "contexts": "first\n",
+        "access": "full\n",
     }
     return {"metadata": {"name": name, "labels": {LABEL: ""}}, "immutable": True, "stringData": files}
 
