@@ -109,12 +109,13 @@ def test_every_image_is_signed_and_says_what_is_in_it_and_who_built_it() -> None
 
 
 @pytest.mark.parametrize("file", _WORKFLOWS, ids=lambda file: file.name)
-def test_actionlint_finds_nothing(file: Path) -> None:
-    done = subprocess.run([_actionlint(), "-no-color", file], capture_output=True, text=True, check=False)
+def test_actionlint_finds_nothing(actionlint: Path, file: Path) -> None:
+    done = subprocess.run([actionlint, "-no-color", file], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _actionlint() -> Path:
+@pytest.fixture(scope="module")
+def actionlint() -> Path:
     """Compiled once, at a version that Go's checksum database vouches for."""
     if shutil.which("go") is None:
         leave_out("Go is not installed; it compiles actionlint")

@@ -58,11 +58,15 @@ def policy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def verdicts(policy: Path, directory: Path, traffic: list[dict[str, object]]) -> list[bool]:
+@pytest.fixture(scope="module")
+def cyclonus() -> Path:
+    return go_tools(_ROOT / "tests/tools/cyclonus") / "cyclonus"
+
+
+def verdicts(cyclonus: Path, policy: Path, directory: Path, traffic: list[dict[str, object]]) -> list[bool]:
     """Whether the policy lets each pass."""
     asked = directory / "traffic.json"
     asked.write_text(json.dumps(traffic))
-    cyclonus = go_tools(_ROOT / "tests/tools/cyclonus") / "cyclonus"
     command = [cyclonus, "analyze", "--mode=query-traffic", f"--policy-path={policy}", f"--traffic-path={asked}"]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     answers = [line.split("|")[2].strip() for line in told.splitlines() if line.startswith("| IS ALLOWED?")]
@@ -71,21 +75,25 @@ def verdicts(policy: Path, directory: Path, traffic: list[dict[str, object]]) ->
     return [answer == "TRUE" for answer in answers]
 
 
-def test_a_runner_pod_reaches_dns_and_api_servers_and_nothing_else(policy: Path, tmp_path: Path) -> None:
+def test_a_runner_pod_reaches_dns_and_api_servers_and_nothing_else(
+    cyclonus: Path, policy: Path, tmp_path: Path
+) -> None:
     cases = [*ALLOWED, *REFUSED]
     pod = _peer("10.244.0.9", _POD)
     asked = [_traffic(pod, _peer(address, None), port, protocol) for _, address, port, protocol in cases]
-    passing = [case for case, allowed in zip(cases, verdicts(policy, tmp_path, asked), strict=True) if allowed]
+    passing = [
+        case for case, allowed in zip(cases, verdicts(cyclonus, policy, tmp_path, asked), strict=True) if allowed
+    ]
     assert passing == ALLOWED
 
 
-def test_nothing_reaches_a_runner_pod(policy: Path, tmp_path: Path) -> None:
+def test_nothing_reaches_a_runner_pod(cyclonus: Path, policy: Path, tmp_path: Path) -> None:
     pod = _peer("10.244.0.9", _POD)
     sources = [_peer("10.244.0.8", _POD), _peer("10.244.1.3", _ELSEWHERE), _peer("203.0.113.7", None)]
     asked = [_traffic(source, pod, port, "TCP") for source in sources for port in (443, 6443, 9001)]
-    assert not any(verdicts(policy, tmp_path, asked))
+    assert not any(verdicts(cyclonus, policy, tmp_path, asked))
 
 
-def test_other_namespaces_are_left_alone(policy: Path, tmp_path: Path) -> None:
+def test_other_namespaces_are_left_alone(cyclonus: Path, policy: Path, tmp_path: Path) -> None:
     other, metadata = _peer("10.244.1.3", _ELSEWHERE), _peer("169.254.169.254", None)
-    assert verdicts(policy, tmp_path, [_traffic(other, metadata, 80, "TCP")]) == [True]
+    assert verdicts(cyclonus, policy, tmp_path, [_traffic(other, metadata, 80, "TCP")]) == [True]
