@@ -1,35 +1,28 @@
 """Command line tools for tests, built once from Go modules that pin and checksum them."""
 
-import fcntl
-import hashlib
 import os
-import shutil
-import subprocess
-import tempfile
 from pathlib import Path
 
+from images.builder import tools
+from images.builder.cache import Cache, key_of
+from images.builder.commands import run
+from images.builder.errors import NotPossibleError
 from tests.support.left_out import leave_out
 
-_BUILD = ["build", "-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags", "-s -w"]
+_FLAGS = ("-mod=readonly", "-buildvcs=false", "-trimpath", "-ldflags=-s -w")
 
 
 def go_tools(module: Path) -> Path:
     """The directory with the programs that the tool lines of `module`/go.mod name; the first time builds them."""
-    go = shutil.which("go")
-    if go is None:
-        leave_out("Go is not installed, to build a tool")
-    digest = hashlib.sha256(repr(_BUILD).encode())
-    for name in ("go.mod", "go.sum"):
-        digest.update((module / name).read_bytes())
-    cache = Path(os.environ.get("K8S_MCP_CACHE") or Path.home() / ".cache" / "k8s-mcp-server") / "test-tools"
-    cache.mkdir(parents=True, exist_ok=True)
-    built = cache / f"{module.name}-{digest.hexdigest()[:16]}"
-    with (cache / f"{module.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not built.exists():
-            with tempfile.TemporaryDirectory(dir=cache) as work:
-                out = Path(work) / "out"
-                environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
-                subprocess.run([go, *_BUILD, "-o", f"{out}/", "tool"], cwd=module, env=environment, check=True)
-                out.rename(built)
-    return built
+    try:
+        go_version = tools.go_version()
+    except NotPossibleError as error:
+        leave_out(str(error))
+
+    def compile_to(out: Path) -> None:
+        environment = {**os.environ, "CGO_ENABLED": "0", "GOFLAGS": "", "GOWORK": "off"}
+        run("go", "-C", module, "build", *_FLAGS, "-o", f"{out}/", "tool", env=environment)
+
+    cache = Cache(Cache.from_environment().root.parent / "test-tools")
+    sources = [(module / name).read_bytes() for name in ("go.mod", "go.sum")]
+    return cache.entry(module.name, key_of(go_version, *_FLAGS, *sources), compile_to)
