@@ -2,10 +2,8 @@
 
 import json
 import re
-import socket
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
 from urllib.parse import quote
@@ -15,27 +13,12 @@ import pytest
 import yaml
 
 from tests.support.client import Client
+from tests.support.raw_http import answer, connect
 from tests.support.service import Service, StartService
 
 POST = b"POST /sse HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 CHUNKED = POST + b"Transfer-Encoding: chunked\r\n\r\n"
 SMUGGLED = b"GET /version HTTP/1.1\r\nHost: localhost\r\n\r\n"
-
-
-@contextmanager
-def connect(service: Service) -> Generator[socket.socket]:
-    host, _, port = service.url.removeprefix("http://").rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        yield connection
-
-
-def answer(connection: socket.socket) -> bytes:
-    """Everything until the connection is closed."""
-    parts: list[bytes] = []
-    with suppress(ConnectionResetError):
-        while part := connection.recv(65536):
-            parts.append(part)
-    return b"".join(parts)
 
 
 @pytest.mark.parametrize(

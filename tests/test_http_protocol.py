@@ -3,8 +3,8 @@
 import asyncio
 import re
 import socket
-from collections.abc import AsyncIterator, Generator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 import uvicorn
@@ -15,27 +15,10 @@ from starlette.routing import Route
 
 from k8s_mcp import http_protocol
 from k8s_mcp.http_protocol import HEAD_BYTES, BoundedProtocol
+from tests.support.raw_http import answer, connect
 from tests.support.service import Service
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
-
-
-@contextmanager
-def connect(service: Service) -> Generator[socket.socket]:
-    host, _, port = service.url.removeprefix("http://").rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=30) as connection:
-        yield connection
-
-
-def answer(connection: socket.socket) -> bytes:
-    """Everything until the connection is closed."""
-    parts: list[bytes] = []
-    try:
-        while part := connection.recv(65536):
-            parts.append(part)
-    except ConnectionResetError:
-        pass  # what was still on its way was thrown away
-    return b"".join(parts)
 
 
 def test_head_of_usual_size_is_read(server: Service) -> None:

@@ -1,0 +1,23 @@
+"""HTTP as bytes, for what no client library would send."""
+
+import socket
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+
+from tests.support.service import Service
+
+
+@contextmanager
+def connect(service: Service) -> Generator[socket.socket]:
+    host, _, port = service.url.removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        yield connection
+
+
+def answer(connection: socket.socket) -> bytes:
+    """Everything until the connection is closed."""
+    parts: list[bytes] = []
+    with suppress(ConnectionResetError):  # what was still on its way was thrown away
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
