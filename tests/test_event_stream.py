@@ -10,10 +10,10 @@ import pytest
 from fastapi import FastAPI
 from starlette.types import Message, Scope
 
-from k8s_mcp import http_api, http_body, sse
+from k8s_mcp import event_stream, http_body, sse
 from k8s_mcp.app import create_app
 from k8s_mcp.auth import ANONYMOUS
-from k8s_mcp.http_api import EventStream
+from k8s_mcp.event_stream import EventStream
 from k8s_mcp.models import RunRequest
 from k8s_mcp.run import Run
 from k8s_mcp.settings import Settings
@@ -63,7 +63,7 @@ async def test_comments_are_sent_while_nothing_else_is(
 async def test_client_that_never_reads_is_left(
     app: FastAPI, fake_kubeconfig: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(http_api, "SEND_SECONDS", 0.2)
+    monkeypatch.setattr(event_stream, "SEND_SECONDS", 0.2)
     run = await start(app, "yes", fake_kubeconfig)
 
     async def send(message: Message) -> None:

@@ -1,6 +1,7 @@
 """The policy holds at every call: a run, a stored kubeconfig, one stored before the rule; and when it changes."""
 
 import asyncio
+import json
 import time
 from pathlib import Path
 
@@ -75,6 +76,14 @@ async def test_what_no_rule_allows_is_refused(start: StartService) -> None:
         assert (await client.http.get("/clusters")).json() == {"clusters": []}
         seen = await client.run("echo ran", kubeconfig=kubeconfig("https://10.1.2.3"))
         assert seen.stdout == ["ran"]
+
+
+async def test_audit_log_names_the_rule(start: StartService, tmp_path: Path) -> None:
+    log = tmp_path / "audit"
+    service = start(rule("servers: [192.0.2.1]"), audit_log=log)
+    async with Client(service.url, kubeconfigs.fake()) as client:
+        await client.run("true")
+    assert json.loads(log.read_text().splitlines()[0])["rule"] == "the rule (line 2)"
 
 
 async def test_every_server_of_a_kubeconfig_has_to_be_allowed(start: StartService) -> None:

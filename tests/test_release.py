@@ -1,6 +1,5 @@
 """A release is what its tag says: one version in every file, a section in the changelog, images and chart signed."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,15 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from images.builder.cache import Cache, key_of
 from k8s_mcp import __version__
 from tests.support.documents import ROOT
-from tests.support.left_out import leave_out
+from tests.support.go_tools import go_tools
 
 _NOTES = ROOT / ".ci" / "release-notes"
 _FILES = ("src/k8s_mcp/__init__.py", "charts/k8s-mcp-server/Chart.yaml", "compose.yaml", "CHANGELOG.md")
 _WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
-_ACTIONLINT = "github.com/rhysd/actionlint/cmd/actionlint@v1.7.7"
 
 
 @pytest.fixture
@@ -116,13 +113,4 @@ def test_actionlint_finds_nothing(actionlint: Path, file: Path) -> None:
 
 @pytest.fixture(scope="module")
 def actionlint() -> Path:
-    """Compiled once, at a version that Go's checksum database vouches for."""
-    if shutil.which("go") is None:
-        leave_out("Go is not installed; it compiles actionlint")
-    cache = Cache(Cache.from_environment().root.parent / "actionlint")
-
-    def compile_to(out: Path) -> None:
-        environment = {**os.environ, "GOBIN": str(out), "CGO_ENABLED": "0", "GOFLAGS": "-trimpath"}
-        subprocess.run(["go", "install", _ACTIONLINT], env=environment, check=True, capture_output=True)
-
-    return cache.entry("actionlint", key_of(_ACTIONLINT), compile_to) / "actionlint"
+    return go_tools(ROOT / "tests" / "tools" / "actionlint") / "actionlint"

@@ -16,6 +16,7 @@ from k8s_mcp.audit import AuditLog
 from k8s_mcp.audit_file import AuditFile
 from k8s_mcp.auth import OPEN_PATHS, Authentication, Authenticator, Guard
 from k8s_mcp.cors import Cors
+from k8s_mcp.error_handlers import add_error_handlers
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local import LocalExecutor, default_directory
 from k8s_mcp.handles import Handles, MemoryStore
@@ -96,7 +97,13 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(api)
     app.routes.extend(mcp.routes())
     http_api.add_api_page(app)
-    http_api.add_error_handlers(app, api)
+    add_error_handlers(app, api)
+    _add_middlewares(app, settings, authentication, observe)
+    return app
+
+
+def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentication, observe: Observe) -> None:
+    """What every request passes through; each is put around those before it."""
     metadata = _metadata(settings)
     open_paths = OPEN_PATHS | (resource_metadata.PATHS if metadata else frozenset[str]())
     if metadata:
@@ -111,10 +118,9 @@ def create_app(settings: Settings) -> FastAPI:
         hint=metadata.challenge if metadata else lambda _: "",
     )
     app.add_middleware(Cors, origins=settings.allowed_origins)
-    app.add_middleware(Refusals, observe=observe)  # around all others
+    app.add_middleware(Refusals, observe=observe)
     if authentication.kinds:
         http_api.describe_authentication(app, open_paths)
-    return app
 
 
 def pod_template(settings: Settings) -> "PodTemplate":

@@ -141,6 +141,8 @@ def _run(run: RunFacts, command_bytes: int) -> Json:
         "command_sha256": run.command_content.sha256 if run.command_content else None,
         "stdin": _content(run.stdin_content),
         "timeout": run.timeout,
+        "read_only": run.read_only,
+        "rule": run.rule or None,
         "idempotency_key": run.idempotent,
         "created": run.created,
     }

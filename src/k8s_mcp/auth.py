@@ -110,7 +110,7 @@ class Guard:
     ) -> None:
         self._app = app
         self._hosts = LOCAL_HOSTS | {host.lower() for host in hosts}
-        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._origins = frozenset(origins)
         self._refuse = refuse
         self._authentication = authentication
         self._open_paths = open_paths
@@ -141,7 +141,7 @@ class Guard:
 
     async def _check(self, scope: Scope, headers: Headers) -> Principal | None:
         origin = headers.get("origin")
-        if origin is not None and origin.lower() not in self._origins:
+        if origin is not None and origin not in self._origins:
             raise Forbidden(
                 "requests from web pages of this origin are not allowed; "
                 "the operator can add it to K8S_MCP_ALLOWED_ORIGINS"

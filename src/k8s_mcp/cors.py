@@ -34,7 +34,7 @@ class Cors:
 
     def __init__(self, app: ASGIApp, origins: Iterable[str]) -> None:
         self._app = app
-        self._origins = frozenset(origin.lower().rstrip("/") for origin in origins)
+        self._origins = frozenset(origins)
         self._cors = CORSMiddleware(
             app,
             allow_origins=self._origins,

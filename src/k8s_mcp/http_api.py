@@ -1,37 +1,23 @@
-"""The HTTP front end: translates requests into calls of `Runs`, and events into Server-Sent Events."""
+"""The HTTP front end: translates requests into calls of `Runs`."""
 
-import asyncio
-import logging
 import re
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from http import HTTPStatus
 from typing import Annotated, Any
 
-import anyio
 from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request
-from fastapi.exceptions import RequestValidationError
-from fastapi.responses import HTMLResponse, JSONResponse, Response
+from fastapi.responses import HTMLResponse, Response
 from pydantic import BaseModel, BeforeValidator, Field
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
-from starlette.routing import BaseRoute, Match, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from k8s_mcp import __version__, api_page, errors, sse
 from k8s_mcp.auth import principal_of
+from k8s_mcp.event_stream import EventStream
 from k8s_mcp.handles import Handles
-from k8s_mcp.http_body import as_model, is_json_rpc, message_of, read_again, read_json
-from k8s_mcp.log_format import about_run
+from k8s_mcp.http_body import as_model, is_json_rpc, read_again, read_json
 from k8s_mcp.models import ClusterRequest, Principal, RunRequest
-from k8s_mcp.problems import documented, problem, problem_of
-from k8s_mcp.run import Run
+from k8s_mcp.problems import documented
 from k8s_mcp.runs import Runs
-
-_logger = logging.getLogger(__name__)
-
-SEND_SECONDS = 300.0
-"""How long a client may leave a stream unread before its connection is closed; it can come back and resume."""
 
 
 def _not_null(schema: dict[str, Any]) -> None:
@@ -85,58 +71,6 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-class EventStream(Response):
-    """Sends a run's events as they come, a comment when there are none for a while, until the final event or the
-    client's leave.
-    """
-
-    media_type = sse.MEDIA_TYPE
-
-    def __init__(self, run: Run, after: int | None = None) -> None:
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        del self.headers["content-length"]
-        self._run = run
-        self._after = after
-
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        with about_run(self._run.run_id):
-            await self._until_read_or_left(receive, send)
-
-    async def _until_read_or_left(self, receive: Receive, send: Send) -> None:
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(_until_disconnect, receive, group.cancel_scope.cancel)
-                await self._stream(send)
-                group.cancel_scope.cancel()
-        except* TimeoutError:
-            _logger.info("nothing was read for %g s, closing the connection", SEND_SECONDS)
-
-    async def _stream(self, send: Send) -> None:
-        async def write(data: bytes, more: bool = True) -> None:
-            async with asyncio.timeout(SEND_SECONDS):
-                await send({"type": "http.response.body", "body": data, "more_body": more})
-
-        with self._run.events(self._after) as reader:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-            if self._after is None:
-                await write(sse.encode([self._run.started_event()]))
-            pending = asyncio.ensure_future(reader.next())
-            try:
-                while True:
-                    done, _ = await asyncio.wait([pending], timeout=sse.PING_SECONDS)
-                    if not done:
-                        await write(sse.PING)
-                        continue
-                    events = pending.result()
-                    if not events:
-                        break
-                    await write(sse.encode(events))
-                    pending = asyncio.ensure_future(reader.next())
-            finally:
-                pending.cancel()
-        await write(b"", more=False)
-
-
 class PassedOn(Response):
     """The answer of another application to a request whose body was read already."""
 
@@ -147,12 +81,6 @@ class PassedOn(Response):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await self._app(scope, read_again(self._body, receive), send)
-
-
-async def _until_disconnect(receive: Receive, then: Callable[[], None]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    then()
 
 
 def router(runs: Runs, handles: Handles, json_rpc: ASGIApp, metrics: Callable[[str], tuple[bytes, str]]) -> APIRouter:
@@ -307,38 +235,3 @@ def describe_authentication(app: FastAPI, open_paths: AbstractSet[str]) -> None:
         return document
 
     app.openapi = openapi
-
-
-def add_error_handlers(app: FastAPI, api: APIRouter) -> None:
-    """Answer every error with a problem document. `api` is a part of `app`."""
-
-    @app.exception_handler(errors.K8sMcpError)
-    async def on_error(_: Request, error: errors.K8sMcpError) -> Response:
-        return problem_of(error)
-
-    @app.exception_handler(HTTPException)
-    async def on_http_error(request: Request, error: HTTPException) -> Response:
-        response = problem(error.status_code, error.detail)
-        response.headers.update(error.headers or {})
-        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            response.headers["Allow"] = ", ".join(_methods([*app.routes, *api.routes], request))
-        return response
-
-    @app.exception_handler(RequestValidationError)
-    async def on_invalid_parameter(_: Request, error: RequestValidationError) -> Response:
-        fields = [(str(item["loc"][-1]), message_of(item["msg"])) for item in error.errors()]
-        return problem_of(errors.InvalidRequest.of(fields))
-
-    @app.exception_handler(ClientDisconnect)
-    async def on_disconnect(_: Request, _error: ClientDisconnect) -> Response:
-        return Response(status_code=HTTPStatus.BAD_REQUEST)  # nobody is left to read it
-
-    @app.exception_handler(Exception)
-    async def on_bug(_: Request, _error: Exception) -> JSONResponse:
-        return problem(HTTPStatus.INTERNAL_SERVER_ERROR, "the service failed; its log says why")
-
-
-def _methods(routes: list[BaseRoute], request: Request) -> list[str]:
-    """All methods of the requested path; each route knows its own only."""
-    matching = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
-    return sorted({method for route in matching if isinstance(route, Route) for method in route.methods or ()})

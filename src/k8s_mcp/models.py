@@ -162,7 +162,7 @@ class RunSpec:
     server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order, pointing at
     a credential proxy of the pod, which lets through what `access` says. `servers` are all API servers that the
     kubeconfig names. `timeout` is in seconds, `max_output` in bytes. `ended` is the final status of a run that is
-    over and can still be read.
+    over and can still be read. `rule` names what in the policy allowed it.
     """
 
     run_id: str
@@ -181,6 +181,7 @@ class RunSpec:
     ended: str = ""
     servers: tuple[str, ...] = ()
     max_output: int | None = None
+    rule: str = ""
 
     @property
     def read_only(self) -> bool:

@@ -43,7 +43,7 @@ class RunFacts:
     """What is known of a run when it begins here.
 
     `adopted`: another replica started it; `command` is None when nobody knows it any more. `idempotent`: the request
-    had a key. `timeout` is in seconds, `created` in RFC 3339.
+    had a key. `timeout` is in seconds, `created` in RFC 3339. `rule` names what in the policy allowed it.
     """
 
     run_id: str
@@ -55,6 +55,8 @@ class RunFacts:
     command: str | None
     command_content: Content | None
     stdin_content: Content | None
+    read_only: bool = False
+    rule: str = ""
     idempotent: bool = False
     adopted: bool = False
 
@@ -79,6 +81,8 @@ def run_facts(
         command=mask(spec.command) or None,
         command_content=Content.of(spec.command) if spec.command else None,
         stdin_content=None if spec.stdin is None else Content.of(spec.stdin),
+        read_only=spec.read_only,
+        rule=spec.rule,
         idempotent=spec.name != f"run-{spec.run_id}",
         adopted=adopted,
     )

@@ -239,6 +239,7 @@ class Runs:
             access=self._access(request, grant),
             servers=kubeconfig.servers,
             max_output=grant.max_output,
+            rule=grant.rule,
         )
         stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig)
         if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:

@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from k8s_mcp import __version__
@@ -182,6 +182,12 @@ class Settings(BaseSettings):
         "",
         description="directory for the local executor's runs; by default one in memory: /dev/shm/k8s-mcp-UID",
     )
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _as_browsers_write_them(cls, origins: list[str]) -> list[str]:
+        """https://html.spec.whatwg.org/#ascii-serialisation-of-an-origin."""
+        return [origin.lower().rstrip("/") for origin in origins]
 
     @property
     def authenticates(self) -> bool:

@@ -24,7 +24,7 @@ from k8s_mcp.cluster.objects import (
     make_secret,
     read_job,
 )
-from k8s_mcp.executors.kubernetes import run_files
+from k8s_mcp.cluster.run_files import run_files
 from k8s_mcp.models import Access, RunSpec
 from k8s_mcp.runner.supervise import BURST
 
@@ -43,6 +43,7 @@ SPEC = RunSpec(
     kubeconfig="marker-kubeconfig",
     proxied_kubeconfig="marker-proxied",
     contexts=("marker-context", "another"),
+    rule="readers (line 4)",
 )
 
 
@@ -188,7 +189,7 @@ def test_job_and_pod_are_labelled_as_ours_and_expire() -> None:
 def test_a_job_tells_any_replica_what_it_needs_to_go_on() -> None:
     assert is_run(job())
     told = read_job(job())
-    kept = ("run_id", "name", "owner", "digest", "server", "timeout", "created")
+    kept = ("run_id", "name", "owner", "digest", "server", "timeout", "created", "rule")
     assert [getattr(told, name) for name in kept] == [getattr(SPEC, name) for name in kept]
     assert (told.command, told.kubeconfig, told.stdin) == ("", "", None)
 

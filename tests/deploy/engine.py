@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from images.builder import packages
-from images.builder.cache import Cache, key_of
-from images.builder.commands import run, succeeds
+from images.builder.commands import succeeds
 from images.builder.daemon import running
 from images.builder.errors import NotPossibleError
 from tests import testcluster
+from tests.support.go_tools import compiled
 from tests.testcluster.layout import Addresses
 from tests.testcluster.namespaces import inside
 
-_PLUGIN = Path(__file__).parent / "plugin"
+_PLUGIN = Path(__file__).parents[1] / "tools" / "compose"
 _VERSION = "v5.6.0"
 
 
@@ -100,20 +100,8 @@ def _private(program: Path, network: Path, directory: Path) -> Generator[Engine]
 
 
 def _plugin() -> Path:
-    """The plugin, compiled once from its module."""
-    cache = Cache(Cache.from_environment().root.parent / "compose")
-    key = key_of(*((_PLUGIN / name).read_bytes() for name in ("go.mod", "go.sum")))
-    if shutil.which("go") is None:
-        raise NotPossibleError("Go is not installed; it compiles the Compose plugin")
-    return cache.entry("plugin", key, _compile) / "cmd"
-
-
-def _compile(out: Path) -> None:
-    flags = f"-s -w -X github.com/docker/compose/v5/internal.Version={_VERSION}"
-    options = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags", flags, "-o", f"{out}/"]
-    out.mkdir()
-    environment = {**os.environ, "CGO_ENABLED": "0", "GOWORK": "off"}
-    run("nice", "-n", "10", "go", "build", "-C", _PLUGIN, *options, "tool", env=environment)
+    """Raises NotPossibleError where there is no Go."""
+    return compiled(_PLUGIN, stamp=f"github.com/docker/compose/v5/internal.Version={_VERSION}") / "cmd"
 
 
 def _remove_cgroups(parent: str) -> None:

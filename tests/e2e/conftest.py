@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import testcluster
+from tests.e2e.api_proxy import ApiProxy, api_proxy
 from tests.e2e.place import Place, created
 from tests.support.client import Client
 from tests.support.left_out import leave_out
@@ -62,6 +63,13 @@ def settings(namespaces: Place) -> dict[str, object]:
         "runner_cpu_request": "10m",
         "log_level": "debug",
     }
+
+
+@pytest.fixture(scope="module")
+def proxy(place: Place) -> Iterator[ApiProxy]:
+    """Between a service and the API server, where a test wants to count calls or spoil them."""
+    with api_proxy(place) as proxy:
+        yield proxy
 
 
 @pytest.fixture(scope="module")

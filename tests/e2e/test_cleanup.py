@@ -4,12 +4,12 @@ import asyncio
 import os
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 
 import anyio
 import pytest
 
-from tests.e2e.api_proxy import ApiProxy, Fault, api_proxy, refusal
+from tests.e2e.api_proxy import ApiProxy, Fault, refusal
 from tests.e2e.place import Place
 from tests.support.client import Client
 from tests.support.events import Stream, Transcript
@@ -25,12 +25,6 @@ RUNS = int(os.environ.get("K8S_MCP_TEST_RUNS", "60"))
 
 def done(exit_code: int) -> dict[str, object]:
     return {"status": "done", "exit_code": exit_code}
-
-
-@pytest.fixture(scope="module")
-def proxy(place: Place) -> Iterator[ApiProxy]:
-    with api_proxy(place) as proxy:
-        yield proxy
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from tests.e2e.api_proxy import ApiProxy, api_proxy, refusal
+from tests.e2e.api_proxy import ApiProxy, refusal
 from tests.e2e.cutter import Cutter, cutter
 from tests.e2e.place import Place
 from tests.support.client import Client
@@ -31,12 +31,6 @@ _labels = count()
 def label(request: pytest.FixtureRequest) -> str:
     """Names the runs of this test."""
     return f"test-{next(_labels)}"
-
-
-@pytest.fixture(scope="module")
-def proxy(place: Place) -> Iterator[ApiProxy]:
-    with api_proxy(place) as proxy:
-        yield proxy
 
 
 @pytest.fixture(scope="module")

@@ -40,7 +40,8 @@ def processes_with(text: str) -> dict[int, str]:
 
 
 class Service:
-    """`k8s-mcp serve` on a free port, its log in `directory`/log, the local executor's files in `directory`/runs.
+    """`k8s-mcp serve` on a free port, its log in `directory`/log, what it prints (its audit log, by default) in
+    `directory`/printed, the local executor's files in `directory`/runs.
 
     Settings are environment variables without their prefix, in lower case: `resume_window=1`. Service(…) returns when
     requests are answered.
@@ -53,16 +54,17 @@ class Service:
         given = {"local_dir": directory / "runs", "port": 0, **settings}
         self.runs = Path(str(given["local_dir"]))
         self.log = directory / "log"
+        self.printed = directory / "printed"
         kept = {name: value for name, value in os.environ.items() if not name.startswith("K8S_MCP_")}
         environment = {**kept, "PATH": path} | {
             f"K8S_MCP_{name.upper()}": str(value) for name, value in given.items()
         }
-        with self.log.open("ab") as log:
+        with self.log.open("ab") as log, self.printed.open("ab") as printed:
             self.process = subprocess.Popen(
                 [sys.executable, "-W", "default", *self.program, "serve"],
                 env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=printed,
                 stderr=log,
                 start_new_session=True,
             )
@@ -131,6 +133,7 @@ class Service:
         assert exit_code == 0, log
         assert not re.search(r"Traceback|Warning|ERROR", log), log
         assert credentials_in(log) == []
+        assert credentials_in(self.printed.read_text()) == []
         assert self.traces() == []
 
 

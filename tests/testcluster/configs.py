@@ -7,6 +7,8 @@ from typing import Any
 from .layout import NAME, NODE, Layout
 
 PAUSE_IMAGE = "docker.io/k8s-mcp-test/pause:1"
+POD_PIDS = 1024
+"""Most processes of a pod: what docs/security.md tells operators to set, so that a fork bomb stays small."""
 
 
 def write(layout: Layout, cni_plugins: Path) -> None:
@@ -88,6 +90,7 @@ def _kubelet(layout: Layout) -> dict[str, Any]:
         "podLogsDir": str(layout.data / "pod-logs"),
         "volumePluginDir": str(layout.data / "volume-plugins"),
         "maxPods": 200,
+        "podPidsLimit": POD_PIDS,
         # The machine's disk may be nearly full with other things; that is no reason to refuse pods.
         "evictionHard": {
             "memory.available": "100Mi",

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from . import state
 from .commands import problem_of, run, say
+from .configs import POD_PIDS
 from .images import BUSYBOX_IMAGE
 from .layout import NODE, run_dir
 from .state import Cluster
@@ -56,7 +57,10 @@ def _create(name: str) -> Path:
     place in a pod.
     """
     say(f"kind: creating {name}")
-    run("kind", "create", "cluster", f"--name={name}", f"--kubeconfig={_discarded()}", "--wait=120s")
+    config = run_dir() / "kind.json"
+    config.write_text(json.dumps(_configuration()))
+    call = ("kind", "create", "cluster", f"--config={config}", f"--name={name}")
+    run(*call, f"--kubeconfig={_discarded()}", "--wait=120s")
     kubeconfig = run_dir() / f"kubeconfig-{name}"
     kubeconfig.touch(mode=0o600)
     kubeconfig.write_text(run("kind", "get", "kubeconfig", f"--name={name}"))
@@ -64,6 +68,19 @@ def _create(name: str) -> Path:
     server = f"--server=https://{node['NetworkSettings']['Networks']['kind']['IPAddress']}:6443"
     run("kubectl", f"--kubeconfig={kubeconfig}", "config", "set-cluster", f"kind-{name}", server)
     return kubeconfig
+
+
+def _configuration() -> dict[str, object]:
+    kubelet = {
+        "apiVersion": "kubelet.config.k8s.io/v1beta1",
+        "kind": "KubeletConfiguration",
+        "podPidsLimit": POD_PIDS,
+    }
+    return {
+        "apiVersion": "kind.x-k8s.io/v1alpha4",
+        "kind": "Cluster",
+        "kubeadmConfigPatches": [json.dumps(kubelet)],
+    }
 
 
 def _delete() -> bool:

@@ -30,6 +30,7 @@ _CREATED = "k8s-mcp-server/created"
 _ACCESS = "k8s-mcp-server/access"
 _SERVERS = "k8s-mcp-server/servers"
 _MAX_OUTPUT = "k8s-mcp-server/max-output"
+_RULE = "k8s-mcp-server/rule"
 RUNNER_CONTAINER = "runner"
 PROXY_CONTAINER = "credential-proxy"
 FIRST_PROXY_PORT = 9001
@@ -112,6 +113,7 @@ def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
         _CREATED: run.created,
         _ACCESS: run.access,
         _SERVERS: " ".join(run.servers),
+        _RULE: run.rule,
     }
     if run.max_output is not None:
         annotations[_MAX_OUTPUT] = str(run.max_output)
@@ -166,6 +168,7 @@ def read_job(job: Manifest) -> RunSpec:
         ended=annotations.get(ENDED, ""),
         servers=tuple(annotations.get(_SERVERS, annotations[_SERVER]).split()),
         max_output=int(annotations[_MAX_OUTPUT]) if _MAX_OUTPUT in annotations else None,
+        rule=annotations.get(_RULE, ""),
     )
 
 

@@ -25,8 +25,10 @@ Item = list[Frame] | Pending | Ended
 class Execution(Protocol):
     """A run being carried out. Iterating it gives frames as they come, and one `Ended`, always last."""
 
-    left: str
-    """What could not be removed, and why; empty when all is gone. To be read when the context is left."""
+    @property
+    def left(self) -> str:
+        """What could not be removed, and why; empty when all is gone. To be read when the context is left."""
+        ...
 
     @property
     def place(self) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-// The package version of helm-unittest, checksummed by go.sum; tests/chart/programs.py compiles it.
+// helm-unittest, checksummed by go.sum; tests/chart/programs.py compiles it.
 module tools
 
 go 1.26.0

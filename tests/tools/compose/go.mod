@@ -1,4 +1,4 @@
-// The Compose plugin for machines that have none, checksummed by go.sum. tests/deploy/engine.py compiles what the tool line names.
+// The Compose plugin for machines that have none, checksummed by go.sum; tests/deploy/engine.py compiles it.
 module plugin
 
 go 1.26.8

@@ -1,0 +1,28 @@
+"""What the Secret of a run holds. No I/O."""
+
+from collections.abc import Mapping
+
+from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
+from k8s_mcp.models import RunSpec
+
+
+def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:
+    """What the run's Secret holds, by file name.
+
+    With isolation, `credentials`, `contexts` and `access` are for the proxy alone.
+    """
+    files = {
+        "id": spec.run_id,
+        "command": spec.command,
+        "timeout": str(spec.timeout),
+        "stdin": spec.stdin or "",
+        "kubeconfig": spec.kubeconfig,
+        "proxies": "",
+    }
+    if isolation:
+        files["kubeconfig"] = spec.proxied_kubeconfig
+        files["proxies"] = " ".join(str(FIRST_PROXY_PORT + number) for number in range(len(spec.contexts)))
+        files["credentials"] = spec.kubeconfig
+        files["contexts"] = "".join(f"{context}\n" for context in spec.contexts)
+        files["access"] = spec.access
+    return files
