@@ -9,8 +9,9 @@ import socket
 import socketserver
 import threading
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import suppress
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import contextmanager, suppress
+from ipaddress import ip_address, ip_network
 from typing import cast
 
 import httpx
@@ -27,12 +28,17 @@ pytestmark = pytest.mark.cluster
 
 
 class Listener(socketserver.ThreadingTCPServer):
-    """A port of this machine, outside the cluster, which writes down all that comes, as a server and as a proxy."""
+    """A port of this machine, outside the cluster, which writes down all that comes, as a server and as a proxy.
+
+    With `location` it sends everybody there.
+    """
 
     daemon_threads = True
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, location: str = "") -> None:
         self.heard: list[bytes] = []
+        self.callers: set[str] = set()
+        self.location = location
         super().__init__((address, 0), _Hear)
 
     @property
@@ -44,7 +50,9 @@ class _Hear(socketserver.BaseRequestHandler):
     request: socket.socket
 
     def handle(self) -> None:
-        heard = cast("Listener", self.server).heard
+        listener = cast("Listener", self.server)
+        listener.callers.add(self.client_address[0])
+        heard = listener.heard
         self.request.settimeout(2)
         with suppress(OSError):
             first = self.request.recv(65536)
@@ -53,13 +61,21 @@ class _Hear(socketserver.BaseRequestHandler):
                 self.request.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
                 heard.append(self.request.recv(65536))
             else:
-                self.request.sendall(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                how = f"302 Found\r\nLocation: {listener.location}" if listener.location else "403 Forbidden"
+                answer = f"HTTP/1.1 {how}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+                self.request.sendall(answer.encode())
 
 
 @pytest.fixture
 def listener() -> Iterator[Listener]:
+    with listening() as listener:
+        yield listener
+
+
+@contextmanager
+def listening(location: str = "") -> Generator[Listener]:
     try:
-        listener = Listener(Addresses.from_environment().host)
+        listener = Listener(Addresses.from_environment().host, location)
     except OSError as error:
         leave_out(f"the pods of this cluster cannot reach a listener on this machine: {error}")
     with listener:
@@ -201,6 +217,26 @@ async def test_redirected_kubectl_sends_no_credential(
         b"User-Agent: Helm/",
     ):
         assert expected in heard, expected
+
+
+async def test_redirect_leads_the_pod_alone_and_without_the_credential(
+    kubernetes_server: Service, place: Place, token: str, listener: Listener
+) -> None:
+    """By an API server of the caller's choice, to where metadata could be. What the pod may then reach at all is its
+    network policy's to say: test_network.py, tests/cluster/test_network_policy.py.
+    """
+    with listening(f"http://{listener.host}/latest/meta-data/") as server:
+        entry = {"server": f"http://{server.host}", "certificate-authority-data": None}
+        kubeconfig = place.kubeconfig("redirecting", entry, token).read_text()
+        async with Client(kubernetes_server.url, kubeconfig) as client:
+            text = unpacked(await client.run(everything("kubectl get --raw=/api --v=9; kubectl get pods")))
+    assert f"Authorization: Bearer {token}".encode() in b"\n".join(server.heard), "it is the caller's own server"
+    heard = b"\n".join(listener.heard)
+    assert b"GET /latest/meta-data/" in heard
+    assert b"uthorization" not in heard
+    assert [secret[:12] for secret in secrets_of(place, token) if secret in text + heard] == []
+    pods = ip_network(Addresses.from_environment().pods)
+    assert [caller for caller in server.callers | listener.callers if ip_address(caller) not in pods] == []
 
 
 FILES = """

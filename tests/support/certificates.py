@@ -1,4 +1,4 @@
-"""Certificates of an authority of the tests' own, for 127.0.0.1."""
+"""Certificates of an authority of the tests' own."""
 
 import datetime as dt
 import ipaddress
@@ -21,11 +21,11 @@ class Authority:
         certificate = self._builder(self._name, self._key.public_key()).add_extension(basic, critical=True)
         self.file.write_bytes(self._signed(certificate))
 
-    def issue(self, serial: int) -> tuple[bytes, bytes]:
-        """Certificate and key, in PEM."""
+    def issue(self, serial: int, address: str = "127.0.0.1") -> tuple[bytes, bytes]:
+        """Certificate and key for an address, in PEM."""
         key = ec.generate_private_key(ec.SECP256R1())
         name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, str(serial))])
-        addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+        addresses = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
         certificate = self._builder(name, key.public_key(), serial).add_extension(addresses, critical=False)
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

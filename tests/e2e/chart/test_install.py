@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -12,8 +13,17 @@ import anyio
 import httpx
 import pytest
 
-from tests.e2e.chart.release import NAME, Release, environment, everything, exec_command, namespaces
+from tests.e2e.chart.release import (
+    NAME,
+    Release,
+    environment,
+    everything,
+    exec_command,
+    namespaces,
+    node_address,
+)
 from tests.mcp.clients import python_http
+from tests.support.certificates import Authority
 from tests.support.client import Client
 from tests.support.service import wait_for
 
@@ -196,6 +206,31 @@ async def test_tokens_close_the_service(installed: str, release: Release, token:
         await _seen(lambda: len(release.pods()) == 1, "the old pod to go")
         assert (await client.get("/runs")).status_code == 401
         assert (await client.get("/runs", headers={"Authorization": f"Bearer {token}"})).status_code == 200
+
+
+async def test_tls_with_a_certificate_of_ones_own(
+    installed: str, release: Release, token: str, tmp_path: Path
+) -> None:
+    authority = Authority(tmp_path)
+    files = (tmp_path / "certificate", tmp_path / "key")
+    for file, content in zip(files, authority.issue(1, node_address(release.place)), strict=True):
+        file.write_bytes(content)
+    where = f"--namespace={release.namespace}"
+    release.place.kubectl("create", "secret", "tls", "served", where, f"--cert={files[0]}", f"--key={files[1]}")
+    await _upgraded(release, "tls.secretName=served")
+    await _seen(lambda: len(release.pods()) == 1, "the old pod to go")
+    trusted = ssl.create_default_context(cafile=authority.file)
+    async with httpx.AsyncClient(trust_env=False, verify=trusted) as client:
+        answer = await client.get(
+            f"https{release.url.removeprefix('http')}/runs", headers={"Authorization": f"Bearer {token}"}
+        )
+        assert answer.status_code == 200
+        with pytest.raises(httpx.HTTPError):
+            await client.get(f"{release.url}/runs")
+    await _upgraded(release, "tls.secretName=")
+    await _seen(lambda: len(release.pods()) == 1, "the pod with TLS to go")
+    release.place.kubectl("delete", "secret/served", where)
+    assert release.url == installed
 
 
 async def test_uninstall_leaves_nothing(
