@@ -67,7 +67,7 @@ async def _rows(
         await pods.remove_all(api)
         await _short(bench, "true; echo ready")  # the first one finds cold caches everywhere
         return [
-            *await _cold_start(bench, 2 * rounds),
+            *await _cold_start(bench, 5 * rounds),
             *await _burst(bench, rounds),
             *await _log(bench, rounds, _text(kubectl, lines)),
             at_most("peak memory of the service", "MiB", Sample.of([service.peak_memory() / _MIB]), 200),

@@ -16,7 +16,9 @@ from k8s_mcp.settings import Settings
 class Nothing(Execution):
     """An execution that is over."""
 
-    left = ""
+    @property
+    def left(self) -> str:
+        return ""
 
     @property
     def place(self) -> Mapping[str, str]:
