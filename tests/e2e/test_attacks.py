@@ -7,17 +7,20 @@ import base64
 import gzip
 import socket
 import socketserver
+import ssl
 import threading
 import time
 from collections.abc import AsyncIterator, Generator, Iterator
 from contextlib import contextmanager, suppress
 from ipaddress import ip_address, ip_network
+from pathlib import Path
 from typing import cast
 
 import httpx
 import pytest
 
 from tests.e2e.place import Place
+from tests.support.certificates import Authority
 from tests.support.client import Client
 from tests.support.events import Transcript
 from tests.support.left_out import leave_out
@@ -30,16 +33,18 @@ pytestmark = pytest.mark.cluster
 class Listener(socketserver.ThreadingTCPServer):
     """A port of this machine, outside the cluster, which writes down all that comes, as a server and as a proxy.
 
-    With `location` it sends everybody there.
+    With `location` it sends everybody there, with `tls` it serves https.
     """
 
     daemon_threads = True
 
-    def __init__(self, address: str, location: str = "") -> None:
+    def __init__(self, address: str, location: str = "", tls: ssl.SSLContext | None = None) -> None:
         self.heard: list[bytes] = []
         self.callers: set[str] = set()
         self.location = location
         super().__init__((address, 0), _Hear)
+        if tls:
+            self.socket = tls.wrap_socket(self.socket, server_side=True)
 
     @property
     def host(self) -> str:
@@ -73,9 +78,9 @@ def listener() -> Iterator[Listener]:
 
 
 @contextmanager
-def listening(location: str = "") -> Generator[Listener]:
+def listening(location: str = "", tls: ssl.SSLContext | None = None) -> Generator[Listener]:
     try:
-        listener = Listener(Addresses.from_environment().host, location)
+        listener = Listener(Addresses.from_environment().host, location, tls)
     except OSError as error:
         leave_out(f"the pods of this cluster cannot reach a listener on this machine: {error}")
     with listener:
@@ -220,13 +225,19 @@ async def test_redirected_kubectl_sends_no_credential(
 
 
 async def test_redirect_leads_the_pod_alone_and_without_the_credential(
-    kubernetes_server: Service, place: Place, token: str, listener: Listener
+    kubernetes_server: Service, place: Place, token: str, listener: Listener, tmp_path: Path
 ) -> None:
     """By an API server of the caller's choice, to where metadata could be. What the pod may then reach at all is its
     network policy's to say: test_network.py, tests/cluster/test_network_policy.py.
     """
-    with listening(f"http://{listener.host}/latest/meta-data/") as server:
-        entry = {"server": f"http://{server.host}", "certificate-authority-data": None}
+    authority = Authority(tmp_path)
+    pem = tmp_path / "server.pem"
+    pem.write_bytes(b"".join(authority.issue(1, Addresses.from_environment().host)))
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(pem)
+    with listening(f"http://{listener.host}/latest/meta-data/", tls) as server:
+        trusted = base64.b64encode(authority.file.read_bytes()).decode()
+        entry = {"server": f"https://{server.host}", "certificate-authority-data": trusted}
         kubeconfig = place.kubeconfig("redirecting", entry, token).read_text()
         async with Client(kubernetes_server.url, kubeconfig) as client:
             text = unpacked(await client.run(everything("kubectl get --raw=/api --v=9; kubectl get pods")))
