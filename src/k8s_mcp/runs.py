@@ -197,9 +197,12 @@ class Runs:
 
         To be called at its beginning: a Job may be gone long before its run is over, and nobody would see it then.
         """
+        carried_out = self._active.get(run.run_id)
+        if carried_out is None:  # it could not even begin
+            return
         shown = asyncio.ensure_future(self._executor.shown(run.spec))
         try:
-            await asyncio.wait((shown, self._active[run.run_id]), return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((shown, carried_out), return_when=asyncio.FIRST_COMPLETED)
         finally:
             shown.cancel()
 

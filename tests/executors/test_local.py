@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shutil
 import signal
 import time
 from pathlib import Path
@@ -204,6 +205,17 @@ async def test_command_that_freezes_its_runner_can_be_cancelled(
     nothing_left(service, stray)
 
 
+async def test_runs_that_cannot_begin_leave_the_service_alone(serve: StartService, fake_kubeconfig: str) -> None:
+    """As on a full disk."""
+    service = serve()
+    shutil.rmtree(service.runs)
+    async with Client(service.url, fake_kubeconfig) as client:
+        for _ in range(3):
+            assert (await client.run("true")).final["status"] == "error"
+        assert (await client.http.get("/readyz")).status_code == 200
+    service.kill()  # its directory is gone, so there is no good end for it
+
+
 @pytest.mark.parametrize("squat", ["open to others", "somebody else's", "a link", "a file"])
 def test_directory_that_others_could_change_is_refused(serve: StartService, tmp_path: Path, squat: str) -> None:
     place = tmp_path / "runs"
@@ -220,7 +232,8 @@ def test_directory_that_others_could_change_is_refused(serve: StartService, tmp_
             os.chown(place, 65534, 65534)
         else:
             place = Path("/root")
-    with pytest.raises(AssertionError, match=f"{place} must be a directory of this user's with mode 0700"):
+    message = f"k8s-mcp: {place} must be a directory of this user's with mode 0700"
+    with pytest.raises(AssertionError, match=f"^the service ended: {message}[^\n]*\n$"):
         serve(local_dir=place)
     assert list((tmp_path / "target").iterdir()) == []
 

@@ -108,7 +108,8 @@ class Service:
     def traces(self) -> list[str]:
         """What it has left: files, and processes. A running service has its own directory, which does not count."""
         own = list(self.runs.glob(f"{self.pid}-*"))
-        files = [str(path) for directory in own for path in directory.rglob("*")]
+        walks = (walk for directory in own for walk in os.walk(directory))  # what goes meanwhile is passed over
+        files = [f"{place}/{name}" for place, directories, names in walks for name in directories + names]
         if self.process.poll() is not None:
             files += map(str, own)
         started = processes_with(f"{self.runs}/{self.pid}-")
