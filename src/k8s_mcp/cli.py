@@ -172,16 +172,11 @@ def _serve(options: argparse.Namespace) -> int:
         text = f"k8s-mcp {__version__} listening on {url}, executor: {settings.executor}"
         log_format.announce(text, settings.log_format)
 
-    failed: BaseException | None = None
     try:
         allow_connections(settings.max_connections)
         Server(app, config, drain, on_listening, Connections(settings.max_connections), certificate).run()
-    except* StartError as group:  # from within task groups of the service's parts
-        failed = group
-    while isinstance(failed, BaseExceptionGroup):
-        failed = failed.exceptions[0]
-    if failed is not None:
-        print(f"k8s-mcp: {failed}", file=sys.stderr)
+    except StartError as error:
+        print(f"k8s-mcp: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -100,7 +100,7 @@ class Runs:
                     redactor = Redactor(kubeconfig.secrets())
                     facts = run_facts(spec, principal, via, _target(kubeconfig, request.cluster), redactor.mask)
                     run = self._begin(facts, spec, redactor)
-                    self._latest_shown = self._tasks.create_task(self._until_shown(run))
+                    self._latest_shown = self._tasks.create_task(self._until_shown(spec, self._active[run.run_id]))
                     return run
         if known.digest != spec.digest:
             raise InvalidRequest("Idempotency-Key", "was used for another request; use a new key for every command")
@@ -192,15 +192,12 @@ class Runs:
             if not done:
                 raise Unavailable("the cluster for runner pods is slow in taking runs; try again later")
 
-    async def _until_shown(self, run: Run) -> None:
-        """Until its Job was there to be seen, or the run is over.
+    async def _until_shown(self, spec: RunSpec, carried_out: asyncio.Task[None]) -> None:
+        """Until the run's Job was there to be seen, or it is carried out.
 
         To be called at its beginning: a Job may be gone long before its run is over, and nobody would see it then.
         """
-        carried_out = self._active.get(run.run_id)
-        if carried_out is None:  # it could not even begin
-            return
-        shown = asyncio.ensure_future(self._executor.shown(run.spec))
+        shown = asyncio.ensure_future(self._executor.shown(spec))
         try:
             await asyncio.wait((shown, carried_out), return_when=asyncio.FIRST_COMPLETED)
         finally:

@@ -53,18 +53,24 @@ class Server(uvicorn.Server):
         self._ending: asyncio.Task[None] | None = None
 
     async def serve(self, sockets: list[socket] | None = None) -> None:
-        """Serve until a signal. The application's lifespan is ours, so that its errors reach the caller."""
+        """Serve until a signal. The application's lifespan is ours, so that its errors reach the caller.
+
+        Raises StartError as such, also from within the lifespan's task groups, which wrap it.
+        """
         certificate = self._certificate.open() if self._certificate else nullcontext()
         with self.capture_signals():
-            failed: StartError | None = None
-            async with certificate, self._app.router.lifespan_context(self._app):
-                try:
-                    await self._serve(sockets)
-                except StartError as error:  # carried out by hand: the task groups of the lifespan would wrap it
-                    failed = error
-                except SystemExit as error:  # uvicorn's way to say that it cannot listen
-                    failed = self._cannot_listen(error.__context__)
-            if failed:
+            failed: BaseException | None = None
+            try:
+                async with certificate, self._app.router.lifespan_context(self._app):
+                    try:
+                        await self._serve(sockets)
+                    except SystemExit as error:  # uvicorn's way to say that it cannot listen
+                        raise self._cannot_listen(error.__context__) from None
+            except* StartError as group:
+                failed = group
+            while isinstance(failed, BaseExceptionGroup):
+                failed = failed.exceptions[0]
+            if failed is not None:
                 raise failed
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
