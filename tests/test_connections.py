@@ -1,5 +1,6 @@
 """How many connections there may be: whoever holds many and says nothing keeps nobody out."""
 
+import json
 import os
 import resource
 import signal
@@ -15,6 +16,7 @@ from k8s_mcp.connections import Connections, InProgress, Slot
 from k8s_mcp.errors import TooManyRequests
 from tests.support.callers import Callers
 from tests.support.client import Client
+from tests.support.raw_http import connect
 from tests.support.service import Service, StartService, processes_with, wait_for
 
 MEBIBYTE = 1 << 20
@@ -127,27 +129,15 @@ async def test_caller_with_half_of_all_connections_gets_no_more(
             wait_for(lambda: httpx.get(f"{service.url}/runs", headers=callers.headers("alice")).status_code == 200)
 
 
-def test_requests_without_end_behind_another_close_the_connection(server: Service) -> None:
-    """Pipelining: each waits for the answer to the one before, and takes memory meanwhile."""
-    url = httpx.URL(server.url)
-    with socket.create_connection((url.host, url.port or 0), 30) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 1000)
-        received = b""
-        try:
-            while chunk := connection.recv(65536):
-                received += chunk
-        except ConnectionError:
-            pass
-    assert received.count(b"200 OK") < 1000
-
-
-def test_few_requests_behind_another_are_answered(server: Service) -> None:
-    url = httpx.URL(server.url)
-    with socket.create_connection((url.host, url.port or 0), 30) as connection:
-        connection.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n" * 10)
-        received = b""
-        while received.count(b"200 OK") < 10:
-            received += connection.recv(65536)
+def test_whoever_sends_more_is_still_seen_leaving(serve: StartService, fake_kubeconfig: str) -> None:
+    """What is sent behind a request in progress does not hide from it that its client has gone."""
+    service = serve(resume_window=0)
+    body = json.dumps({"command": "echo begun; sleep 600", "kubeconfig": fake_kubeconfig}).encode()
+    head = b"POST /sse HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    with connect(service) as connection, connection.makefile("rb") as lines:
+        connection.sendall(head % len(body) + body + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert b"data: begun\n" in lines
+    wait_for(lambda: service.get("/runs").json()["runs"][0]["status"] == "cancelled", 20, "the run to be cancelled")
 
 
 def test_second_signal_ends_the_service_at_once(tmp_path: Path, fake_kubeconfig: str) -> None:

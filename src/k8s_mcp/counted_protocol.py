@@ -8,8 +8,6 @@ from k8s_mcp.http_protocol import BoundedProtocol
 
 KEEP_ALIVE_SECONDS = 75
 """For an idle connection, longer than common proxies keep theirs; with many connections it is closed before."""
-_PIPELINED = 16
-"""Most requests that wait for the answer to one before them."""
 
 
 class CountedProtocol(BoundedProtocol):
@@ -36,11 +34,8 @@ class CountedProtocol(BoundedProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.transport.is_closing():
-            return
-        super().data_received(data)
-        if len(self.pipeline) > _PIPELINED:
-            self.transport.abort()
+        if not self.transport.is_closing():
+            super().data_received(data)
 
     def on_headers_complete(self) -> None:
         scope: dict[str, Any] = self.scope  # type: ignore[assignment] # with a key of our own

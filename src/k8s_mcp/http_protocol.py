@@ -2,11 +2,19 @@
 
 Without them one connection could grow without end, or stay for ever (https://cwe.mitre.org/data/definitions/770.html).
 What comes behind the head is bounded by `http_body`, and an idle connection is closed by uvicorn.
+
+One request at a time: what is sent behind a request that is not answered yet is not read, and the connection closes
+after the answer, which whoever pipelines has to expect (RFC 9112, section 9.3.2). Uvicorn would write its refusal of
+such bytes into the answer that is under way, and not tell the request in progress that its client has left.
+
+An `Upgrade` is ignored, as RFC 9110 permits in section 7.8. Java's HttpClient and `curl --http2` send one with every
+request. httptools drops the body of such a request, and uvicorn what came with it, to take the rest for a request.
 """
 
 import asyncio
 from typing import Any
 
+from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 HEAD_BYTES = 64 * 1024
@@ -30,6 +38,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._parsed = 0  # bytes of the head that the parser has told
         self._arrived = 0  # bytes since it last told the end of a head, a piece of a body, or the end of a message
         self._deadline: asyncio.TimerHandle | None = None
+        self._finishing = False  # nothing more is read, and the connection closes after the answer
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -40,16 +49,37 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self._in_head:
-            self._await_head()
         self._arrived += len(data)
-        super().data_received(data)
+        if not self._finishing:
+            if self._in_head:
+                self._await_head()
+            self._unset_keepalive_if_required()
+            self._parse(data)
         if self.transport.is_closing():
             self._head_is_there()
         elif self._arrived > HEAD_BYTES:
             self._refuse()
 
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except HttpParserUpgrade as upgrade:
+            self._parse(self._head_without_upgrade() + data[upgrade.args[0] :])
+        except HttpParserError:
+            message = "Invalid HTTP request received."
+            self.logger.warning(message)
+            self.send_400_response(message)
+
+    def _head_without_upgrade(self) -> bytes:
+        """The head that was just read, for a parser that has not seen it."""
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        headers = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        self.parser = HttpRequestParser(self)
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(headers))
+
     def on_message_begin(self) -> None:
+        if self._is_answering():
+            raise ValueError
         self._parsed = 0
         super().on_message_begin()
 
@@ -61,14 +91,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._parsed += len(name) + len(value) + 4
         if self._parsed > HEAD_BYTES:
             raise ValueError  # the parser stops, and `send_400_response` is called
-        if (
-            self._in_head
-        ):  # behind the body it is a trailer, which must not pass for a header: RFC 9110, section 6.5.1
-            super().on_header(name, value)
+        if self._in_head:  # else it is a trailer, which must not pass for a header: RFC 9110, section 6.5.1
+            super().on_header(name, value.rstrip(b" \t"))  # section 5.5: whitespace around a value is not part of it
 
     def on_headers_complete(self) -> None:
-        if self._parsed > HEAD_BYTES:
+        if self._parsed > HEAD_BYTES or self.parser.get_method() == b"CONNECT":
             raise ValueError
+        if self.parser.should_upgrade():
+            return
         self._in_head = False
         self._arrived = 0
         self._head_is_there()
@@ -79,6 +109,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self.parser.should_upgrade():
+            return
         super().on_message_complete()
         self._in_head = True
         self._arrived = 0
@@ -86,6 +118,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         if self._parsed > HEAD_BYTES:
             self._refuse()
+        elif self._in_head and self._is_answering():
+            self._head_is_there()
+            self._finishing = True
+            self.cycle.keep_alive = False
+        elif self._is_answering() and self.cycle.response_started:
+            self.transport.close()
         else:
             super().send_400_response(msg)
 

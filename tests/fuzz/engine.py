@@ -11,7 +11,7 @@ from typing import Any
 # Of the dependency group `fuzz`, which few installations have: nobody knows its types there.
 atheris: Any = importlib.import_module("atheris")
 
-with atheris.instrument_imports(include=["k8s_mcp", "json", "starlette"]):
+with atheris.instrument_imports(include=["k8s_mcp", "json", "starlette", "h11", "uvicorn"]):
     from tests.fuzz import targets
 
 

@@ -18,6 +18,7 @@ def of(target: str) -> list[bytes]:
         "addresses": _addresses,
         "event_source": _streams,
         "request": _requests,
+        "connection": _connections,
     }[target]()
 
 
@@ -29,6 +30,8 @@ def words(target: str) -> list[bytes]:
         return [b"k8sm1 ", b" o ", b" e ", b" x ", b" b ", b" z ", b" r ", b"-1", b"65536", b"eJw=", b"ZG9uZSAw"]
     if target == "event_source":
         return [b"event: ", b"data: ", b"id: ", b"stdout\n", b"stderr\n", b"control\n", b"\n\n", b": ping\n\n"]
+    if target == "connection":
+        return list(_HTTP)
     return [b"0x", b"::ffff:", b"169.254.169.254", b"127.", b".localhost", b"[", b"%25", b"2852039166", b"64:ff9b::"]
 
 
@@ -59,6 +62,15 @@ _YAML = (
     "\ufeff",
     "\\u",
 )
+
+
+_HTTP = (
+    b"\r\n", b"\r\n\r\n", b"GET ", b"POST ", b"HEAD ", b"OPTIONS ", b"CONNECT ", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n",
+    b"Host: a\r\n", b"Content-Length: 2\r\n", b"Content-Length: ", b"Transfer-Encoding: chunked\r\n", b"identity",
+    b"Connection: close\r\n", b"Connection: keep-alive\r\n", b"Connection: Upgrade\r\n", b"Upgrade: h2c\r\n",
+    b"Expect: 100-continue\r\n", b"2\r\n{}\r\n", b"0\r\n\r\n", b";x=y", b"\t", b"\0", b"\x0b", b"http://b:1/",
+    b"%2e", b"#",
+)  # fmt: skip
 
 
 def _kubeconfigs() -> list[bytes]:
@@ -125,4 +137,18 @@ def _requests() -> list[bytes]:
             for path in (b"\0\0", b"\2\0", b"\3\0")
             for message in messages
         ),
+    ]
+
+
+def _connections() -> list[bytes]:
+    get, post = b"GET /runs?a=b HTTP/1.1\r\nHost: a\r\n", b"POST /sse HTTP/1.1\r\nHost: a\r\n"
+    length = b"Content-Length: 2\r\n\r\n{}"
+    chunks = b"Transfer-Encoding: chunked\r\n\r\n2;a=b\r\n{}\r\n0\r\nX: y\r\n\r\n"
+    upgrade = b"Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
+    messages = [get + b"\r\n", post + length, post + chunks, get + upgrade + b"\r\n", post + upgrade + length]
+    messages += [b"POST http://a/sse HTTP/1.0\r\nConnection: keep-alive\r\n" + length]
+    messages += [post + b"Expect: 100-continue\r\nX: a\r\n b\r\n" + length, b"HEAD /x HTTP/1.1\r\nHost:a\r\n\r\n"]
+    return [
+        *(b"\x80" + message for message in messages),
+        *(b"\x80" + message + other for message in messages for other in (get + b"\r\n", post + length)),
     ]

@@ -20,6 +20,7 @@ from k8s_mcp.models import Output
 from k8s_mcp.redact import Redactor
 from k8s_mcp.runner.frames import EXIT, TAG, Decoder, Frame, PipeDecoder
 from k8s_mcp.transcript import Contradiction, Transcript
+from tests.fuzz.connection import ANSWERS, Listener, read_by_h11
 from tests.fuzz.service import Service
 from tests.support.kubeconfig_trees import EVERYTHING, NOTHING, refusal
 
@@ -152,10 +153,35 @@ class Requests:
             assert status in {202, 404, 405, 406}, (kind, body)
 
 
+class Connection:
+    """Any bytes on a connection are requests as h11 reads them, or refused; and nothing is written into an answer.
+
+    The first byte says where to cut. What is behind a request that is not answered yet is not read, so that with a
+    cut more requests may be seen, but never others.
+    """
+
+    def __init__(self) -> None:
+        self._listener = Listener()
+
+    def close(self) -> None:
+        """End it."""
+        self._listener.close()
+
+    def __call__(self, data: bytes) -> None:
+        sent = data[1:]
+        cut = len(sent) * data[0] // 256 if data else 0
+        expected = read_by_h11(sent)
+        for parts in ((sent,), (sent[:cut], sent[cut:])):
+            seen = self._listener.read(*parts)
+            assert all(ours == theirs for ours, theirs in zip(seen.requests, expected, strict=False)), seen
+            assert ANSWERS.fullmatch(seen.written), seen
+
+
 def target(name: str) -> Target:
     """The target of that name."""
-    return Requests() if name == "request" else _PLAIN[name]
+    return _MADE[name]() if name in _MADE else _PLAIN[name]
 
 
 _PLAIN = {function.__name__: function for function in (kubeconfig, frames, addresses, event_source)}
-NAMES = (*_PLAIN, "request")
+_MADE: dict[str, Callable[[], Requests | Connection]] = {"request": Requests, "connection": Connection}
+NAMES = (*_PLAIN, *_MADE)

@@ -17,7 +17,14 @@ from tests.fuzz import corpus, seeds, targets
 from tests.support.kubeconfig_trees import EVERYTHING, refusal
 from tests.test_kubeconfig_any_input import kubeconfigs
 
-_NEW = {"kubeconfig": 1500, "frames": 3000, "addresses": 20_000, "event_source": 10_000, "request": 800}
+_NEW = {
+    "kubeconfig": 1500,
+    "frames": 3000,
+    "addresses": 20_000,
+    "event_source": 10_000,
+    "request": 800,
+    "connection": 5000,
+}
 _SEED = 20261123
 _MOST_DUMPS = 25
 
@@ -26,7 +33,7 @@ _MOST_DUMPS = 25
 def target(request: pytest.FixtureRequest) -> Iterator[targets.Target]:
     one = targets.target(request.param)
     yield one
-    if isinstance(one, targets.Requests):
+    if isinstance(one, targets.Requests | targets.Connection):
         one.close()
 
 
