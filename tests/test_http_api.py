@@ -1,5 +1,6 @@
 """The HTTP front end: what it refuses and how it says so, and the paths for operators."""
 
+import gzip
 import json
 import socket
 import time
@@ -70,6 +71,23 @@ async def test_only_json_is_read(client: Client, media_type: str | None) -> None
     headers = {} if media_type is None else {"Content-Type": media_type}
     body = json.dumps(client.body("ls")).encode()
     problem(await client.http.post("/sse", content=body, headers=headers), 415)
+
+
+async def test_compressed_body_is_refused(client: Client) -> None:
+    """It could be far larger than it looks."""
+    headers = {"Content-Type": "application/json", "Content-Encoding": "gzip"}
+    body = gzip.compress(json.dumps(client.body("ls")).encode())
+    answer = problem(await client.http.post("/sse", content=body, headers=headers), 415)
+    assert "Content-Encoding" in answer["detail"]
+
+
+@pytest.mark.parametrize("path", ["/", "/sse/", "/run", "/runs/", "/messages"])
+async def test_unknown_path_says_where_to_look(client: Client, path: str) -> None:
+    """And leads nowhere: behind a proxy with TLS a redirect would be to http://, clients repeat the body there."""
+    for method in ("GET", "POST"):
+        response = await client.http.request(method, path, json=client.body("true") if method == "POST" else None)
+        assert "/docs" in problem(response, 404)["detail"]
+        assert "location" not in response.headers
 
 
 async def test_content_type_may_have_parameters(client: Client) -> None:

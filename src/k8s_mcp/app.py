@@ -91,6 +91,7 @@ def create_app(settings: Settings) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,  # to http:// behind whatever speaks TLS, and a client would send its kubeconfig there
     )
     app.state.runs = parts.runs
     api = http_api.router(parts.runs, parts.handles, mcp.streamable_http, metrics.exposition)

@@ -23,7 +23,8 @@ def add_error_handlers(app: FastAPI, api: APIRouter) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
-        response = problem(error.status_code, error.detail)
+        no_path = error.status_code == HTTPStatus.NOT_FOUND  # our own 404s are no HTTPException
+        response = problem(error.status_code, "no such path; /docs lists all there are" if no_path else error.detail)
         response.headers.update(error.headers or {})
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
             response.headers["Allow"] = ", ".join(_methods([*app.routes, *api.routes], request))

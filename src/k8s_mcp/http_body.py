@@ -38,6 +38,8 @@ async def read_json(request: Request) -> tuple[object, bytes]:
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "application/json":
         raise UnsupportedMediaType("send the body as JSON, with the header `Content-Type: application/json`")
+    if request.headers.get("content-encoding", "identity").lower() != "identity":
+        raise UnsupportedMediaType("send the body as it is, without `Content-Encoding`")
     try:
         async with asyncio.timeout(_SECONDS):
             body = await _read(request)
