@@ -19,11 +19,9 @@ Request: TypeAlias = tuple[bytes, list[tuple[bytes, bytes]], bytes]
 """Method, headers and body."""
 
 _BODY = b"an answer"
-_ANSWER = rb"HTTP/1\.1 202 Accepted\r\ncontent-length: 9\r\n(connection: close\r\n)?\r\nan answer"
-_HEAD_ANSWER = _ANSWER.removesuffix(_BODY)
-_REFUSAL = rb"HTTP/1\.1 (400 |431 )[^\r]*\r\n(?s:.)*"
-ANSWERS = re.compile(rb"(HTTP/1\.1 100 Continue\r\n\r\n|%b(%b)?)*(%b)?" % (_HEAD_ANSWER, _BODY, _REFUSAL))
-"""What may be written: whole answers, and behind them at most one refusal."""
+_HEAD = rb"HTTP/1\.1 202 Accepted\r\ncontent-length: 9\r\n(connection: close\r\n)?\r\n"
+_CONTINUE = rb"(HTTP/1\.1 100 Continue\r\n\r\n)?"
+_REFUSAL = rb"(HTTP/1\.1 (400|431) [A-Za-z ]+\r\n([a-z-]+: [^\r]+\r\n)+\r\n[A-Za-z' ]+\.?)?"
 
 
 class Wire(asyncio.Transport):
@@ -59,6 +57,11 @@ class Seen:
 
     requests: list[Request]
     written: bytes
+
+    def is_well_answered(self) -> bool:
+        """Whether a whole answer to each request was written, behind them at most one refusal, and nothing else."""
+        answers = [_CONTINUE + _HEAD + (b"" if method == b"HEAD" else _BODY) for method, _, _ in self.requests]
+        return re.fullmatch(b"".join(answers) + _CONTINUE + _REFUSAL, self.written) is not None
 
 
 class Listener:

@@ -20,7 +20,7 @@ from k8s_mcp.models import Output
 from k8s_mcp.redact import Redactor
 from k8s_mcp.runner.frames import EXIT, TAG, Decoder, Frame, PipeDecoder
 from k8s_mcp.transcript import Contradiction, Transcript
-from tests.fuzz.connection import ANSWERS, Listener, read_by_h11
+from tests.fuzz.connection import Listener, read_by_h11
 from tests.fuzz.service import Service
 from tests.support.kubeconfig_trees import EVERYTHING, NOTHING, refusal
 
@@ -174,7 +174,7 @@ class Connection:
         for parts in ((sent,), (sent[:cut], sent[cut:])):
             seen = self._listener.read(*parts)
             assert all(ours == theirs for ours, theirs in zip(seen.requests, expected, strict=False)), seen
-            assert ANSWERS.fullmatch(seen.written), seen
+            assert seen.is_well_answered(), seen
 
 
 def target(name: str) -> Target:
