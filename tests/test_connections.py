@@ -16,7 +16,7 @@ from k8s_mcp.connections import Connections, InProgress, Slot
 from k8s_mcp.errors import TooManyRequests
 from tests.support.callers import Callers
 from tests.support.client import Client
-from tests.support.raw_http import connect
+from tests.support.raw_http import connect, post
 from tests.support.service import Service, StartService, processes_with, wait_for
 
 MEBIBYTE = 1 << 20
@@ -133,9 +133,8 @@ def test_whoever_sends_more_is_still_seen_leaving(serve: StartService, fake_kube
     """What is sent behind a request in progress does not hide from it that its client has gone."""
     service = serve(resume_window=0)
     body = json.dumps({"command": "echo begun; sleep 600", "kubeconfig": fake_kubeconfig}).encode()
-    head = b"POST /sse HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     with connect(service) as connection, connection.makefile("rb") as lines:
-        connection.sendall(head % len(body) + body + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        connection.sendall(post(body) + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert b"data: begun\n" in lines
     wait_for(lambda: service.get("/runs").json()["runs"][0]["status"] == "cancelled", 20, "the run to be cancelled")
 

@@ -4,6 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from typing import TypeAlias
 
 import pytest
 import uvicorn
@@ -14,7 +15,7 @@ from starlette.routing import Route
 
 from k8s_mcp import http_protocol
 from k8s_mcp.http_protocol import HEAD_BYTES, BoundedProtocol
-from tests.support.raw_http import answer, connect, one_answer
+from tests.support.raw_http import answer, connect, next_status, post
 from tests.support.service import Service
 
 GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n"
@@ -24,7 +25,7 @@ def test_head_of_usual_size_is_read(server: Service) -> None:
     with connect(server) as connection:
         for _ in range(2):
             connection.sendall(GET + b"Authorization: Bearer " + b"a" * 40_000 + b"\r\n\r\n")
-            assert one_answer(connection).startswith(b"HTTP/1.1 200")
+            assert next_status(connection) == 200
 
 
 @pytest.mark.parametrize(
@@ -55,11 +56,10 @@ def test_head_without_end_is_cut_off(server: Service, beginning: bytes) -> None:
 
 def test_long_body_is_no_head(server: Service) -> None:
     body = b'{"command": "' + b"x" * 500_000 + b'"}'
-    post = b"POST /sse HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
     with connect(server) as connection:
         for _ in range(2):
-            connection.sendall(post % len(body) + body)
-            assert one_answer(connection).startswith(b"HTTP/1.1 422")
+            connection.sendall(post(body))
+            assert next_status(connection) == 422
 
 
 @pytest.fixture
@@ -95,59 +95,67 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
         await serving
 
 
-@pytest.mark.parametrize("sent", [b"", b"GET /quick HTTP/1.1\r\nHost: a\r\n"])
-async def test_connection_whose_head_does_not_come_is_closed(port: int, sent: bytes) -> None:
+Opened: TypeAlias = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+SLOW, QUICK = (b"GET /%b HTTP/1.1\r\nHost: a\r\n\r\n" % path for path in (b"slow", b"quick"))
+
+
+@pytest.fixture
+async def opened(port: int) -> AsyncIterator[Opened]:
+    """A connection to it."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(sent)
-    assert await reader.read() == b""
+    yield reader, writer
     writer.close()
 
 
-async def test_second_head_of_a_connection_has_to_come_as_well(port: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
+@pytest.mark.parametrize("sent", [b"", b"GET /quick HTTP/1.1\r\nHost: a\r\n"])
+async def test_connection_whose_head_does_not_come_is_closed(opened: Opened, sent: bytes) -> None:
+    reader, writer = opened
+    writer.write(sent)
+    assert await reader.read() == b""
+
+
+async def test_second_head_of_a_connection_has_to_come_as_well(opened: Opened) -> None:
+    reader, writer = opened
+    writer.write(QUICK)
     assert (await reader.readuntil(b"quick")).startswith(b"HTTP/1.1 200")
     writer.write(b"GET /quick")
     assert await reader.read() == b""
-    writer.close()
 
 
-async def test_stream_is_not_cut_off_by_a_head_behind_it(port: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+async def test_stream_is_not_cut_off_by_a_head_behind_it(opened: Opened) -> None:
+    reader, writer = opened
+    writer.write(SLOW)
     await reader.readuntil(b"one")
     writer.write(b"GET /quick")
     assert (await reader.readuntil(b"two")).endswith(b"two")
-    writer.close()
 
 
 @pytest.mark.parametrize(
     "behind",
     [
         pytest.param(b"GARBAGE\r\n\r\n", id="no request"),
-        pytest.param(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n", id="a request"),
+        pytest.param(QUICK, id="a request"),
         pytest.param(b"POST /quick HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\n", id="half a request"),
-        pytest.param(b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n" * 1000, id="many requests"),
+        pytest.param(QUICK * 1000, id="many requests"),
     ],
 )
 @pytest.mark.parametrize("at_once", [True, False])
-async def test_what_is_sent_behind_a_request_is_not_read(port: int, behind: bytes, *, at_once: bool) -> None:
+async def test_what_is_sent_behind_a_request_is_not_read(opened: Opened, behind: bytes, *, at_once: bool) -> None:
     """The request is answered, with nothing in between, and then the connection is closed."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n" + (behind if at_once else b""))
+    reader, writer = opened
+    writer.write(SLOW + (behind if at_once else b""))
     head = await reader.readuntil(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200")
     assert await reader.readuntil(b"one\r\n") == b"3\r\none\r\n"
     if not at_once:
         writer.write(behind)
     assert await reader.read() == b"3\r\ntwo\r\n0\r\n\r\n"
-    writer.close()
 
 
-@pytest.mark.parametrize("piece", [b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n" * 1000, b"a" * 50_000])
-async def test_what_is_sent_without_end_behind_a_request_is_cut_off(port: int, piece: bytes) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET /slow HTTP/1.1\r\nHost: a\r\n\r\n")
+@pytest.mark.parametrize("piece", [QUICK * 1000, b"a" * 50_000])
+async def test_what_is_sent_without_end_behind_a_request_is_cut_off(opened: Opened, piece: bytes) -> None:
+    reader, writer = opened
+    writer.write(SLOW)
     await reader.readuntil(b"one\r\n")
     sent = 0
     with suppress(ConnectionError):
@@ -156,7 +164,6 @@ async def test_what_is_sent_without_end_behind_a_request_is_cut_off(port: int, p
             await writer.drain()
             sent += len(piece)
     assert sent < 16 << 20
-    writer.close()
 
 
 UPGRADE = b"Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: AAMAAABk\r\n"
@@ -168,9 +175,9 @@ UPGRADE = b"Host: a\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHT
     ids=["length", "chunks"],
 )
 @pytest.mark.parametrize("cut", range(0, 180, 30))
-async def test_upgrade_is_ignored(port: int, body: bytes, cut: int) -> None:
+async def test_upgrade_is_ignored(opened: Opened, body: bytes, cut: int) -> None:
     """Java's HttpClient and `curl --http2` send it with each request, which is read as without, body and all."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = opened
     request = b"POST /echo HTTP/1.1\r\n" + UPGRADE + body
     for _ in range(2):
         for part in (request[:cut], request[cut:]):
@@ -179,34 +186,30 @@ async def test_upgrade_is_ignored(port: int, body: bytes, cut: int) -> None:
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 200")
         assert await reader.readexactly(4) == b"body"
-    writer.close()
 
 
-async def test_nothing_hides_behind_an_upgrade(port: int) -> None:
+async def test_nothing_hides_behind_an_upgrade(opened: Opened) -> None:
     """Not the head of a request, so that its body would be taken for another one."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = opened
     body = b"GET /quick?smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
     post = b"POST /quick HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n" % len(body)
     writer.write(b"GET /slow HTTP/1.1\r\n" + UPGRADE + b"\r\n" + post)
     await reader.readuntil(b"one\r\n")
     writer.write(body)
     assert await reader.read() == b"3\r\ntwo\r\n0\r\n\r\n"
-    writer.close()
 
 
-async def test_connect_is_refused(port: int) -> None:
+async def test_connect_is_refused(opened: Opened) -> None:
     """It would make a tunnel of the connection."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    reader, writer = opened
     writer.write(b"CONNECT /quick HTTP/1.1\r\nHost: a\r\n\r\nGET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
     assert (await reader.read()).count(b"HTTP/1.1 ") == 1
-    writer.close()
 
 
-async def test_whitespace_around_a_value_is_not_part_of_it(port: int) -> None:
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+async def test_whitespace_around_a_value_is_not_part_of_it(opened: Opened) -> None:
+    reader, writer = opened
     writer.write(b"GET /header HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: \t b c \t \r\n\r\n")
     assert (await reader.read()).endswith(b"\r\n\r\n'b c'")
-    writer.close()
 
 
 CHUNKED = (
@@ -221,9 +224,9 @@ def test_trailer_is_no_header(server: Service, trailer: bytes) -> None:
     """Uvicorn takes trailers for headers, and who is in front of us may have looked at headers only."""
     with connect(server) as connection:
         connection.sendall(CHUNKED + b"2\r\n{}\r\n0\r\n" + trailer + b"\r\n\r\n")
-        assert one_answer(connection).startswith(b"HTTP/1.1 422")
+        assert next_status(connection) == 422
         connection.sendall(GET + b"\r\n")
-        assert one_answer(connection).startswith(b"HTTP/1.1 200")
+        assert next_status(connection) == 200
 
 
 @pytest.mark.parametrize("beginning", [b"2;", b"2\r\n{}\r\n0\r\nX: "])

@@ -33,10 +33,6 @@ class CountedProtocol(BoundedProtocol):
             self._connections.remove(self._slot)
         super().connection_lost(exc)
 
-    def data_received(self, data: bytes) -> None:
-        if not self.transport.is_closing():
-            super().data_received(data)
-
     def on_headers_complete(self) -> None:
         scope: dict[str, Any] = self.scope  # type: ignore[assignment] # with a key of our own
         scope[HOLD] = self._hold

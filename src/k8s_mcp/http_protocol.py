@@ -49,6 +49,8 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
         self._arrived += len(data)
         if not self._finishing:
             if self._in_head:
@@ -64,17 +66,18 @@ class BoundedProtocol(HttpToolsProtocol):
         try:
             self.parser.feed_data(data)
         except HttpParserUpgrade as upgrade:
-            self._parse(self._head_without_upgrade() + data[upgrade.args[0] :])
+            head = self._head_without_upgrade()
+            self.parser = HttpRequestParser(self)
+            self._parse(head + data[upgrade.args[0] :])
         except HttpParserError:
             message = "Invalid HTTP request received."
             self.logger.warning(message)
             self.send_400_response(message)
 
     def _head_without_upgrade(self) -> bytes:
-        """The head that was just read, for a parser that has not seen it."""
+        """The head that was just read, as it would be without one."""
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
         headers = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
-        self.parser = HttpRequestParser(self)
         return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(headers))
 
     def on_message_begin(self) -> None:
@@ -98,7 +101,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._parsed > HEAD_BYTES or self.parser.get_method() == b"CONNECT":
             raise ValueError
         if self.parser.should_upgrade():
-            return
+            return  # the head is read once more, by `_parse`
         self._in_head = False
         self._arrived = 0
         self._head_is_there()

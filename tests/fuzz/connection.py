@@ -74,7 +74,6 @@ class Listener:
         self._config = uvicorn.Config(
             self._answer, interface="asgi3", lifespan="off", log_config=None, proxy_headers=False, ws="none"
         )
-        self._config.load()
 
     def close(self) -> None:
         self._runner.close()

@@ -1,9 +1,9 @@
 """HTTP as bytes, for what no client library would send."""
 
-import re
 import socket
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
+from http.client import HTTPResponse
 
 from tests.support.service import Service
 
@@ -15,17 +15,18 @@ def connect(service: Service) -> Generator[socket.socket]:
         yield connection
 
 
-def one_answer(connection: socket.socket) -> bytes:
-    """The next answer, whose length must be told; the connection can be used again."""
-    with connection.makefile("rb") as lines:
-        head = b""
-        while not head.endswith(b"\r\n\r\n"):
-            line = lines.readline()
-            assert line, f"closed behind {head!r}"
-            head += line
-        length = re.search(rb"(?i)\r\ncontent-length: (\d+)", head)
-        assert length, head
-        return head + lines.read(int(length[1]))
+def post(body: bytes) -> bytes:
+    """A request to run what the body says."""
+    head = b"POST /sse HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    return head % len(body) + body
+
+
+def next_status(connection: socket.socket) -> int:
+    """The status of the next answer, which is read to its end; the connection can be used again."""
+    response = HTTPResponse(connection)
+    response.begin()
+    response.read()
+    return response.status
 
 
 def answer(connection: socket.socket) -> bytes:
