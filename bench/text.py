@@ -5,7 +5,7 @@ import random
 from dataclasses import dataclass
 from pathlib import Path
 
-from k8s_mcp.event_source import Control, EventSource, Lines
+from k8s_mcp.client.event_source import Control, EventSource, Lines
 
 _NAMESPACES = ("kube-system", "default", "monitoring", "team-a", "payments")
 _VERBS = ("reconciled", "synced", "scheduled", "updated status of", "failed to list", "observed")

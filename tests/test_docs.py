@@ -24,10 +24,10 @@ _SERVICE = "http://127.0.0.1:9096"  # where the documents say it is
 _LANGUAGES = {"sh", "text", "json", "yaml", "dockerfile", "nginx"}
 
 _OTHER_VARIABLES = {
-    "K8S_MCP_URL": "src/k8s_mcp/service_options.py",
-    "K8S_MCP_TOKEN": "src/k8s_mcp/service_options.py",
-    "K8S_MCP_TOKEN_FILE": "src/k8s_mcp/service_options.py",
-    "K8S_MCP_CA_FILE": "src/k8s_mcp/service_options.py",
+    "K8S_MCP_URL": "src/k8s_mcp/client/service.py",
+    "K8S_MCP_TOKEN": "src/k8s_mcp/client/service.py",
+    "K8S_MCP_TOKEN_FILE": "src/k8s_mcp/client/service.py",
+    "K8S_MCP_CA_FILE": "src/k8s_mcp/client/service.py",
     "K8S_MCP_CACHE": "tests/testcluster/layout.py",
     "K8S_MCP_API_SERVER_PORTS": "images/builder/cluster.py",
     "K8S_MCP_IMAGE": "compose.yaml",

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from k8s_mcp.excerpt import Excerpt
+from k8s_mcp.mcp.excerpt import Excerpt
 from k8s_mcp.models import Output
 
 NOTE = "<{count} left out, from line {line}>"

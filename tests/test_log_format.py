@@ -16,7 +16,7 @@ from tests.support.service import StartService
 FORGED = "harmless\r\n2026-05-04T10:00:00.000Z ERROR k8s_mcp: forged\u2028\x1b[2Jmore\x85and\x7f\u202e"
 
 
-def record(message: str, name: str = "k8s_mcp.run", error: BaseException | None = None) -> logging.LogRecord:
+def record(message: str, name: str = "k8s_mcp.runs.run", error: BaseException | None = None) -> logging.LogRecord:
     info = (type(error), error, error.__traceback__) if error else None
     return logging.LogRecord(name, logging.WARNING, "", 0, "%s", (message,), info)
 
@@ -98,7 +98,7 @@ async def test_service_names_the_run_that_a_line_is_about(
         assert said["run_id"] == failed.run_id
         assert "FileNotFoundError" in said["exception"]
     else:
-        assert f"ERROR k8s_mcp.run [{failed.run_id}]: the run failed\n  Traceback" in log
+        assert f"ERROR k8s_mcp.runs.run [{failed.run_id}]: the run failed\n  Traceback" in log
 
 
 async def test_service_logs_in_json_from_its_first_line_on(serve: StartService, fake_kubeconfig: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import pytest
 
-from k8s_mcp.cli import main
+from k8s_mcp.cli.main import main
 from k8s_mcp.settings import PREFIX, Settings
 from tests.support import configuration
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from k8s_mcp.cli import main
+from k8s_mcp.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -10,31 +10,33 @@ from typing import TYPE_CHECKING
 
 from fastapi import FastAPI
 
-from k8s_mcp import __version__, http_api, resource_metadata
-from k8s_mcp.admission import Admission
-from k8s_mcp.audit import AuditLog
-from k8s_mcp.audit_file import AuditFile
-from k8s_mcp.auth import OPEN_PATHS, Authentication, Authenticator, Guard
-from k8s_mcp.cors import Cors
-from k8s_mcp.error_handlers import add_error_handlers
+from k8s_mcp import __version__
+from k8s_mcp.auth import resource_metadata
+from k8s_mcp.auth.guard import OPEN_PATHS, Authentication, Authenticator, Guard
+from k8s_mcp.auth.resource_metadata import ResourceMetadata
+from k8s_mcp.auth.tokens import Tokens
 from k8s_mcp.executors.base import Executor
-from k8s_mcp.executors.local import LocalExecutor, default_directory
-from k8s_mcp.handles import Handles, MemoryStore
-from k8s_mcp.mcp_api import McpApi
-from k8s_mcp.mcp_sessions import Sessions
-from k8s_mcp.metrics import Metrics
-from k8s_mcp.observe import Observe, to_all
-from k8s_mcp.policy import everything
-from k8s_mcp.policy_file import PolicyFile
-from k8s_mcp.problems import problem_of
-from k8s_mcp.quotas import Quotas
-from k8s_mcp.refusals import Refusals
-from k8s_mcp.resolver import Resolver
-from k8s_mcp.resource_metadata import ResourceMetadata
-from k8s_mcp.run import Limits
-from k8s_mcp.runs import Runs
+from k8s_mcp.executors.local.executor import LocalExecutor, default_directory
+from k8s_mcp.kubeconfig.resolver import Resolver
+from k8s_mcp.mcp.server import McpApi
+from k8s_mcp.mcp.sessions import Sessions
+from k8s_mcp.observe.audit import AuditLog
+from k8s_mcp.observe.audit_file import AuditFile
+from k8s_mcp.observe.facts import Observe, to_all
+from k8s_mcp.observe.metrics import Metrics
+from k8s_mcp.policy.admission import Admission
+from k8s_mcp.policy.file import PolicyFile
+from k8s_mcp.policy.quotas import Quotas
+from k8s_mcp.policy.rules import everything
+from k8s_mcp.runs.handles import Handles, MemoryStore
+from k8s_mcp.runs.run import Limits
+from k8s_mcp.runs.runs import Runs
 from k8s_mcp.settings import Settings
-from k8s_mcp.tokens import Tokens
+from k8s_mcp.web import routes
+from k8s_mcp.web.cors import Cors
+from k8s_mcp.web.error_handlers import add_error_handlers
+from k8s_mcp.web.problems import problem_of
+from k8s_mcp.web.refusals import Refusals
 
 if TYPE_CHECKING:
     from k8s_mcp.cluster.objects import PodTemplate
@@ -94,10 +96,10 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,  # to http:// behind whatever speaks TLS, and a client would send its kubeconfig there
     )
     app.state.runs = parts.runs
-    api = http_api.router(parts.runs, parts.handles, mcp.streamable_http, metrics.exposition)
+    api = routes.router(parts.runs, parts.handles, mcp.streamable_http, metrics.exposition)
     app.include_router(api)
     app.routes.extend(mcp.routes())
-    http_api.add_api_page(app)
+    routes.add_api_page(app)
     add_error_handlers(app, api)
     _add_middlewares(app, settings, authentication, observe)
     return app
@@ -121,7 +123,7 @@ def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentic
     app.add_middleware(Cors, origins=settings.allowed_origins)
     app.add_middleware(Refusals, observe=observe)
     if authentication.kinds:
-        http_api.describe_authentication(app, open_paths)
+        routes.describe_authentication(app, open_paths)
 
 
 def pod_template(settings: Settings) -> "PodTemplate":
@@ -160,7 +162,7 @@ def _authentication(settings: Settings, on_answer: Callable[[str, str, str], Non
     if settings.auth_tokens:
         kinds.append(Tokens(Path(settings.auth_tokens)))
     if settings.oidc_issuer:
-        from k8s_mcp.oidc import Oidc
+        from k8s_mcp.auth.oidc import Oidc
 
         kinds.append(
             Oidc(
@@ -171,8 +173,8 @@ def _authentication(settings: Settings, on_answer: Callable[[str, str, str], Non
             )
         )
     if settings.service_account_audience:
+        from k8s_mcp.auth.token_review import TokenReview
         from k8s_mcp.cluster.client import connect
-        from k8s_mcp.token_review import TokenReview
 
         api = connect(settings.kubeconfig, settings.context, settings.namespace, on_answer)
         kinds.append(TokenReview(settings.service_account_audience, api))
@@ -188,9 +190,9 @@ def _metadata(settings: Settings) -> ResourceMetadata | None:
 
 def _on_kubernetes(settings: Settings, observe: Observe, on_answer: Callable[[str, str, str], None]) -> _Parts:
     from k8s_mcp.cluster.connection import Cluster
-    from k8s_mcp.cluster.handle_secrets import SecretStore
-    from k8s_mcp.executors.kubernetes import KubernetesExecutor
-    from k8s_mcp.janitor import Janitor
+    from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
+    from k8s_mcp.executors.kubernetes.handle_store import SecretStore
+    from k8s_mcp.executors.kubernetes.janitor import Janitor
 
     replica = secrets.token_hex(8)
     cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace, on_answer)

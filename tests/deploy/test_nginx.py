@@ -10,7 +10,7 @@ from typing import ClassVar, TypeAlias
 import httpx
 import pytest
 
-from k8s_mcp.sse import PING_SECONDS
+from k8s_mcp.web.sse import PING_SECONDS
 from tests.deploy import certificate as certificates
 from tests.deploy import nginx
 from tests.deploy.certificate import Certificate
@@ -32,7 +32,7 @@ class OftenPinging(Service):
     interval = PING_SECONDS / 75
     program: ClassVar = (
         "-c",
-        f"import k8s_mcp.sse\nk8s_mcp.sse.PING_SECONDS = {interval}\nfrom k8s_mcp.cli import main\nmain()",
+        f"import k8s_mcp.web.sse\nk8s_mcp.sse.PING_SECONDS = {interval}\nfrom k8s_mcp.cli.main import main\nmain()",
     )
 
 

@@ -11,9 +11,9 @@ import uvicorn
 from starlette.types import Receive, Scope, Send
 from uvicorn.server import ServerState
 
-from k8s_mcp.connections import Connections
-from k8s_mcp.counted_protocol import CountedProtocol
-from k8s_mcp.http_protocol import HEAD_BYTES
+from k8s_mcp.transport.connections import Connections
+from k8s_mcp.transport.counted_protocol import CountedProtocol
+from k8s_mcp.transport.http_protocol import HEAD_BYTES
 
 Request: TypeAlias = tuple[bytes, list[tuple[bytes, bytes]], bytes]
 """Method, headers and body."""

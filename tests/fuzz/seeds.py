@@ -4,9 +4,9 @@ import json
 
 import yaml
 
-from k8s_mcp import sse
 from k8s_mcp.models import Control, Output
 from k8s_mcp.runner.frames import EXIT, HEARTBEAT, HELLO, STDERR, STDOUT, Encoder
+from k8s_mcp.web import sse
 from tests.support.kubeconfig_trees import AWKWARD, CA, CERTIFICATE, EXEC, KEY, tree, written
 
 

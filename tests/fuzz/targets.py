@@ -11,15 +11,16 @@ from typing import Any, TypeAlias
 
 import yaml
 
-from k8s_mcp import sse, strict_yaml
-from k8s_mcp.addresses import why_refused
-from k8s_mcp.event_source import EventSource, NotOurs
+from k8s_mcp.client.event_source import EventSource, NotOurs
 from k8s_mcp.executors.base import read_exit
-from k8s_mcp.kubeconfig import Allowed, Kubeconfig, parse
+from k8s_mcp.kubeconfig import strict_yaml
+from k8s_mcp.kubeconfig.addresses import why_refused
+from k8s_mcp.kubeconfig.kubeconfig import Allowed, Kubeconfig, parse
+from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Output
-from k8s_mcp.redact import Redactor
 from k8s_mcp.runner.frames import EXIT, TAG, Decoder, Frame, PipeDecoder
-from k8s_mcp.transcript import Contradiction, Transcript
+from k8s_mcp.runs.transcript import Contradiction, Transcript
+from k8s_mcp.web import sse
 from tests.fuzz.connection import Listener, read_by_h11
 from tests.fuzz.service import Service
 from tests.support.kubeconfig_trees import EVERYTHING, NOTHING, refusal

@@ -11,11 +11,11 @@ from typing import Any, cast
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from k8s_mcp import strict_yaml
-from k8s_mcp.kubeconfig import Kubeconfig, parse
+from k8s_mcp.kubeconfig import strict_yaml
+from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, parse
 from tests.fuzz import corpus, seeds, targets
+from tests.kubeconfig.test_any_input import kubeconfigs
 from tests.support.kubeconfig_trees import EVERYTHING, refusal
-from tests.test_kubeconfig_any_input import kubeconfigs
 
 _NEW = {
     "kubeconfig": 1500,

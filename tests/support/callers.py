@@ -4,7 +4,7 @@ from pathlib import Path
 
 import httpx
 
-from k8s_mcp.tokens import line_of, make_token
+from k8s_mcp.auth.tokens import line_of, make_token
 
 
 class Callers:

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 from k8s_mcp.errors import KubeconfigError
-from k8s_mcp.kubeconfig import Allowed, Kubeconfig, parse
+from k8s_mcp.kubeconfig.kubeconfig import Allowed, Kubeconfig, parse
 
 Tree = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""For tests/test_openapi.py: what no schema can say of a valid request, put into those that are to be valid.
+"""For tests/web/test_openapi.py: what no schema can say of a valid request, put into those that are to be valid.
 
 A valid kubeconfig, a key that was not used before, the id of a run that there is. The invalid requests stay as they
 were generated, but for their commands: none is run that somebody made up by chance.

@@ -1,0 +1,1 @@
+"""Who calls, and whether a request is let in at all."""

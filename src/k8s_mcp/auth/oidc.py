@@ -1,0 +1,112 @@
+"""Tokens of an OpenID Connect issuer: JWTs that are checked here, with the issuer's public keys.
+
+RFC 7519, RFC 8725 (what to beware of), RFC 9068 (access tokens).
+"""
+
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import jwt
+from jwt.exceptions import (
+    ExpiredSignatureError,
+    ImmatureSignatureError,
+    InvalidAudienceError,
+    InvalidIssuedAtError,
+    PyJWTError,
+)
+
+from k8s_mcp.auth.jwks import ALGORITHMS, Jwks, safe_url
+from k8s_mcp.errors import StartError, Unauthorized
+from k8s_mcp.models import Principal
+
+PREFIX = "oidc:"
+"""Of names and groups: an issuer cannot make anybody the principal of another kind of token."""
+_LEEWAY = 30.0
+_TYPES = frozenset(("jwt", "at+jwt"))
+_MOST_NAME = 256
+_MOST_GROUPS = 1000
+
+
+class Oidc:
+    """Accepts tokens of `issuer` for one of `audiences`. The claims say which of a token's claims name the principal
+    and its groups.
+    """
+
+    def __init__(self, issuer: str, audiences: Sequence[str], principal_claim: str, groups_claim: str) -> None:
+        """Raises StartError."""
+        try:
+            self._issuer = safe_url(issuer)
+        except ValueError as error:
+            raise StartError(f"K8S_MCP_OIDC_ISSUER (--oidc-issuer): {error}") from None
+        if not audiences:
+            raise StartError(
+                "K8S_MCP_OIDC_AUDIENCES (--oidc-audiences) is needed with an issuer: "
+                "a token that was made for another service must not open this one"
+            )
+        self._audiences = list(audiences)
+        self._principal_claim = principal_claim
+        self._groups_claim = groups_claim
+        self._jwks = Jwks(issuer)
+        self._jwt = jwt.PyJWT({"enforce_minimum_key_length": True})
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Keep the issuer's keys until the context ends."""
+        async with self._jwks.open():
+            yield
+
+    async def principal(self, token: str) -> Principal | None:
+        """Whose token it is; None for one of another issuer, or no JWT. Raises Unauthorized, Unavailable."""
+        header, claims = unverified(token)
+        if claims.get("iss") != self._issuer:
+            return None
+        algorithm, kid = header.get("alg"), header.get("kid")
+        if algorithm not in ALGORITHMS or not isinstance(kid, str | None):
+            raise Unauthorized("the token is not signed in a way that is accepted")
+        if str(header.get("typ", "jwt")).lower().removeprefix("application/") not in _TYPES:
+            raise Unauthorized("this is a token of the issuer, but no access or ID token")
+        key = await self._jwks.key(kid, algorithm)
+        if key is None:
+            raise Unauthorized("the token's issuer has no key that could have signed it")
+        return self._principal(self._verified(token, key, algorithm))
+
+    def _verified(self, token: str, key: jwt.PyJWK, algorithm: str) -> Mapping[str, Any]:
+        try:
+            return self._jwt.decode(
+                token,
+                key,
+                [algorithm],
+                {"require": ["exp", "iss", "aud"]},
+                audience=self._audiences,
+                issuer=self._issuer,
+                leeway=_LEEWAY,
+            )
+        except ExpiredSignatureError:
+            raise Unauthorized("the token has expired; get a new one from its issuer") from None
+        except InvalidAudienceError:
+            raise Unauthorized("the token is for another audience than this service") from None
+        except (ImmatureSignatureError, InvalidIssuedAtError):
+            raise Unauthorized("the token is not valid yet; is one of the clocks wrong?") from None
+        except PyJWTError:
+            raise Unauthorized("the token does not verify, or lacks one of the claims exp, iss and aud") from None
+
+    def _principal(self, claims: Mapping[str, Any]) -> Principal:
+        name = claims.get(self._principal_claim)
+        if not isinstance(name, str) or not 0 < len(name) <= _MOST_NAME or not name.isprintable():
+            raise Unauthorized("the token does not name its principal in the claim that the operator has chosen")
+        if self._principal_claim == "email" and claims.get("email_verified", True) is not True:
+            raise Unauthorized("the token's email address is not verified")
+        given: Any = claims.get(self._groups_claim, [])
+        groups = cast("list[Any]", given) if isinstance(given, list) else [given]
+        names = [group for group in groups[:_MOST_GROUPS] if isinstance(group, str) and group.isprintable()]
+        return Principal(f"{PREFIX}{name}", frozenset(f"{PREFIX}{group}" for group in names))
+
+
+def unverified(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """Header and claims of a JWT as anybody may have written them; empty for what is no JWT."""
+    try:
+        found = jwt.decode_complete(token, options={"verify_signature": False})
+    except PyJWTError:
+        return {}, {}
+    return found["header"], found["payload"]

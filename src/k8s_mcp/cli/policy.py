@@ -1,0 +1,114 @@
+"""`k8s-mcp policy`: is a policy file right (`check`), and what may somebody do by it (`test`)."""
+
+import argparse
+import os
+import sys
+
+from k8s_mcp.errors import Forbidden
+from k8s_mcp.models import Principal
+from k8s_mcp.policy.file import policy_of, read_bytes
+from k8s_mcp.policy.rules import Grant, Policy, PolicyError, Rule
+
+_REFUSED, _USAGE = 1, 2
+_VARIABLE = "K8S_MCP_POLICY"
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `k8s-mcp policy`."""
+    parser.description = "Check a policy file, or ask it what somebody may do. Asks no service."
+    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
+    check = actions.add_parser(
+        "check", help="is the file right: exit code 0 if so, else 1, with the lines that are not"
+    )
+    check.add_argument("file", nargs="?", metavar="FILE", help=f"the policy file [{_VARIABLE}]")
+    test = actions.add_parser(
+        "test",
+        help="what somebody may do, and by which rule: exit code 1 if a cluster that was asked about is refused",
+    )
+    test.add_argument("--file", metavar="FILE", help=f"the policy file [{_VARIABLE}]")
+    test.add_argument("--principal", required=True, metavar="NAME", help="who is calling")
+    test.add_argument("--group", action="append", default=[], metavar="NAME", help="a group they are in; repeatable")
+    test.add_argument(
+        "--cluster", metavar="HANDLE", help="a cluster that the operator offers; --server says where it is"
+    )
+    test.add_argument(
+        "--server",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="an API server of the kubeconfig (of their own, unless --cluster is given); repeatable",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Carry out `options.action`; the exit code."""
+    name = options.file or os.environ.get(_VARIABLE)
+    if not name:
+        print(f"k8s-mcp: name the policy file, or set {_VARIABLE}", file=sys.stderr)
+        return _USAGE
+    try:
+        policy = policy_of(read_bytes(name))
+    except OSError as error:
+        print(f"k8s-mcp: {name}: {error.strerror}", file=sys.stderr)
+        return _REFUSED
+    except PolicyError as error:
+        for line in str(error).splitlines():
+            print(f"{name}: {line}", file=sys.stderr)
+        return _REFUSED
+    if options.action == "check":
+        print(f"{name}: {len(policy.rules)} rules")
+        return 0
+    return _test(policy, options)
+
+
+def _test(policy: Policy, options: argparse.Namespace) -> int:
+    who = Principal(options.principal, frozenset(options.group))
+    if not options.server:
+        if options.cluster:
+            print("k8s-mcp: say with --server where the cluster is", file=sys.stderr)
+            return _USAGE
+        return _show_rules(policy.rules_for(who))
+    try:
+        grant = policy.decide(who, options.cluster, lambda: options.server)
+    except Forbidden as error:
+        print(f"refused: {error.message}")
+        for rule in policy.rules_for(who):
+            reasons = (rule.why_not(options.cluster, server) for server in options.server)
+            print(f"  {rule.place}: {next(filter(None, reasons), 'matches')}")
+        return _REFUSED
+    print(f"allowed by {grant.rule}")
+    for line in _limits(grant):
+        print(f"  {line}")
+    return 0
+
+
+def _show_rules(rules: list[Rule]) -> int:
+    for rule in rules:
+        print(f"{rule.place}")
+        clusters = [f"the offered {', '.join(rule.handles)}"] if rule.handles else []
+        clusters += ["kubeconfigs of their own"] if rule.own_kubeconfigs else []
+        print(f"  clusters: {' and '.join(clusters)}; servers: {', '.join(rule.servers)}")
+        for line in _limits(rule.grant):
+            print(f"  {line}")
+    if not rules:
+        print("refused: no rule is for them")
+    return 0 if rules else _REFUSED
+
+
+def _limits(grant: Grant) -> list[str]:
+    access = {"full": "full", "read-only": "read-only", "read-only-but-secrets": "read-only, Secrets included"}
+    lines = [f"access: {access[grant.access]}"]
+    numbers = {
+        "timeout": (grant.max_timeout, "s at most"),
+        "runs at a time": (grant.max_runs, "at most"),
+        "runs at a time on one API server": (grant.max_cluster_runs, "at most, of all callers"),
+        "output": (grant.max_output, "bytes at most"),
+    }
+    lines += [f"{what}: {number} {unit}" for what, (number, unit) in numbers.items() if number is not None]
+    allowed = {
+        f"exec plugins {', '.join(sorted(grant.exec_plugins))}": grant.exec_plugins,
+        "insecure-skip-tls-verify": grant.insecure_tls,
+        "proxy-url": grant.proxy_url,
+    }
+    return lines + [f"kubeconfigs may have: {what}" for what, is_allowed in allowed.items() if is_allowed]

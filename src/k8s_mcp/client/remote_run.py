@@ -1,0 +1,242 @@
+"""One run on a service, seen from its client: started once, every event read once, whatever the connection does."""
+
+import json
+import re
+import ssl
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager
+from http import HTTPStatus
+from ipaddress import ip_address
+from secrets import token_hex
+from types import TracebackType
+from typing import Any, Self
+
+import httpx2
+
+from k8s_mcp import __version__
+from k8s_mcp.client.event_source import Control, Event, EventSource, NotOurs
+from k8s_mcp.client.service import Endpoint
+
+FINAL = frozenset({"done", "timeout", "cancelled", "error"})
+"""The statuses of final events."""
+
+_CONNECT_SECONDS = 10.0
+_SILENCE_SECONDS = 45.0  # the service writes something every 15 s
+_CANCEL_SECONDS = 5.0
+_RESUME_SECONDS = 10.0  # after it a service with default settings has cancelled the run
+_LONGEST_PAUSE = 2.0
+_LONGEST_RETRY_AFTER = 30.0
+_TRY_AGAIN = frozenset({429, 502, 503, 504})
+_NO_CONNECTION = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
+_PROBLEM_BYTES = 64 * 1024
+
+
+class ServiceError(Exception):
+    """The service is not there, refuses the request, or has lost the run. The message is for the user."""
+
+
+class RemoteRun:
+    """One run on a service, as a context manager. It starts when `events` is iterated.
+
+    `tell` gets what a user should know meanwhile, one sentence at a time. `cancel` may be called in another thread.
+    """
+
+    def __init__(self, service: Endpoint, request: Mapping[str, object], tell: Callable[[str], None]) -> None:
+        """Raises ServiceError."""
+        self.run_id: str | None = None
+        self._url = service.url
+        self._request = request
+        self._tell = tell
+        self._http = connect(service)
+        self._key = token_hex(16)
+        self._last_id: int | None = None
+        self._may_run = False  # the request may have arrived
+        self._lost_since: float | None = None
+        self._pause = 0.0
+        self._told = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def events(self) -> Generator[Event]:
+        """All events up to the final one, each once; `started` and `pending` can come again. Raises ServiceError."""
+        while True:
+            try:
+                with self._stream() as response:
+                    self._may_run = True
+                    self._check(response)
+                    yield from self._read(response)
+                    return
+            except httpx2.RequestError as error:
+                if not self._may_run and isinstance(error, _NO_CONNECTION):
+                    raise unreachable(self._url, error) from error
+                self._may_run = True
+                lost = _Lost(str(error) or type(error).__name__)
+            except NotOurs as error:
+                raise ServiceError(f"{self._url} is no k8s-mcp service: {error}") from error
+            except _Lost as error:
+                lost = error
+            self._wait(lost)
+
+    def cancel(self) -> None:
+        """Ask for the end of the run, whose final event follows. Its `run_id` must be known. Raises ServiceError."""
+        try:
+            with self._http.stream("DELETE", f"{self._url}/runs/{self.run_id}", timeout=_CANCEL_SECONDS) as response:
+                if response.status_code not in {202, 404}:
+                    raise refused(self._url, response)
+        except httpx2.RequestError as error:
+            raise unreachable(self._url, error) from error
+
+    def _stream(self) -> AbstractContextManager[httpx2.Response]:
+        if self.run_id is None:
+            headers = {"Idempotency-Key": self._key}
+            return self._http.stream("POST", f"{self._url}/sse", json=self._request, headers=headers)
+        headers = {} if self._last_id is None else {"Last-Event-ID": str(self._last_id)}
+        return self._http.stream("GET", f"{self._url}/runs/{self.run_id}/events", headers=headers)
+
+    def _check(self, response: httpx2.Response) -> None:
+        again = self.run_id is not None or self._lost_since is not None
+        if again and response.status_code in _TRY_AGAIN:
+            raise _Lost(str(refused(self._url, response)), _retry_after(response))
+        if self.run_id is not None and response.status_code == 404:
+            raise ServiceError(
+                f"the connection was lost, and now the run is gone, too: {refused(self._url, response)}"
+            )
+        if response.status_code != 200:
+            raise refused(self._url, response)
+        if response.headers.get("Content-Type", "").partition(";")[0] != "text/event-stream":
+            raise NotOurs("its answer is not an event stream")
+
+    def _read(self, response: httpx2.Response) -> Generator[Event]:
+        if self.run_id is not None:
+            self._lost_since = None  # the run is still there
+        source = EventSource()
+        for chunk in response.iter_bytes():
+            for event in source.feed(chunk):
+                status = event.data.get("status") if isinstance(event, Control) else None
+                if status == "started" and isinstance(event, Control):
+                    self.run_id = _run_id(event)
+                    self._lost_since = None
+                yield event
+                if status in FINAL:
+                    return
+                self._last_id = event.id or self._last_id
+                self._pause, self._told = 0.0, False
+        raise _Lost("the stream ended without a final event")
+
+    def _wait(self, lost: "_Lost") -> None:
+        """Before the next attempt. Raises ServiceError when it is too late for one."""
+        now = time.monotonic()
+        if self.run_id is not None and lost.retry_after is not None:
+            pause = lost.retry_after  # somebody is there, and says how long it takes
+            self._lost_since = now + pause
+        else:
+            # Before `started` was seen, answers do not count: a request repeated much later starts another run.
+            self._lost_since = self._lost_since or now
+            pause = max(self._pause, lost.retry_after or 0)
+            if now + pause > self._lost_since + _RESUME_SECONDS:
+                raise ServiceError(
+                    f"the connection to {self._url} was lost and did not come back within {_RESUME_SECONDS:.0f} s; "
+                    f"without a client the service soon cancels the run ({lost})"
+                )
+        if pause > 0 and not self._told:
+            self._told = True
+            self._tell(f"lost the connection, trying again ({lost})")
+        time.sleep(pause)
+        self._pause = min(max(0.1, 2 * self._pause), _LONGEST_PAUSE)
+
+
+class _Lost(Exception):
+    """The connection is gone, for now. `retry_after` is in seconds."""
+
+    def __init__(self, cause: str, retry_after: float | None = None) -> None:
+        super().__init__(cause)
+        self.retry_after = retry_after
+
+
+def connect(service: Endpoint) -> httpx2.Client:
+    """Through the environment's proxies, except to this machine itself. Raises ServiceError."""
+    url = service.url
+    local = _is_loopback(httpx2.URL(url).host)
+    if local and url.startswith("http:"):
+        verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and saves the 30 ms of loading authorities
+    else:
+        verify = _trusting(service.ca_file)
+    headers = {"User-Agent": f"k8s-mcp/{__version__}", "Accept-Encoding": "identity"}
+    if service.token:
+        headers["Authorization"] = f"Bearer {service.token}"
+    try:
+        return httpx2.Client(
+            headers=headers,
+            timeout=httpx2.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
+            trust_env=not local,
+            verify=verify,
+        )
+    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        raise ServiceError(f"the proxy that the environment names cannot be used: {error}") from error
+
+
+def _trusting(ca_file: str) -> ssl.SSLContext:
+    if not ca_file:
+        return httpx2.create_ssl_context()
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except (OSError, ssl.SSLError) as error:
+        raise ServiceError(f"the certificates in {ca_file} cannot be used: {error.strerror or error}") from error
+
+
+def unreachable(url: str, error: Exception) -> ServiceError:
+    """For the user: nobody answers at `url`."""
+    return ServiceError(
+        f"cannot reach {url} ({str(error) or type(error).__name__}); start a service there with "
+        "`k8s-mcp serve`, or name another with --url or K8S_MCP_URL"
+    )
+
+
+def refused(url: str, response: httpx2.Response) -> ServiceError:
+    """For the user: the service at `url` said no."""
+    if response.status_code == HTTPStatus.UNAUTHORIZED:
+        return ServiceError(
+            f"{url} answered 401: {_detail(response) or response.reason_phrase} "
+            "(k8s-mcp takes it from K8S_MCP_TOKEN, or the file that K8S_MCP_TOKEN_FILE names)"
+        )
+    return ServiceError(f"{url} answered {response.status_code}: {_detail(response) or response.reason_phrase}")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _run_id(event: Control) -> str:
+    run_id = event.data.get("run_id")
+    if not isinstance(run_id, str) or not re.fullmatch("[0-9A-Za-z-]+", run_id):  # it becomes a part of URLs
+        raise NotOurs("a run's id is not one")
+    return run_id
+
+
+def _detail(response: httpx2.Response) -> str | None:
+    """What a problem document (RFC 9457) says; the service puts the fields' names there."""
+    body = bytearray()
+    for chunk in response.iter_bytes():
+        body += chunk
+        if len(body) > _PROBLEM_BYTES:
+            return None
+    try:
+        detail: Any = json.loads(body)["detail"]
+    except (ValueError, TypeError, LookupError):
+        return None
+    return detail if isinstance(detail, str) else None
+
+
+def _retry_after(response: httpx2.Response) -> float | None:
+    seconds = response.headers.get("Retry-After", "")
+    return min(float(seconds), _LONGEST_RETRY_AFTER) if seconds.isascii() and seconds.isdigit() else None

@@ -1,0 +1,1 @@
+"""The local executor: the runner as a child process."""

@@ -1,0 +1,179 @@
+"""Metrics for Prometheus, in a registry of this service's own. docs/metrics.md lists them.
+
+No label has a value that a caller can choose. Output is counted a batch at a time, never a line.
+https://prometheus.io/docs/practices/naming/
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import cast
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.openmetrics import exposition as openmetrics
+
+from k8s_mcp import __version__
+from k8s_mcp.models import Ended
+from k8s_mcp.observe.facts import CommandStarted, Happening, OutputRead, Refused, RunEnded, RunReleased, RunStarted
+
+_LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60)
+_DURATION = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
+_LAG = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
+_LAG_SECONDS = 1.0
+_openmetrics = cast("Callable[[CollectorRegistry], bytes]", openmetrics.generate_latest)  # pyright: ignore[reportUnknownMemberType]
+_OUTCOMES = ("succeeded", "failed", "timeout", "cancelled", "error")
+
+
+class Metrics:
+    """Counts what it is told; `exposition` is what Prometheus reads. `open()` while the service runs."""
+
+    def __init__(self, executor: str) -> None:
+        self._registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
+        info = Gauge("k8s_mcp_build_info", "What is running; always 1.", ["version", "executor"], registry=registry)
+        info.labels(__version__, executor).set(1)
+
+        self._runs = Counter(
+            "k8s_mcp_runs", "Runs that ended here; `failed` is any exit code but 0.", ["outcome"], registry=registry
+        )
+        for outcome in _OUTCOMES:
+            self._runs.labels(outcome)
+        self._active = Gauge(
+            "k8s_mcp_runs_active", "Runs in progress here, pending ones included.", registry=registry
+        )
+        self._pending = Gauge(
+            "k8s_mcp_runs_pending", "Runs in progress here whose command has not started.", registry=registry
+        )
+        self._start = Histogram(
+            "k8s_mcp_run_start_seconds",
+            "From accepting a run to the start of its command.",
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self._first_output = Histogram(
+            "k8s_mcp_run_first_output_seconds",
+            "From accepting a run to its first output.",
+            buckets=_LATENCY,
+            registry=registry,
+        )
+        self._duration = Histogram(
+            "k8s_mcp_run_duration_seconds",
+            "From accepting a run to its end, clean-up included.",
+            buckets=_DURATION,
+            registry=registry,
+        )
+        self._bytes = Counter("k8s_mcp_output_bytes", "Bytes that commands wrote.", ["stream"], registry=registry)
+        self._lines = Counter("k8s_mcp_output_lines", "Lines that commands wrote.", ["stream"], registry=registry)
+        for stream in ("stdout", "stderr"):
+            self._bytes.labels(stream)
+            self._lines.labels(stream)
+        self._gaps = Counter("k8s_mcp_gaps", "Times that output was lost on its way.", registry=registry)
+        self._lost_lines = Counter("k8s_mcp_lost_lines", "Lines lost in them.", registry=registry)
+        self._cleanup_failures = Counter(
+            "k8s_mcp_cleanup_failures", "Runs of which something was left, for a while at least.", registry=registry
+        )
+        self._api_requests = Counter(
+            "k8s_mcp_api_requests",
+            "Answers of the API server of the cluster for runner pods; code `none`: no answer.",
+            ["verb", "resource", "code"],
+            registry=registry,
+        )
+        self._refused = Counter(
+            "k8s_mcp_requests_refused", "Requests answered with an error.", ["code", "reason"], registry=registry
+        )
+        self._auth_failures = Counter(
+            "k8s_mcp_auth_failures", "Requests refused because nobody knows who sends them.", registry=registry
+        )
+        self._audit_failures = Counter(
+            "k8s_mcp_audit_failures", "Lines of the audit log that could not be written.", registry=registry
+        )
+        self._lag = Histogram(
+            "k8s_mcp_event_loop_lag_seconds",
+            "How late a timer of a second fires.",
+            buckets=_LAG,
+            registry=registry,
+        )
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[None]:
+        """Measure the event loop's lag until the context ends."""
+        async with asyncio.TaskGroup() as group:
+            task = group.create_task(self._measure_lag())
+            try:
+                yield
+            finally:
+                task.cancel()
+
+    def exposition(self, accept: str) -> tuple[bytes, str]:
+        """All metrics, and the media type: OpenMetrics if the header `Accept` names it, else Prometheus' own text."""
+        if "application/openmetrics-text" in accept:
+            return _openmetrics(self._registry), openmetrics.CONTENT_TYPE_LATEST
+        return generate_latest(self._registry), CONTENT_TYPE_PLAIN_0_0_4
+
+    def observe(self, happening: Happening) -> None:
+        """Count it."""
+        match happening:
+            case OutputRead():
+                self._on_output(happening)
+            case RunStarted():
+                self._active.inc()
+                self._pending.inc()
+            case CommandStarted(seconds):
+                self._pending.dec()
+                if seconds is not None:
+                    self._start.observe(seconds)
+            case RunEnded():
+                self._on_end(happening)
+            case RunReleased():
+                self._leave(happening)
+            case Refused(status, reason):
+                self._refused.labels(str(status), reason).inc()
+                if status == HTTPStatus.UNAUTHORIZED:
+                    self._auth_failures.inc()
+            case _:
+                pass
+
+    def api_answered(self, verb: str, resource: str, code: str) -> None:
+        """The API server has answered one of our calls."""
+        self._api_requests.labels(verb, resource, code).inc()
+
+    def audit_failed(self) -> None:
+        """A line of the audit log could not be written."""
+        self._audit_failures.inc()
+
+    def _on_output(self, read: OutputRead) -> None:
+        for stream, amount in read.amounts.items():
+            self._bytes.labels(stream).inc(amount.bytes)
+            self._lines.labels(stream).inc(amount.lines)
+        if read.seconds is not None:
+            self._first_output.observe(read.seconds)
+
+    def _on_end(self, run: RunEnded) -> None:
+        self._leave(run)
+        self._runs.labels(_outcome(run.outcome.ended)).inc()
+        if not run.run.adopted:
+            self._duration.observe(run.seconds)
+        self._gaps.inc(run.outcome.gaps)
+        self._lost_lines.inc(run.outcome.lost_lines)
+        if run.outcome.left:
+            self._cleanup_failures.inc()
+
+    def _leave(self, run: RunEnded | RunReleased) -> None:
+        self._active.dec()
+        if not run.command_started:
+            self._pending.dec()
+
+    async def _measure_lag(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            began = loop.time()
+            await asyncio.sleep(_LAG_SECONDS)
+            self._lag.observe(max(loop.time() - began - _LAG_SECONDS, 0))
+
+
+def _outcome(ended: Ended) -> str:
+    if ended.status != "done":
+        return ended.status
+    return "succeeded" if ended.exit_code == 0 else "failed"

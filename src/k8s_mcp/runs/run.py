@@ -1,0 +1,295 @@
+"""One run: its state, its events, and the order of things from accepted to cleaned up."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+
+from k8s_mcp.executors.base import Execution, Executor, Item, Pending
+from k8s_mcp.kubeconfig.redact import Redactor
+from k8s_mcp.log_format import about_run, now
+from k8s_mcp.models import Control, Ended, Event, RunSpec, final_event
+from k8s_mcp.observe.facts import CommandStarted, Observe, Outcome, OutputRead, RunEnded, RunFacts, RunReleased
+from k8s_mcp.runner.frames import Frame
+from k8s_mcp.runs.eventlog import EventLog, Reader
+from k8s_mcp.runs.output_limit import OutputLimit
+from k8s_mcp.runs.transcript import Transcript
+
+_FIRST_READER_SECONDS = 10.0
+
+_logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Bounds on what callers can hold. Times in seconds, sizes in bytes."""
+
+    max_timeout: int
+    grace_period: float
+    resume_window: float
+    replay_seconds: float
+    replay_bytes: int
+    replay_total_bytes: int
+
+
+class Released(Exception):
+    """The run goes on, but no longer here: another replica has it, or may take it."""
+
+
+class Run:
+    """One command being executed, and its events. `adopted`: another replica started it."""
+
+    def __init__(
+        self, facts: RunFacts, spec: RunSpec, redactor: Redactor, limits: Limits, observe: Observe = lambda _: None
+    ) -> None:
+        self.run_id = spec.run_id
+        self.principal = facts.principal
+        self.facts = facts
+        self.spec = spec
+        self.log = EventLog(limits.replay_bytes)
+        self.ended: Ended | None = None
+        self.released = False
+        self._observe = observe
+        self._execution: Execution | None = None
+        self._accepted = time.monotonic()
+        self._had_output = False
+        self._redactor = redactor
+        self._transcript = Transcript(redactor)
+        self._output_limit = OutputLimit(spec.max_output)
+        self._resume_window = limits.resume_window
+        self._replay_seconds = limits.replay_seconds
+        self._kept = False
+        self._running = False
+        self._stop_requested = asyncio.Event()
+        self._release_requested = asyncio.Event()
+        self._readers = 0
+        self._abandoned: asyncio.TimerHandle | None = None
+        self._times: dict[str, str | None] = {"created": spec.created or now(), "started": None, "ended": None}
+        self._cancel_unless_read_within(max(limits.resume_window, _FIRST_READER_SECONDS))
+
+    def describe(self) -> dict[str, object]:
+        """The run's state as `GET /runs/{id}` gives it."""
+        status = "running" if self._running else "pending"
+        state = describe(self.spec, self.ended.status if self.ended else status)
+        state |= {
+            "exit_code": self.ended.exit_code if self.ended else None,
+            **self._times,
+            "bytes": self._transcript.bytes,
+            "lines": self._output_limit.last_id if self._output_limit.passed else self._transcript.lines,
+        }
+        if self.ended and self.ended.status == "error":
+            state |= {"reason": self.ended.reason, "message": self.ended.message}
+        return state
+
+    @contextmanager
+    def events(self, after: int | None = None) -> Generator[Reader]:
+        """Follow all events, or those behind id `after`. A run that nobody follows is cancelled after a while."""
+        self._readers += 1
+        if self._abandoned:
+            self._abandoned.cancel()
+        try:
+            with self.log.reader(after) as reader:
+                yield reader
+        finally:
+            self._readers -= 1
+            if self._readers == 0 and not self.log.ended:
+                self._cancel_unless_read_within(self._resume_window)
+
+    def started_event(self) -> Control:
+        """The first event of every stream that begins at the beginning."""
+        return Control({"status": "started", "run_id": self.run_id})
+
+    def masked(self, text: str) -> str:
+        """`text` without the credentials of this run's kubeconfig."""
+        return self._redactor.mask(text)
+
+    def stop(self) -> None:
+        """Ask for the end of the command; the final event follows. Does nothing to a run that has ended."""
+        self._stop_requested.set()
+
+    @property
+    def is_replay(self) -> bool:
+        """Whether the command had ended before this replica took the run over."""
+        return bool(self.spec.ended)
+
+    def keep(self) -> None:
+        """Somebody has seen a part of the output and may ask any replica for the rest, for as long as a run can be
+        replayed. To be called before the final event is taken.
+        """
+        self._kept = True
+        self.log.wake()
+
+    def release(self) -> None:
+        """Let go of the run: streams end without a final event, and another replica can take it over."""
+        self._release_requested.set()
+
+    async def carry_out(self, executor: Executor) -> None:
+        """From start to cleaned up. Unless the run is released, the last event is a final one, whatever happens."""
+        with about_run(self.run_id):
+            await self._carry_out(executor)
+
+    async def _carry_out(self, executor: Executor) -> None:
+        ended = Ended("error", None, "InternalError", "the service failed; its log says why")
+        try:
+            async with executor.start(self.spec, adopt=self.facts.adopted) as execution:
+                self._execution = execution
+                try:
+                    async with self._until_released(execution), self._stopping_when_asked(execution):
+                        ended = await self._follow(execution)
+                        self._finish(ended)
+                        await execution.settle()
+                        if executor.durable:
+                            await self._until_delivered()
+                        if self._kept:
+                            await execution.keep(ended.status, self._replay_seconds)
+                except* Released:
+                    self._let_go()
+                    execution.let_go()
+        except asyncio.CancelledError:
+            ended = Ended("cancelled")
+            raise
+        except Exception:
+            _logger.exception("the run failed")
+        finally:
+            self._finish(ended)
+
+    async def _follow(self, execution: Execution) -> Ended:
+        async for item in execution:
+            if isinstance(item, Ended):
+                return self._output_limit.ended() if self._output_limit.passed else item
+            await self._keep(item)
+        raise RuntimeError("the executor said nothing about the end")
+
+    async def _keep(self, item: Item) -> None:
+        if isinstance(item, Pending):
+            message = self.masked(item.message)
+            await self.log.append(Control({"status": "pending", "reason": item.reason, "message": message}))
+        elif isinstance(item, list):
+            if not self._running:
+                self._running = True
+                self._times["started"] = now()
+                self._observe(CommandStarted(None if self.facts.adopted else self._seconds()))
+            for event in self._output_limit.cut(self._feed(item)):
+                await self.log.append(event)
+            if self._output_limit.passed:
+                self.stop()
+
+    def _feed(self, frames: list[Frame]) -> list[Event]:
+        before = self._transcript.amounts()
+        events = self._transcript.feed(frames)
+        after = self._transcript.amounts()
+        if after != before:
+            first = None if self._had_output or self.facts.adopted else self._seconds()
+            self._had_output = True
+            self._observe(OutputRead({name: after[name].since(before[name]) for name in after}, first))
+        return events
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._accepted
+
+    @asynccontextmanager
+    async def _stopping_when_asked(self, execution: Execution) -> AsyncGenerator[None]:
+        async def stop() -> None:
+            await self._stop_requested.wait()
+            self.log.stop_waiting()
+            await execution.stop()
+
+        async with _beside(stop):
+            yield
+
+    @asynccontextmanager
+    async def _until_released(self, execution: Execution) -> AsyncGenerator[None]:
+        """Raises Released (in a group) when another replica takes the run, or this one is to let it go."""
+
+        async def taken() -> None:
+            await execution.taken()
+            raise Released
+
+        async def asked() -> None:
+            await self._release_requested.wait()
+            raise Released
+
+        async with _beside(taken), _beside(asked):
+            yield
+
+    async def _until_delivered(self) -> None:
+        """Wait until somebody has read the final event, or nobody came for it within the resume window."""
+        try:
+            async with asyncio.timeout(self._resume_window):
+                while not (self.log.read_to_end or self._kept):
+                    await self.log.changed()
+        except TimeoutError:
+            _logger.info("nobody read the final event")
+
+    def _finish(self, ended: Ended) -> None:
+        if self.ended is not None or self.released:
+            return
+        self._forget_timer()
+        self.ended = Ended(ended.status, ended.exit_code, ended.reason, self.masked(ended.message))
+        self._times["ended"] = now()
+        for event in self._output_limit.cut(self._transcript.finish()):
+            self.log.add(event)
+        last_id = self._output_limit.last_id if self._output_limit.passed else self._transcript.lines
+        self.log.end(final_event(self.ended, self.spec.timeout, last_id + 1))
+
+    def last_word(self) -> RunEnded | RunReleased:
+        """What there is to say of it when `carry_out` is through."""
+        if self.released:
+            return RunReleased(self.facts, self._running)
+        return RunEnded(self.facts, self._outcome(), self._running, self._seconds())
+
+    def _outcome(self) -> Outcome:
+        ended = self.ended or Ended("error", None, "InternalError")
+        execution = self._execution
+        return Outcome(
+            ended=Ended(ended.status, ended.exit_code, self.masked(ended.reason), ended.message),
+            started_at=self._times["started"],
+            ended_at=self._times["ended"] or now(),
+            amounts=self._transcript.amounts(),
+            gaps=self._transcript.gaps,
+            lost_lines=self._transcript.lost_lines,
+            place=execution.place if execution else {},
+            left=self.masked(execution.left) if execution else "",
+        )
+
+    def _let_go(self) -> None:
+        self._forget_timer()
+        self.released = True
+        self.log.close()
+
+    def _cancel_unless_read_within(self, seconds: float) -> None:
+        self._abandoned = asyncio.get_running_loop().call_later(seconds, self.stop)
+
+    def _forget_timer(self) -> None:
+        if self._abandoned:
+            self._abandoned.cancel()
+
+
+def describe(spec: RunSpec, status: str) -> dict[str, object]:
+    """A run's state, as far as its specification and its status say."""
+    return {
+        "run_id": spec.run_id,
+        "status": status,
+        "exit_code": None,
+        "created": spec.created,
+        "started": None,
+        "ended": None,
+        "cluster": spec.server,
+        "timeout": spec.timeout,
+        "read_only": spec.read_only,
+        "bytes": None,
+        "lines": None,
+    }
+
+
+@asynccontextmanager
+async def _beside(work: Callable[[], Coroutine[object, object, None]]) -> AsyncGenerator[None]:
+    """Do `work` while the context lasts. An error in it cancels the body and is raised, in a group."""
+    async with asyncio.TaskGroup() as group:
+        task = group.create_task(work())
+        try:
+            yield
+        finally:
+            task.cancel()

@@ -1,0 +1,44 @@
+"""`k8s-mcp` starts fast: a subcommand imports only what it needs."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.execute import Exec
+from tests.support.service import Service
+
+LIST_MODULES = """
+import sys
+from k8s_mcp.cli.main import main
+try:
+    main(sys.argv[1:])
+finally:
+    print(*sys.modules, file=sys.stderr)
+"""
+
+
+@pytest.fixture
+def execute(server: Service, tmp_path: Path, fake_kubeconfig: str) -> Exec:
+    """Runs commands on `server`, with the made-up kubeconfig."""
+    return Exec(server.url, tmp_path, fake_kubeconfig)
+
+
+def imported(execute: Exec, *words: str) -> set[str]:
+    """The packages that a call of `k8s-mcp` imports."""
+    call = [sys.executable, "-c", LIST_MODULES, *words]
+    result = subprocess.run(call, env=execute.environment, capture_output=True, text=True, check=True)
+    return {name.partition(".")[0] for name in result.stderr.split()}
+
+
+def test_exec_imports_nothing_of_the_service(execute: Exec) -> None:
+    packages = imported(execute, "exec", "--", "true")
+    assert "httpx2" in packages
+    assert not packages & {"fastapi", "starlette", "uvicorn", "kubernetes", "mcp", "httpx", "pydantic_settings"}
+
+
+@pytest.mark.parametrize("words", [["--help"], ["exec", "--help"], ["--version"]])
+def test_help_imports_next_to_nothing(execute: Exec, words: list[str]) -> None:
+    packages = imported(execute, *words)
+    assert not packages & {"httpx2", "pydantic", "yaml", "asyncio", "fastapi", "uvicorn", "kubernetes", "mcp"}
