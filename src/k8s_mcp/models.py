@@ -162,7 +162,8 @@ class RunSpec:
     server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order, pointing at
     a credential proxy of the pod, which lets through what `access` says. `servers` are all API servers that the
     kubeconfig names. `timeout` is in seconds, `max_output` in bytes. `ended` is the final status of a run that is
-    over and can still be read. `rule` names what in the policy allowed it.
+    over and can still be read. `rule` names what in the policy allowed it. `isolated`, of a run that another replica
+    may have started: its command was kept from its credential, so its log holds none.
     """
 
     run_id: str
@@ -182,6 +183,7 @@ class RunSpec:
     servers: tuple[str, ...] = ()
     max_output: int | None = None
     rule: str = ""
+    isolated: bool = False
 
     @property
     def read_only(self) -> bool:

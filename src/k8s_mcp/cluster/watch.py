@@ -15,6 +15,7 @@ from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
 JOBS = "/apis/batch/v1/jobs"
 PODS = "/api/v1/pods"
 EVENTS = "/api/v1/events"
+SECRETS = "/api/v1/secrets"
 
 _WATCH_SECONDS = 300
 _SILENCE_SECONDS = 90.0  # the API server sends a bookmark about every minute
