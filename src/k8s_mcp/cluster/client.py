@@ -139,14 +139,14 @@ class Api:
         *,
         uid: str | None = None,
         resource_version: str | None = None,
-        propagation: str = "Background",
         grace: int | None = None,
     ) -> bool:
-        """Delete; with `uid`, only the very object of that uid; with `resource_version`, only as it was then.
+        """Delete in the background; with `uid`, only the very object of that uid; with `resource_version`, only as it
+        was then.
 
         False when that object was not there, or not so, any more.
         """
-        body: Json = {"propagationPolicy": propagation}
+        body: Json = {"propagationPolicy": "Background"}
         seen = {"uid": uid, "resourceVersion": resource_version}
         preconditions = {key: value for key, value in seen.items() if value is not None}
         if preconditions:
