@@ -7,7 +7,7 @@ from typing import Any
 import httpx2
 
 from k8s_mcp.cli.tell import tell
-from k8s_mcp.client.remote_run import ServiceError, connect, refused, unreachable
+from k8s_mcp.client.remote_run import ServiceError, connect, refusal, unreachable
 from k8s_mcp.client.request import read_kubeconfig
 from k8s_mcp.client.service import InputError, UsageError, add_service_options, service_of
 
@@ -43,7 +43,7 @@ def _call(http: httpx2.Client, url: str, method: str, path: str, body: object = 
     try:
         with http.stream(method, f"{url}{path}", json=body) as response:
             if not response.is_success:
-                raise refused(url, response)
+                raise refusal(url, response)
             content = response.read()
     except httpx2.RequestError as error:
         raise unreachable(url, error) from error
