@@ -19,7 +19,7 @@ class Permission:
 
 NEEDED = (
     Permission("batch", "jobs", ("create", "get", "list", "watch", "patch", "delete")),
-    Permission("", "pods", ("get", "list", "watch", "delete", "patch")),
+    Permission("", "pods", ("get", "list", "watch", "delete")),
     Permission("", "pods/log", ("get",)),
     Permission("", "secrets", ("create", "get", "delete")),
     Permission("", "events", ("list", "watch")),

@@ -8,14 +8,13 @@ from k8s_mcp.cluster.watch import Watch
 
 
 class Cluster:
-    """`api` and `watch` are there while `open()` lasts. `trouble` says why no run can be started, if so."""
+    """`api` and `watch` are there while `open()` lasts."""
 
     api: Api
     watch: Watch
 
     def __init__(self, kubeconfig: str, context: str, namespace: str, on_answer: OnAnswer = nobody) -> None:
         self.namespace = namespace
-        self.trouble = "this replica has no Lease yet"
         self._kubeconfig = kubeconfig
         self._context = context
         self._on_answer = on_answer

@@ -189,7 +189,9 @@ def kept_for(status: str, seconds: float) -> Manifest:
 
 def verdict(ended: Ended) -> str:
     """How a run ended, as its owner notes it on the Job for those who follow it elsewhere."""
-    return json.dumps({"exit_code": ended.exit_code, "reason": ended.reason, "message": ended.message[:_VERDICT_SIZE]})
+    return json.dumps(
+        {"exit_code": ended.exit_code, "reason": ended.reason, "message": ended.message[:_VERDICT_SIZE]}
+    )
 
 
 def read_verdict(text: str) -> Ended | None:

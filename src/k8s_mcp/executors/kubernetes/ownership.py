@@ -43,6 +43,11 @@ def annotations_of(job: Json) -> dict[str, str]:
     return job["metadata"].get("annotations") or {}
 
 
+def is_going(thing: Json) -> bool:
+    """Whether somebody has deleted it, whether or not it is still there."""
+    return "deletionTimestamp" in thing["metadata"]
+
+
 def owner_of(job: Json) -> str:
     """The replica that a Job names; NOBODY for none."""
     return annotations_of(job).get(REPLICA, NOBODY)
@@ -52,7 +57,7 @@ def standing(job: Json | None, replica: str, is_gone: Callable[[str], bool], *, 
     """The state of the run of `job` for `replica`. `is_gone` says of another replica whether it lives no more."""
     if job is None:
         return Standing.UNKNOWN
-    if deleted or "deletionTimestamp" in job["metadata"]:
+    if deleted or is_going(job):
         return Standing.GONE
     if ENDED in annotations_of(job):
         return Standing.OVER
@@ -60,18 +65,6 @@ def standing(job: Json | None, replica: str, is_gone: Callable[[str], bool], *, 
     if owner == replica:
         return Standing.OWNED
     return Standing.ORPHANED if owner == NOBODY or is_gone(owner) else Standing.THEIRS
-
-
-def later(one: Json | None, other: Json | None) -> Json | None:
-    """Of two states of an object that came on different ways, the one that the API server wrote later."""
-    if one is None or other is None:
-        return one or other
-    return one if version_of(one) >= version_of(other) else other
-
-
-def version_of(thing: Json) -> int:
-    """Its resource version, which grows with every write (KEP-5504)."""
-    return int(thing["metadata"]["resourceVersion"])
 
 
 class Followers:

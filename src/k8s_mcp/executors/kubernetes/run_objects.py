@@ -7,7 +7,7 @@ nothing is orphaned, and the Secret is there before the kubelet looks for it.
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -16,6 +16,7 @@ from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import (
     CANCELLED,
+    ENDED,
     FOLLOWED,
     REPLICA,
     RUN,
@@ -34,7 +35,7 @@ from k8s_mcp.executors.kubernetes.ownership import (
     Followers,
     Standing,
     annotations_of,
-    later,
+    owner_of,
     standing,
 )
 from k8s_mcp.models import Ended, RunSpec
@@ -52,7 +53,14 @@ class RunObjects:
     """Job, Secret and pod of one run. `left` says after `remove` what could not be removed, and why."""
 
     def __init__(
-        self, cluster: Cluster, spec: RunSpec, replica: str, template: PodTemplate, watched: Watched
+        self,
+        cluster: Cluster,
+        spec: RunSpec,
+        replica: str,
+        is_gone: Callable[[str], bool],
+        template: PodTemplate,
+        watched: Watched,
+        reserved: Json | None = None,
     ) -> None:
         self.left = ""
         self._cluster = cluster
@@ -60,30 +68,40 @@ class RunObjects:
         self._spec = spec
         self._name = spec.name
         self._replica = replica
+        self._is_gone = is_gone
         self._template = template
         self._watched = watched
-        self._answered: Json | None = None  # the Job as the latest answer to a write of ours had it
+        self._reserved = reserved
         self._secret_uid = ""
+        self._secret_gone = False
         self._made = False
         self._let_go = False
         self._trouble = ""
         self._followers = Followers()
+        if reserved is not None:
+            watched.begin(reserved)
 
     @property
     def job(self) -> Json | None:
         """The Job's latest state, from the watch or from an answer."""
-        return later(self._watched.job, self._answered)
+        return self._watched.job
 
     @property
     def standing(self) -> Standing:
         """Whose the run is."""
-        return standing(
-            self.job, self._replica, self._cluster.replicas.is_gone, deleted=self._watched.job_deleted
-        )
+        return standing(self.job, self._replica, self._is_gone, deleted=self._watched.job_deleted)
 
     @property
     def owned(self) -> bool:
+        """Whether it is ours to carry out."""
         return not self._let_go and self.standing is Standing.OWNED
+
+    @property
+    def judges(self) -> bool:
+        """Whether it is ours to say how the run ends: also when its Job is not made yet, or is gone."""
+        if self._let_go or self.job is None:
+            return self._made and not self._let_go
+        return owner_of(self.job) == self._replica and ENDED not in annotations_of(self.job)
 
     def followed_ago(self) -> float:
         """See `SharedExecution`."""
@@ -91,18 +109,38 @@ class RunObjects:
         self._followers.look(self.job, now)
         return self._followers.ago(now)
 
-    async def create(self, reserved: Json | None = None) -> None:
+    async def create(self) -> None:
         """Make Job and Secret and have the pod started. Raises ApiError and ApiUnreachable."""
         spec = self._spec
         self._made = True
-        job = reserved or await create_once(self._api, JOBS, make_job(spec, self._replica, self._template), spec)
-        self._take_note(job)
-        uid = job["metadata"]["uid"]
+        if self._reserved is None:
+            manifest = make_job(spec, self._replica, self._template)
+            self._watched.begin(await create_once(self._api, JOBS, manifest, spec))
+        uid = self._uid()
         files = run_files(spec, self._template.isolation)
         secret = await create_once(self._api, SECRETS, make_secret(self._name, spec.run_id, uid, files), spec)
         self._secret_uid = secret["metadata"]["uid"]
         if not self.told_to_stop:
             await self.resume()
+
+    async def is_there(self) -> bool:
+        """Whether the run's Job is there, on which this run's events can be followed. Raises ApiError and
+        ApiUnreachable.
+        """
+        if self.job is None:
+            await self._look_for_job()
+        return self.job is not None and self.job["metadata"]["labels"].get(RUN) == self._spec.run_id
+
+    async def resume_if_complete(self) -> bool:
+        """Have the pod started, of a run that was taken over; False when its Secret was never made. Raises ApiError
+        and ApiUnreachable.
+        """
+        job = self.job
+        if job is not None and self.owned and job["spec"].get("suspend"):
+            if not await self._find_secret():
+                return False
+            await self.resume()
+        return True
 
     async def resume(self) -> None:
         """Have the pod started, if the Job still waits for that."""
@@ -121,13 +159,11 @@ class RunObjects:
             await self._patch({"metadata": {"annotations": {CANCELLED: "true"}}})
 
     async def end_pod(self) -> None:
-        """Have the kubelet end the runner; without a pod yet, delete the Job. Raises ApiError and ApiUnreachable."""
+        """Have the kubelet end the runner, if there is a pod. Raises ApiError and ApiUnreachable."""
         await self.note_stop()
         pod = self._watched.pod
         if pod is not None:
             await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
-        else:
-            await self._delete_job()
 
     async def take_over(self) -> bool:
         """Write our name on the orphaned Job, in the version that was seen; False when that is not so any more."""
@@ -140,7 +176,7 @@ class RunObjects:
             if not error.is_conflict:
                 _logger.warning("the run is not taken over: %s", error)
                 return False
-            await self._look_again(job["metadata"]["uid"])  # somebody was faster; or we were, and the answer was lost
+            await self._look_again()  # somebody was faster; or we were, and the answer was lost
         except ApiUnreachable as error:
             _logger.warning("the run is not taken over: %s", error)
         return self.owned
@@ -161,10 +197,10 @@ class RunObjects:
         """The Secret goes now, and the Job says how the run ended if its log does not (`ended`). Job and pod, which
         hold the log, go when the final event was read.
         """
-        if not self.owned:
+        if not self.judges:
             return
         try:
-            if ended is not None and not self.told_to_stop:
+            if ended is not None and self.owned and not self.told_to_stop:
                 await self._patch({"metadata": {"annotations": {VERDICT: verdict(ended)}}})
             await self._delete_secret()
         except (ApiError, ApiUnreachable) as error:
@@ -202,12 +238,12 @@ class RunObjects:
         """Delete Secret, Job and pod if they are ours, and see them go. What cannot be deleted now is left to the
         janitor.
         """
-        if self._let_go or not (self._made or self.owned):
+        if not self.judges:
             return
         try:
             async with asyncio.timeout(_REMOVED_SECONDS):
                 await self._until_deleted()
-                while self.standing is Standing.GONE and not self._watched.gone:
+                while self.judges and not self._watched.gone:
                     await self._watched.changed()
         except TimeoutError:
             self.left = f"{', '.join(self._there())}: {self._trouble or 'deleted, but not gone yet'}"
@@ -227,10 +263,10 @@ class RunObjects:
             try:
                 if self.job is None:
                     await self._look_for_job()
-                if self.owned:
+                if self.judges:
                     await self._delete_secret()
                     await self._delete_job()
-                await self._delete_orphaned_pod()
+                    await self._delete_orphaned_pod()
             except (ApiError, ApiUnreachable) as error:
                 self._trouble = str(error)
                 _logger.warning("the run cannot be removed yet: %s", error)
@@ -248,12 +284,30 @@ class RunObjects:
                 raise
             return
         if job["metadata"]["labels"].get(RUN) == self._spec.run_id:
-            self._take_note(job)
+            self._watched.note_job(job)
+
+    async def _find_secret(self) -> bool:
+        """Whether the run's Secret is there; then its uid is known."""
+        if not self._secret_uid:
+            try:
+                secret = await self._api.get(SECRETS, self._name)
+            except ApiError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                return False
+            owners = secret["metadata"].get("ownerReferences") or [{}]
+            if owners[0].get("uid") == self._uid():
+                self._secret_uid = secret["metadata"]["uid"]
+        return bool(self._secret_uid)
 
     async def _delete_secret(self) -> None:
-        if self._secret_uid:
+        if self._made:
+            there = bool(self._secret_uid)  # or it was never made
+        else:
+            there = not self._secret_gone and await self._find_secret()
+        if there:
             await self._api.delete(SECRETS, self._name, uid=self._secret_uid)
-            self._secret_uid = ""
+        self._secret_uid, self._secret_gone = "", True
 
     async def _delete_job(self) -> None:
         """Delete the Job in the version in which it is ours; nothing is done to one that is not ours any more."""
@@ -261,11 +315,11 @@ class RunObjects:
             metadata = job["metadata"]
             seen = {"uid": metadata["uid"], "resource_version": metadata["resourceVersion"]}
             if await self._api.delete(JOBS, self._name, **seen):
-                self._answered = {**job, "metadata": {**metadata, "deletionTimestamp": "now"}}
+                self._watched.note_job({**job, "metadata": {**metadata, "deletionTimestamp": "now"}})
                 return
-            await self._look_again(metadata["uid"])
+            await self._look_again()
 
-    async def _look_again(self, uid: str) -> None:
+    async def _look_again(self) -> None:
         """The Job has changed since we saw it: how it is now."""
         try:
             job = await self._api.get(JOBS, self._name)
@@ -274,15 +328,12 @@ class RunObjects:
                 raise
             self._note_gone()
             return
-        if job["metadata"]["uid"] == uid:
-            self._take_note(job)
-        else:
-            self._note_gone()
+        self._watched.note_job(job)
 
     async def _delete_orphaned_pod(self) -> None:
         """Whoever has deleted our Job may have left its pod."""
         pod = self._watched.pod
-        if self._made and self._watched.job_deleted and pod is not None and not self._watched.pod_deleted:
+        if self._watched.job_deleted and pod is not None and not self._watched.pod_deleted:
             await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
 
     def _note_gone(self) -> None:
@@ -292,20 +343,14 @@ class RunObjects:
 
     async def _patch(self, body: Json, seen: Json | None = None) -> None:
         """Patch our Job, and no other of its name; with `seen`, only if it is still as it was then."""
-        job = seen or self.job
-        if job is None:
-            raise ApiError(HTTPStatus.NOT_FOUND, "NotFound", "the run has no Job")
         version = seen["metadata"]["resourceVersion"] if seen else None
-        uid = job["metadata"]["uid"]
-        self._take_note(await self._api.patch(JOBS, self._name, body, uid=uid, resource_version=version))
+        uid = self._uid()
+        self._watched.note_job(await self._api.patch(JOBS, self._name, body, uid=uid, resource_version=version))
 
-    def _take_note(self, job: Json) -> None:
-        self._answered = later(self._answered, job)
-        self._watched.wake()
-
-    def knows_secret(self, uid: str) -> None:
-        """The Secret's uid, of a run that another replica has started."""
-        self._secret_uid = self._secret_uid or uid
+    def _uid(self) -> str:
+        if self.job is None:
+            raise ApiError(HTTPStatus.NOT_FOUND, "NotFound", "the run has no Job")
+        return str(self.job["metadata"]["uid"])
 
     def _is_kept(self, job: Json) -> bool:
         spec = read_run(job)
