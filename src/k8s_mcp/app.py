@@ -193,6 +193,7 @@ def _on_kubernetes(settings: Settings, observe: Observe, on_answer: Callable[[st
     from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
     from k8s_mcp.executors.kubernetes.handle_store import SecretStore
     from k8s_mcp.executors.kubernetes.janitor import Janitor
+    from k8s_mcp.runs.shared_runs import SharedRuns
 
     replica = secrets.token_hex(8)
     cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace, on_answer)
@@ -200,8 +201,8 @@ def _on_kubernetes(settings: Settings, observe: Observe, on_answer: Callable[[st
     store = SecretStore(cluster)
     admission, policy = _admission(settings, executor)
     handles = Handles(store, admission, observe)
-    runs = _runs(settings, executor, handles, admission, observe)
-    janitor = Janitor(cluster, store, replica, settings.resume_window, runs.release_all, observe)
+    runs = SharedRuns(executor, handles, admission, _limits(settings), _quotas(settings), observe)
+    janitor = Janitor(cluster, executor, store, settings.resume_window, observe)
     return _Parts(runs, handles, policy, janitor.open())
 
 
@@ -209,7 +210,8 @@ def _on_this_host(settings: Settings, observe: Observe) -> _Parts:
     executor = LocalExecutor(local_directory(settings), settings.grace_period)
     admission, policy = _admission(settings, executor)
     handles = Handles(MemoryStore(), admission, observe)
-    return _Parts(_runs(settings, executor, handles, admission, observe), handles, policy, nullcontext())
+    runs = Runs(executor, handles, admission, _limits(settings), _quotas(settings), observe)
+    return _Parts(runs, handles, policy, nullcontext())
 
 
 @dataclass(frozen=True)
@@ -245,9 +247,12 @@ def _admission(settings: Settings, executor: Executor) -> tuple[Admission, Abstr
     return admission, file.open() if file else nullcontext()
 
 
-def _runs(settings: Settings, executor: Executor, handles: Handles, admission: Admission, observe: Observe) -> Runs:
-    quotas = Quotas(settings.max_runs, settings.max_runs_per_principal, settings.max_runs_per_cluster)
-    limits = Limits(
+def _quotas(settings: Settings) -> Quotas:
+    return Quotas(settings.max_runs, settings.max_runs_per_principal, settings.max_runs_per_cluster)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
         max_timeout=settings.max_timeout,
         grace_period=settings.grace_period,
         resume_window=settings.resume_window,
@@ -255,4 +260,3 @@ def _runs(settings: Settings, executor: Executor, handles: Handles, admission: A
         replay_bytes=settings.replay_bytes,
         replay_total_bytes=settings.replay_total_bytes,
     )
-    return Runs(executor, handles, admission, limits, quotas, observe)

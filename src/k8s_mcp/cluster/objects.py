@@ -156,7 +156,7 @@ def read_run(job: Manifest) -> RunSpec | None:
     None for a Job that tells of none, or of one in a way that no replica of ours writes.
     """
     metadata = job["metadata"]
-    annotations = metadata.get("annotations") or {}
+    annotations: dict[str, str] = metadata.get("annotations") or {}
     try:
         datetime.fromisoformat(annotations[_CREATED])
         return RunSpec(
@@ -189,16 +189,18 @@ def kept_for(status: str, seconds: float) -> Manifest:
 
 def verdict(ended: Ended) -> str:
     """How a run ended, as its owner notes it on the Job for those who follow it elsewhere."""
-    return json.dumps(
-        {"exit_code": ended.exit_code, "reason": ended.reason, "message": ended.message[:_VERDICT_SIZE]}
-    )
+    said = {"status": ended.status, "exit_code": ended.exit_code, "reason": ended.reason}
+    return json.dumps({**said, "message": ended.message[:_VERDICT_SIZE]})
 
 
 def read_verdict(text: str) -> Ended | None:
     """What `verdict` has written; None for anything else."""
     try:
         said = json.loads(text)
-        return Ended("error", said["exit_code"], str(said["reason"]), str(said["message"]))
+        status, code = said["status"], said["exit_code"]
+        if status not in ("done", "timeout", "cancelled", "error") or not isinstance(code, int | None):
+            return None
+        return Ended(status, code, str(said["reason"]), str(said["message"]))
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -90,6 +90,11 @@ class SharedExecution(Execution, Protocol):
         ...
 
     @property
+    def lost(self) -> bool:
+        """Whether the run is somebody else's, or nobody's, now."""
+        ...
+
+    @property
     def orphaned(self) -> bool:
         """Whether nobody is the owner: it has gone, or has let the run go."""
         ...
@@ -116,9 +121,9 @@ class SharedExecution(Execution, Protocol):
         """Let the owner know that the run is followed here, unless some follower said so within half of `window`."""
         ...
 
-    async def keep(self, status: str, seconds: float) -> None:
+    async def keep(self, status: str, seconds: float, *, always: bool) -> None:
         """The run has ended, with that status, and somebody may read on: leave its output to every replica for so
-        many seconds. Where that cannot be, it goes as always.
+        many seconds. Where that cannot be, it goes as always; or, with `always`, leave at least the fact that it was.
         """
         ...
 

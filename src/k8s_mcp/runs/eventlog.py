@@ -32,6 +32,7 @@ class EventLog:
         self._bytes = 0
         self._taken = 0  # where the furthest reader is, as a byte position
         self._readers: set[Reader] = set()
+        self._waits_for_first = True
         self._keeps_all = True  # whether `append` waits rather than forget what nobody has taken
         self._changed = asyncio.Event()
 
@@ -70,6 +71,12 @@ class EventLog:
         self._closed = True
         self.ended = True
         self.wake()
+
+    def wait_for_readers(self, wait: bool) -> None:
+        """Whether `append` waits while there is no reader at all; else whoever reads is somewhere else."""
+        if wait is not self._waits_for_first:
+            self._waits_for_first = wait
+            self.wake()
 
     def stop_waiting(self) -> None:
         """From now on forget rather than wait:
@@ -155,6 +162,8 @@ class EventLog:
 
     def _waiting(self) -> int:
         """Bytes that some reader has still to take; without readers, that none has taken."""
+        if not self._readers and not self._waits_for_first:
+            return 0
         slowest = min((reader.position for reader in self._readers), default=self._taken)
         return self._forgotten_bytes + self._bytes - max(slowest, self._forgotten_bytes)
 

@@ -5,9 +5,9 @@ A run's Job names its owner. What may be done, by whom, and what must hold for i
 | the Job says | its state for a replica | the replica may | precondition of the write |
 |---|---|---|---|
 | nothing yet | to be created | create it, in its own name | the name is free |
-| its own name | owned | resume, stop, settle, keep, delete, let go | the Job's `uid`; to delete or let go, also the version in which it was seen to be ours |
+| its own name | owned | resume, stop, settle, keep; delete, let go | the Job's `uid`; and the version that was seen |
 | another name, of a replica that lives | theirs | note that it is followed, or is to be stopped | `uid` |
-| a name whose replica is gone, or none | orphaned | take it over: write its own name | `uid` and the version that was seen |
+| a name whose replica is gone, or none | orphaned | write its own name | `uid` and the version that was seen |
 | that it has ended, and is kept | over | follow it | nothing is written |
 | nothing any more: it is gone, or going | gone | nothing | |
 

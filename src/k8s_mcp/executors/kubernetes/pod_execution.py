@@ -75,6 +75,10 @@ class PodExecution:
         return self._objects.owned
 
     @property
+    def lost(self) -> bool:
+        return self._objects.lost
+
+    @property
     def orphaned(self) -> bool:
         return self._objects.standing is Standing.ORPHANED
 
@@ -158,8 +162,8 @@ class PodExecution:
     async def settle(self) -> None:
         await self._objects.settle(self._untold)
 
-    async def keep(self, status: str, seconds: float) -> None:
-        await self._objects.keep(status, seconds)
+    async def keep(self, status: str, seconds: float, *, always: bool) -> None:
+        await self._objects.keep(status, seconds, always=always)
 
     async def _until_started(self) -> AsyncIterator[Item]:
         """Say why the pod cannot start, once for each reason, until it does; `Ended` when it will not."""
@@ -232,7 +236,7 @@ class PodExecution:
                         return told
                     if self._is_cancelled():
                         return Ended("cancelled")
-                    if self._watched.gone:
+                    if self._watched.gone or self._objects.standing is Standing.OVER:
                         raise Released
                     await self._watched.changed()
         except TimeoutError:

@@ -44,7 +44,7 @@ class Census:
             holder = holder_of(lease)
             if not holder:
                 continue
-            spec = lease["spec"]
+            spec: Json = lease["spec"]
             renewed = str(spec.get("renewTime", ""))
             known, since, _ = self._seen.get(holder, ("", at, 0.0))
             found[holder] = (renewed, at if gap or known != renewed else since, _duration(spec))
@@ -63,7 +63,8 @@ class Census:
 
 def holder_of(lease: Json) -> str:
     """The replica that a Lease speaks for; empty where it names none."""
-    holder = (lease.get("spec") or {}).get("holderIdentity")
+    spec: Json = lease.get("spec") or {}
+    holder = spec.get("holderIdentity")
     return holder if isinstance(holder, str) else ""
 
 

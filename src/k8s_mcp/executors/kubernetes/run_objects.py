@@ -97,6 +97,11 @@ class RunObjects:
         return not self._let_go and self.standing is Standing.OWNED
 
     @property
+    def lost(self) -> bool:
+        """Whether it was ours, and is somebody else's."""
+        return self.job is not None and owner_of(self.job) != self._replica
+
+    @property
     def judges(self) -> bool:
         """Whether it is ours to say how the run ends: also when its Job is not made yet, or is gone."""
         if self._let_go or self.job is None:
@@ -206,21 +211,24 @@ class RunObjects:
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("the run's Secret is not deleted yet: %s", error)
 
-    async def keep(self, status: str, seconds: float) -> None:
+    async def keep(self, status: str, seconds: float, *, always: bool) -> None:
         """Leave Job and pod, whose log it is, to Kubernetes' own clean-up. A few of them for each owner.
 
-        Without isolation the log can hold credentials, and nobody knows any more what to mask in it.
+        Without isolation the log can hold credentials, and nobody knows any more what to mask in it: then only a run
+        that must be known to have been is kept (`always`), and nobody reads it (`SharedExecutor.recover`).
         """
-        kept = [job for job in self._cluster.watch.jobs.values() if self._is_kept(job)]
-        if len(kept) >= _MOST_KEPT or not self._template.isolation or seconds < 1 or not self._has_log():
+        if not always and not self._may_be_read_later():
             return
         try:
-            if self.owned:
+            if self.owned and seconds >= 1:
                 await self._patch(kept_for(status, seconds))
+                self._let_go = True
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("run %s cannot be kept for other replicas: %s", self._spec.run_id, error)
-        else:
-            self._let_go = True
+
+    def _may_be_read_later(self) -> bool:
+        kept = [job for job in self._cluster.watch.jobs.values() if self._is_kept(job)]
+        return len(kept) < _MOST_KEPT and self._template.isolation and self._has_log()
 
     async def release(self) -> None:
         """Take our name off the Job, so that others need not wait until this replica is known to be gone."""
@@ -295,16 +303,15 @@ class RunObjects:
                 if error.status != HTTPStatus.NOT_FOUND:
                     raise
                 return False
-            owners = secret["metadata"].get("ownerReferences") or [{}]
+            owners: list[Json] = secret["metadata"].get("ownerReferences") or [{}]
             if owners[0].get("uid") == self._uid():
                 self._secret_uid = secret["metadata"]["uid"]
         return bool(self._secret_uid)
 
     async def _delete_secret(self) -> None:
-        if self._made:
-            there = bool(self._secret_uid)  # or it was never made
-        else:
-            there = not self._secret_gone and await self._find_secret()
+        there = bool(self._secret_uid)
+        if not (there or self._made or self._secret_gone):
+            there = await self._find_secret()
         if there:
             await self._api.delete(SECRETS, self._name, uid=self._secret_uid)
         self._secret_uid, self._secret_gone = "", True
