@@ -80,7 +80,12 @@ class Runner:
         self._reported = False
         self._decoder = PipeDecoder() if raw else Decoder()
         self.work.mkdir(mode=0o700, parents=True)
-        files: dict[str, str | None] = {"id": RUN_ID, "command": command, "timeout": str(timeout), "kubeconfig": KUBECONFIG}
+        files: dict[str, str | None] = {
+            "id": RUN_ID,
+            "command": command,
+            "timeout": str(timeout),
+            "kubeconfig": KUBECONFIG,
+        }
         for name, content in (files | {"stdin": stdin, "proxies": proxies}).items():
             if content is not None:
                 (directory / name).write_text(content)
