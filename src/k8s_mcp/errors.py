@@ -13,7 +13,8 @@
     ├── TooManyRuns             every slot is taken
     ├── TooManyRequests         of one caller, in progress at a time
     ├── TooManySessions         of MCP, all of them busy
-    ├── Unavailable             shutting down, or the cluster for runner pods is out of reach
+    ├── Unavailable             the cluster for runner pods is out of reach
+    │   └── ShuttingDown        this replica takes nothing up any more
     └── StartError              the service itself cannot start
 
 Every message says what was wrong and what to do. None ever holds a credential. What goes wrong after the start of a
@@ -104,6 +105,12 @@ class Unavailable(K8sMcpError):
     """Cannot start runs right now. `retry_after` is in seconds."""
 
     retry_after = 5
+
+
+class ShuttingDown(Unavailable):
+    """This replica takes nothing up any more. The connection closes, so that another one gets the next request."""
+
+    retry_after = 1
 
 
 class StartError(K8sMcpError):

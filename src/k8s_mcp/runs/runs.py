@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Collection, Iterator
 from contextlib import asynccontextmanager
 
 from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
-from k8s_mcp.errors import InvalidRequest, NotFound, TooLarge, Unavailable
+from k8s_mcp.errors import InvalidRequest, NotFound, ShuttingDown, TooLarge
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig
 from k8s_mcp.kubeconfig.redact import Redactor
@@ -75,7 +75,7 @@ class Runs:
 
     def _check_accepting(self) -> None:
         if not self.accepting:
-            raise Unavailable("the service is shutting down; send the request again, another replica will take it")
+            raise ShuttingDown("the service is shutting down; send the request again, another replica will take it")
 
     async def start(
         self, principal: Principal, request: RunRequest, key: str | None = None, via: Via = "http"

@@ -98,7 +98,7 @@ def problem(
 def problem_of(error: errors.K8sMcpError, *, unread: bool = False) -> Problem:
     """The problem document that tells a caller about `error`; `unread` if a body may follow that nobody reads."""
     fields = error.fields if isinstance(error, errors.InvalidRequest) else None
-    unread = unread or isinstance(error, errors.TooLarge | errors.RequestTimeout)
+    unread = unread or isinstance(error, errors.TooLarge | errors.RequestTimeout | errors.ShuttingDown)
     response = problem(status_of(error), error.message, fields, LastProblem if unread else Problem)
     response.about = error
     if isinstance(error, errors.TooManyRuns | errors.TooManyRequests | errors.TooManySessions | errors.Unavailable):
