@@ -64,9 +64,9 @@ def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application. `app.state.runs` is for its server, which drains it before the end."""
     metrics = Metrics(settings.executor)
     audit = _audit(settings, metrics.audit_failed)
-    observe = to_all(audit.observe, metrics.observe)
+    observe = to_all(audit.observe, metrics.observe, on_failure=metrics.observer_failed)
     if settings.executor == "kubernetes":
-        parts = _on_kubernetes(settings, observe, metrics.api_answered)
+        parts = _on_kubernetes(settings, observe, metrics)
     else:
         parts = _on_this_host(settings, observe)
     sessions = Sessions(settings.mcp_sessions, settings.mcp_session_idle)
@@ -188,14 +188,15 @@ def _metadata(settings: Settings) -> ResourceMetadata | None:
     return ResourceMetadata(settings.oidc_issuer, settings.oidc_scopes, settings.public_url)
 
 
-def _on_kubernetes(settings: Settings, observe: Observe, on_answer: Callable[[str, str, str], None]) -> _Parts:
+def _on_kubernetes(settings: Settings, observe: Observe, metrics: Metrics) -> _Parts:
     from k8s_mcp.cluster.connection import Cluster
     from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
     from k8s_mcp.executors.kubernetes.handle_store import SecretStore
     from k8s_mcp.executors.kubernetes.janitor import Janitor
 
     replica = secrets.token_hex(8)
-    cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace, on_answer)
+    told = metrics.api_answered, metrics.odd_object
+    cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace, *told)
     executor = KubernetesExecutor(cluster, pod_template(settings), replica)
     store = SecretStore(cluster)
     admission, policy = _admission(settings, executor)

@@ -172,7 +172,10 @@ _KINDS: Mapping[str, tuple[str, Shape]] = {
         ),
     ),
     "secrets": ("Secret", _thing({"data": _texts})),
-    "leases": ("Lease", _ANYTHING),
+    "leases": (
+        "Lease",
+        _thing({"spec": _fields({"holderIdentity": _text, "renewTime": _text, "leaseDurationSeconds": _number})}),
+    ),
     "namespaces": ("Namespace", _ANYTHING),
 }
 

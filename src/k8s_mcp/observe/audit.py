@@ -202,5 +202,9 @@ def _cut(command: str | None, most: int) -> str | None:
     return command.encode()[:most].decode("utf-8", "ignore")
 
 
-def _seconds_between(start: str, end: str) -> float:
-    return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
+def _seconds_between(start: str, end: str) -> float | None:
+    """None for times that are none: a run's beginning is an annotation, which others can change."""
+    try:
+        return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
+    except (TypeError, ValueError):
+        return None

@@ -1,15 +1,14 @@
 """The Kubernetes executor: every run in a Job pod of its own, its output read from the pod's log."""
 
-import base64
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from http import HTTPStatus
 
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import PodTemplate, is_run, read_job
+from k8s_mcp.cluster.run_files import read_files
 from k8s_mcp.cluster.watch import job_of
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import Execution, uninterrupted
@@ -81,9 +80,11 @@ class KubernetesExecutor:
             return spec if self._template.isolation else None
         except ApiUnreachable as error:
             raise Unavailable(_UNREACHABLE) from error
-        files = {name: base64.b64decode(data).decode() for name, data in secret["data"].items()}
-        kubeconfig = files.get("credentials") or files["kubeconfig"]
-        return replace(spec, kubeconfig=kubeconfig, command=files["command"], stdin=files["stdin"] or None)
+        try:
+            return read_files(spec, secret.get("data", {}))
+        except (KeyError, ValueError) as error:
+            self._cluster.odd("secrets", spec.name, f"no files of a run: {type(error).__name__}")
+            raise Unavailable("the run cannot be taken over: somebody has changed its Secret") from None
 
     async def cancel(self, spec: RunSpec) -> None:
         if spec.ended:

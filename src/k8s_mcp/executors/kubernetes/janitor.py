@@ -121,7 +121,7 @@ class Janitor:
     async def _clean(self) -> None:
         answer = await self._cluster.api.list(LEASES, {"labelSelector": f"{MANAGED_BY}={MANAGER}"})
         now = asyncio.get_running_loop().time()
-        alive = {lease["spec"]["holderIdentity"] for lease in answer["items"] if self._is_alive(lease, now)}
+        alive = {_holder(lease) for lease in answer["items"] if self._is_alive(lease, now)} - {""}
         orphans = {name: job for name, job in self._cluster.watch.jobs.items() if _is_orphan(job, alive)}
         self._orphaned = {name: self._orphaned.get(name, now) for name in orphans}
         for name, since in self._orphaned.items():
@@ -129,8 +129,10 @@ class Janitor:
                 await self._remove(orphans[name])
         owners = {_owner(job) for job in orphans.values()}
         for lease in answer["items"]:
-            holder = lease["spec"]["holderIdentity"]
-            if holder not in alive and holder not in owners:
+            holder = _holder(lease)
+            if not holder:
+                self._cluster.odd("leases", lease["metadata"]["name"], "it names no replica")
+            elif holder not in alive and holder not in owners:
                 await self._cluster.api.delete(LEASES, lease["metadata"]["name"], uid=lease["metadata"]["uid"])
 
     async def _remove(self, job: Json) -> None:
@@ -145,15 +147,21 @@ class Janitor:
 
     def _is_alive(self, lease: Json, now: float) -> bool:
         """Whether the Lease was renewed within its duration, by our own clock: those of other nodes may be wrong."""
-        name, renewed = lease["metadata"]["name"], lease["spec"].get("renewTime", "")
-        if self._seen.get(name, ("", 0.0))[0] != renewed:
+        spec = lease.get("spec", {})
+        name, renewed = lease["metadata"]["name"], spec.get("renewTime", "")
+        if self._seen.get(name, (None, 0.0))[0] != renewed:
             self._seen[name] = (renewed, now)
-        return now <= self._seen[name][1] + lease["spec"].get("leaseDurationSeconds", LEASE_SECONDS)
+        return now <= self._seen[name][1] + spec.get("leaseDurationSeconds", LEASE_SECONDS)
 
 
 def _is_orphan(job: Json, alive: AbstractSet[str]) -> bool:
     """Whether its replica is gone, and with it who would end the run. One that has ended, Kubernetes removes."""
     return _owner(job) not in alive and ENDED not in job["metadata"].get("annotations", {})
+
+
+def _holder(lease: Json) -> str:
+    """The replica that it is of; nothing for one that somebody else made, or has changed."""
+    return str(lease.get("spec", {}).get("holderIdentity", ""))
 
 
 def _owner(job: Json) -> str:
