@@ -232,6 +232,13 @@ def list_of(resource: str, *, metadata_only: bool = False) -> Shape:
     return _of_kind(f"{kind}List", checked)
 
 
+def of_answer(verb: str, resource: str, name: str) -> Shape:
+    """What answers such a call."""
+    if verb == "delete":
+        return DELETED
+    return list_of(resource) if verb == "list" else one_of(resource, name)
+
+
 def _of_kind(kind: str, shape: Shape) -> Shape:
     def checked(value: Any, where: str) -> Json:
         found = _object(value, where)
