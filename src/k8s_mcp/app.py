@@ -2,8 +2,14 @@
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,8 +26,9 @@ from k8s_mcp.executors.local.executor import LocalExecutor, default_directory
 from k8s_mcp.kubeconfig.resolver import Resolver
 from k8s_mcp.mcp.server import McpApi
 from k8s_mcp.mcp.sessions import Sessions
-from k8s_mcp.observe.audit import AuditLog
+from k8s_mcp.observe.audit import AuditLog, not_written
 from k8s_mcp.observe.audit_file import AuditFile
+from k8s_mcp.observe.audit_queue import AuditQueue
 from k8s_mcp.observe.facts import Observe, to_all
 from k8s_mcp.observe.metrics import Metrics
 from k8s_mcp.policy.admission import Admission
@@ -223,7 +230,15 @@ def _audit(settings: Settings, on_failure: Callable[[], None]) -> _Audit:
     if settings.audit_log == "off":
         return _Audit(lambda _: None, nullcontext)
     file = AuditFile(None if settings.audit_log == "stdout" else Path(settings.audit_log))
-    return _Audit(AuditLog(file.write, settings.audit_command_bytes, on_failure).observe, file.open)
+    queue = AuditQueue(file.write, lambda error, line: not_written(error, line, on_failure))
+    log = AuditLog(queue.put_and_wait, settings.audit_command_bytes, on_failure, queue.put)
+
+    @contextmanager
+    def opened() -> Generator[None]:
+        with file.open(), queue.open():
+            yield
+
+    return _Audit(log.observe, opened)
 
 
 def _admission(settings: Settings, executor: Executor) -> tuple[Admission, AbstractAsyncContextManager[None]]:
