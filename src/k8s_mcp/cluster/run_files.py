@@ -7,6 +7,8 @@ from dataclasses import replace
 from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
 from k8s_mcp.models import RunSpec
 
+SECRETS = "/api/v1/secrets"
+
 
 def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:
     """What the run's Secret holds, by file name.

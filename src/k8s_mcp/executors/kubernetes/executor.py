@@ -8,12 +8,12 @@ from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import PodTemplate, is_run, read_job
-from k8s_mcp.cluster.run_files import read_files
+from k8s_mcp.cluster.run_files import SECRETS, read_files
 from k8s_mcp.cluster.watch import job_of
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import Execution, uninterrupted
 from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
-from k8s_mcp.executors.kubernetes.run_objects import SECRETS, RunObjects, end_pod
+from k8s_mcp.executors.kubernetes.run_objects import RunObjects, end_pod
 from k8s_mcp.models import RunSpec
 
 _UNREACHABLE = "the API server of the cluster for runner pods does not answer; try again later"

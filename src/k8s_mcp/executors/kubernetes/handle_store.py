@@ -10,10 +10,9 @@ from typing import cast
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
+from k8s_mcp.cluster.run_files import SECRETS
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.models import Handle
-
-SECRETS = "/api/v1/secrets"
 
 HANDLE = "k8s-mcp-server/handle"
 """Label of a caller's handle; its value is the owner's hash."""

@@ -15,6 +15,7 @@ from http import HTTPStatus
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import ENDED, MANAGED_BY, MANAGER, REPLICA, RUN, is_run, lease_name, make_lease, read_job
+from k8s_mcp.cluster.run_files import SECRETS
 from k8s_mcp.cluster.watch import JOBS
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.kubernetes.handle_store import SecretStore
@@ -22,7 +23,6 @@ from k8s_mcp.log_format import about_run
 from k8s_mcp.observe.facts import Observe, OrphanRemoved
 
 LEASES = "/apis/coordination.k8s.io/v1/leases"
-SECRETS = "/api/v1/secrets"
 
 LEASE_SECONDS = 30
 _ROUND_SECONDS = 10.0

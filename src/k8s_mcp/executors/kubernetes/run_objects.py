@@ -23,11 +23,9 @@ from k8s_mcp.cluster.objects import (
     make_secret,
     read_job,
 )
-from k8s_mcp.cluster.run_files import run_files
+from k8s_mcp.cluster.run_files import SECRETS, run_files
 from k8s_mcp.cluster.watch import JOBS, PODS, Watched
 from k8s_mcp.models import RunSpec
-
-SECRETS = "/api/v1/secrets"
 
 FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
