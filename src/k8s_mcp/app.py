@@ -2,8 +2,14 @@
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,8 +27,9 @@ from k8s_mcp.executors.local.executor import LocalExecutor
 from k8s_mcp.kubeconfig.resolver import Resolver
 from k8s_mcp.mcp.server import McpApi
 from k8s_mcp.mcp.sessions import Sessions
-from k8s_mcp.observe.audit import AuditLog
+from k8s_mcp.observe.audit import AuditLog, not_written
 from k8s_mcp.observe.audit_file import AuditFile
+from k8s_mcp.observe.audit_queue import AuditQueue
 from k8s_mcp.observe.facts import Observe, to_all
 from k8s_mcp.observe.metrics import Metrics
 from k8s_mcp.policy.admission import Admission
@@ -65,9 +72,9 @@ def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application. `app.state.runs` is for its server, which drains it before the end."""
     metrics = Metrics(settings.executor)
     audit = _audit(settings, metrics.audit_failed)
-    observe = to_all(audit.observe, metrics.observe)
+    observe = to_all(audit.observe, metrics.observe, on_failure=metrics.observer_failed)
     if settings.executor == "kubernetes":
-        parts = _on_kubernetes(settings, observe, metrics.api_answered)
+        parts = _on_kubernetes(settings, observe, metrics)
     else:
         parts = _on_this_host(settings, observe)
     sessions = Sessions(settings.mcp_sessions, settings.mcp_session_idle)
@@ -189,7 +196,7 @@ def _metadata(settings: Settings) -> ResourceMetadata | None:
     return ResourceMetadata(settings.oidc_issuer, settings.oidc_scopes, settings.public_url)
 
 
-def _on_kubernetes(settings: Settings, observe: Observe, on_answer: Callable[[str, str, str], None]) -> _Parts:
+def _on_kubernetes(settings: Settings, observe: Observe, metrics: Metrics) -> _Parts:
     from k8s_mcp.cluster.connection import Cluster
     from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
     from k8s_mcp.executors.kubernetes.handle_store import SecretStore
@@ -197,7 +204,8 @@ def _on_kubernetes(settings: Settings, observe: Observe, on_answer: Callable[[st
     from k8s_mcp.runs.shared_runs import SharedRuns
 
     replica = secrets.token_hex(8)
-    cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace, on_answer)
+    told = metrics.api_answered, metrics.odd_object
+    cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace, *told)
     executor = KubernetesExecutor(cluster, pod_template(settings), replica)
     store = SecretStore(cluster)
     admission, policy = _admission(settings, executor)
@@ -225,7 +233,15 @@ def _audit(settings: Settings, on_failure: Callable[[], None]) -> _Audit:
     if settings.audit_log == "off":
         return _Audit(lambda _: None, nullcontext)
     file = AuditFile(None if settings.audit_log == "stdout" else Path(settings.audit_log))
-    return _Audit(AuditLog(file.write, settings.audit_command_bytes, on_failure).observe, file.open)
+    queue = AuditQueue(file.write, lambda error, line: not_written(error, line, on_failure))
+    log = AuditLog(queue.put_and_wait, settings.audit_command_bytes, on_failure, queue.put)
+
+    @contextmanager
+    def opened() -> Generator[None]:
+        with file.open(), queue.open():
+            yield
+
+    return _Audit(log.observe, opened)
 
 
 def _admission(settings: Settings, executor: Executor) -> tuple[Admission, AbstractAsyncContextManager[None]]:

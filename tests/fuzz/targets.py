@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from k8s_mcp.client.event_source import EventSource, NotOurs
+from k8s_mcp.cluster import answers, shapes
 from k8s_mcp.executors.base import read_exit
 from k8s_mcp.kubeconfig import strict_yaml
 from k8s_mcp.kubeconfig.addresses import why_refused
@@ -118,6 +119,50 @@ def event_source(data: bytes) -> None:
             list(source.feed(part))
 
 
+_SHAPES = (
+    shapes.list_of("jobs"),
+    shapes.list_of("secrets", metadata_only=True),
+    *(shapes.one_of(kind) for kind in ("jobs", "pods", "secrets", "leases", "namespaces")),
+    *(shapes.VERSION, shapes.ACCESS_REVIEW, shapes.TOKEN_REVIEW, shapes.DELETED),
+)
+_CHANGES = tuple(shapes.item_of(kind) for kind in ("jobs", "pods", "events"))
+_LONGEST_ERROR = 1000
+_LONGEST_PAUSE = 60
+
+
+def answers_of_anybody(data: bytes) -> None:
+    """Any status, headers and bytes, cut anywhere, are what an API server answers, or one of our errors.
+
+    The first byte says what was asked, the next two the status, the fourth where it is cut; headers end as in HTTP.
+    """
+    what, high, low, cut = (data + b"\0\0\0\0")[:4]
+    status = 100 + (high * 256 + low) % 900
+    head, _, body = data[4:].partition(b"\r\n\r\n")
+    lines = [line.partition(":") for line in head.decode("latin-1").split("\r\n")]
+    headers = {name.title(): value.strip() for name, _, value in lines}
+    for part in (body, body[: len(body) * cut // 256]):
+        _check_answer(lambda: answers.value(status, headers, part, _SHAPES[what % len(_SHAPES)]))  # noqa: B023
+        error = answers.error(status, headers, part)
+        assert len(str(error)) < len(part) + _LONGEST_ERROR
+        for line in part.split(b"\n"):
+            _check_answer(lambda: answers.change(line, _CHANGES[what % len(_CHANGES)]))  # noqa: B023
+    for check in (lambda: answers.check_log(status, headers), lambda: answers.check_watch(status)):
+        with suppress(answers.OddAnswer):
+            check()
+
+
+def _check_answer(read: Callable[[], object]) -> None:
+    """What it gives can be written down; a pause that it asks for is bounded."""
+    with suppress(answers.OddAnswer):
+        try:
+            found = read()
+        except answers.ApiError as error:
+            found = error.retry_after or 0
+            if not 0 <= found <= _LONGEST_PAUSE:
+                raise AssertionError(found) from error
+        json.dumps(found, ensure_ascii=False).encode()
+
+
 class Requests:
     """Any body at any path gets a well-formed answer, and never one that says that the service failed.
 
@@ -183,6 +228,12 @@ def target(name: str) -> Target:
     return _MADE[name]() if name in _MADE else _PLAIN[name]
 
 
-_PLAIN = {function.__name__: function for function in (kubeconfig, frames, addresses, event_source)}
+_PLAIN: dict[str, Target] = {
+    "kubeconfig": kubeconfig,
+    "frames": frames,
+    "addresses": addresses,
+    "event_source": event_source,
+    "answers": answers_of_anybody,
+}
 _MADE: dict[str, Callable[[], Requests | Connection]] = {"request": Requests, "connection": Connection}
 NAMES = (*_PLAIN, *_MADE)

@@ -22,6 +22,7 @@ _NEW = {
     "frames": 3000,
     "addresses": 20_000,
     "event_source": 10_000,
+    "answers": 20_000,
     "request": 800,
     "connection": 5000,
 }

@@ -515,6 +515,7 @@ def test_a_run_that_ends_while_it_waits_for_its_proxies_starts_no_command(start:
         if by == "signal":
             runner.process.send_signal(signal.SIGTERM)
         else:
+            assert runner.process.stdin is not None
             runner.process.stdin.close()
         assert runner.to_end() == "cancelled 143"
     assert not (runner.work / "started").exists()

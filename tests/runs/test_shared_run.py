@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -113,7 +114,7 @@ class Scene:
         self.told: list[Happening] = []
         self.refuse = False
         self.begun = ""
-        spec = SPEC if not key else RunSpec(**{**{f: getattr(SPEC, f) for f in SPEC.__slots__}, "name": "run-key"})
+        spec = replace(SPEC, name="run-key") if key else SPEC
         facts = run_facts(spec, Principal("me"), "http", Target("s"), str, adopted=not owned)
         limits = Limits(600, 5, window, 60, 1 << 20, 1 << 24)
         self.run = SharedRun(

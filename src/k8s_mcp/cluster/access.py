@@ -25,7 +25,7 @@ NEEDED = (
     Permission("", "events", ("list", "watch")),
     Permission("coordination.k8s.io", "leases", ("get", "create", "update", "list", "delete")),
 )
-FOR_HANDLES = Permission("", "secrets", ("list",))
+FOR_HANDLES = Permission("", "secrets", ("list", "update"))
 """For cluster handles only."""
 
 

@@ -11,12 +11,12 @@ from http import HTTPStatus
 
 from k8s_mcp.cluster import answers, shapes
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json, OddAnswer
+from k8s_mcp.cluster.credentials import NoCredential
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
 
 JOBS = "/apis/batch/v1/jobs"
 PODS = "/api/v1/pods"
 EVENTS = "/api/v1/events"
-SECRETS = "/api/v1/secrets"
 
 _SILENCE_SECONDS = 90.0  # the API server sends a bookmark about every minute …
 _WATCH_SECONDS = {JOBS: 300, PODS: 300, EVENTS: 60}  # … but for events none, which it does not cache
@@ -30,6 +30,7 @@ _OPENED = "OPENED"  # comes before the API server's own ADDED, MODIFIED, …
 
 _NO_ANSWER = "the API server of the cluster for runner pods does not answer; try again later"
 _ODD_ANSWER = "what answers for the API server of the cluster for runner pods is none; try again later"
+_NO_CREDENTIAL = "the service has no credential for the API server of the cluster for runner pods; its log says why"
 
 _logger = logging.getLogger(__name__)
 
@@ -310,4 +311,6 @@ def _log(path: str, error: ApiError | ApiUnreachable, *, again: bool) -> None:
 def _trouble(error: ApiError | ApiUnreachable) -> str:
     if isinstance(error, ApiError):
         return f"the API server of the cluster for runner pods refuses: {error.status} {error.reason}"
+    if isinstance(error, NoCredential):
+        return _NO_CREDENTIAL
     return _ODD_ANSWER if isinstance(error, OddAnswer) else _NO_ANSWER

@@ -92,7 +92,10 @@ class Supervisor:
 
     def is_told_to_end(self) -> bool:
         """Whether, before the command was started, a signal has come or our lifeline was cut."""
-        for fd in select.select([self._signals, *([0] if self._lifeline else [])], [], [], 0)[0]:
+        poll = select.poll()
+        for fd in (self._signals, 0) if self._lifeline else (self._signals,):
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(0):
             if fd == 0:
                 self._on_lifeline()
             elif any(number != signal.SIGCHLD for number in os.read(fd, 4096)):

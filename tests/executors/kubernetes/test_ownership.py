@@ -10,8 +10,8 @@ from k8s_mcp.executors.kubernetes.ownership import Followers, Standing, owner_of
 OURS, ALIVE, DEAD = "ours", "alive", "dead"
 
 
-def job(owner: str | None, *, deleting: bool = False, **annotations: str) -> dict[str, Any]:
-    metadata: dict[str, Any] = {"name": "run-1", "uid": "1", "annotations": dict(annotations)}
+def job(owner: str | None, annotations: dict[str, str] | None = None, *, deleting: bool = False) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": "run-1", "uid": "1", "annotations": dict(annotations or {})}
     if owner is not None:
         metadata["annotations"][REPLICA] = owner
     if deleting:
@@ -28,8 +28,8 @@ def job(owner: str | None, *, deleting: bool = False, **annotations: str) -> dic
         (job(DEAD), Standing.ORPHANED),
         (job(""), Standing.ORPHANED),
         (job(None), Standing.ORPHANED),
-        (job(OURS, **{ENDED: "done"}), Standing.OVER),
-        (job(DEAD, **{ENDED: "done"}), Standing.OVER),
+        (job(OURS, {ENDED: "done"}), Standing.OVER),
+        (job(DEAD, {ENDED: "done"}), Standing.OVER),
         (job(OURS, deleting=True), Standing.GONE),
         (job(DEAD, deleting=True), Standing.GONE),
     ],
@@ -50,8 +50,8 @@ def test_followers_are_heard_of_by_our_own_clock_whatever_theirs_says() -> None:
     followers = Followers()
     followers.look(job(OURS), 10)
     assert followers.ago(10) == float("inf")
-    followers.look(job(OURS, **{FOLLOWED: "1999-01-01T00:00:00Z"}), 20)
-    followers.look(job(OURS, **{FOLLOWED: "1999-01-01T00:00:00Z"}), 25)
+    followers.look(job(OURS, {FOLLOWED: "1999-01-01T00:00:00Z"}), 20)
+    followers.look(job(OURS, {FOLLOWED: "1999-01-01T00:00:00Z"}), 25)
     assert followers.ago(26) == 6
-    followers.look(job(OURS, **{FOLLOWED: "2099-01-01T00:00:00Z"}), 30)
+    followers.look(job(OURS, {FOLLOWED: "2099-01-01T00:00:00Z"}), 30)
     assert followers.ago(31) == 1

@@ -63,7 +63,7 @@ def test_a_lease_that_somebody_has_deleted_is_missed_for_several_lists() -> None
     assert not census.is_gone("a")
     census.take_note([lease("a", "2")], 50)
     assert not census.is_gone("a")
-    seen = []
+    seen: list[bool] = []
     for at in (60, 70, 80, 90):
         census.take_note([], at)
         seen.append(census.is_gone("a"))

@@ -1,18 +1,17 @@
 """The Kubernetes executor: every run in a Job pod of its own, its output read from the pod's log."""
 
 import asyncio
-import base64
 import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import replace
 from http import HTTPStatus
 
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
-from k8s_mcp.cluster.objects import CANCELLED, PodTemplate, make_job, read_run
-from k8s_mcp.cluster.watch import JOBS, SECRETS, Watched, job_of
+from k8s_mcp.cluster.objects import CANCELLED, RUN, PodTemplate, make_job, read_run
+from k8s_mcp.cluster.run_files import SECRETS, read_files
+from k8s_mcp.cluster.watch import JOBS, Watched, job_of
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import SharedExecution, uninterrupted
 from k8s_mcp.executors.kubernetes.ownership import is_going
@@ -170,11 +169,10 @@ class KubernetesExecutor:
             # The run is over. With isolation its log holds no credential; else nobody knows any more what to mask.
             return spec if spec.isolated else None
         try:
-            files = {name: base64.b64decode(data).decode() for name, data in secret["data"].items()}
-            kubeconfig = files.get("credentials") or files["kubeconfig"]
-            return replace(spec, kubeconfig=kubeconfig, command=files["command"], stdin=files["stdin"] or None)
-        except (KeyError, ValueError, TypeError, AttributeError) as error:
-            raise Unavailable("the run cannot be followed: its Secret is not as this service makes them") from error
+            return read_files(spec, secret.get("data", {}))
+        except (KeyError, ValueError) as error:
+            self._cluster.odd("secrets", spec.name, f"no files of a run: {type(error).__name__}")
+            raise Unavailable("the run cannot be followed: somebody has changed its Secret") from None
 
     async def _secret(self, spec: RunSpec) -> Json | None:
         try:
@@ -185,12 +183,12 @@ class KubernetesExecutor:
             return None
 
     async def cancel(self, spec: RunSpec) -> None:
-        """Note it on the Job; its owner sees that. Nobody's run is ended by the janitor's next round."""
+        """Note it on the Job: its owner sees that; of a run that has none, every janitor."""
         if spec.ended:
             return
         with self._cluster.watch.on(spec.name) as watched:
             job = watched.job
-        if job is None or read_run(job) is None or job["metadata"]["labels"].get("k8s-mcp-server/run") != spec.run_id:
+        if job is None or job["metadata"]["labels"].get(RUN) != spec.run_id:
             return
         note = {"metadata": {"annotations": {CANCELLED: "true"}}}
         try:

@@ -155,6 +155,9 @@ class Replicas:
             _logger.warning("not seen which replicas live: %s", error)
             return
         self.leases = answer["items"]
+        for lease in self.leases:
+            if not holder_of(lease):
+                self._cluster.odd("leases", lease["metadata"]["name"], "it names no replica")
         self._census.take_note(self.leases, at)
         self._cluster.watch.wake_all()
 

@@ -28,8 +28,8 @@ from k8s_mcp.cluster.objects import (
     read_run,
     verdict,
 )
-from k8s_mcp.cluster.run_files import run_files
-from k8s_mcp.cluster.watch import JOBS, PODS, SECRETS, Watched
+from k8s_mcp.cluster.run_files import SECRETS, run_files
+from k8s_mcp.cluster.watch import JOBS, PODS, Watched
 from k8s_mcp.executors.kubernetes.ownership import (
     NOBODY,
     Followers,
