@@ -23,7 +23,7 @@ def clusters(options: argparse.Namespace) -> int:
         with connect(service) as http:
             match options.action:
                 case "add":
-                    body = {"kubeconfig": read_kubeconfig(options, _tell), "ttl": options.ttl}
+                    body = {"kubeconfig": read_kubeconfig(options, _tell).text, "ttl": options.ttl}
                     stored = _call(http, url, "PUT", f"/clusters/{options.name}", body)
                     _tell(f"{stored['name']} is stored until {stored['expires']}")
                 case "remove":

@@ -47,10 +47,19 @@ _NUMBER = re.compile(
 )
 
 
-def load(text: str, *, max_nodes: int, instead: str = _SEND_RAW, lines: dict[Path, int] | None = None) -> Value:
+def load(
+    text: str,
+    *,
+    max_nodes: int,
+    instead: str = _SEND_RAW,
+    lines: dict[Path, int] | None = None,
+    first_only: bool = False,
+) -> Value:
     """The one document in `text`. Raises KubeconfigError, which says where, and never quotes the text.
 
     `instead`: what to do about that which is refused. `lines` is filled with the line, from 1, of each key and item.
+    `first_only`: what stands behind the first document is not looked at, as kubectl does not. Else only a document
+    with nothing in it may follow, as a `---` at the end makes one.
     """
     unreadable = _UNREADABLE.search(text)
     if unreadable:
@@ -60,6 +69,8 @@ def load(text: str, *, max_nodes: int, instead: str = _SEND_RAW, lines: dict[Pat
     tree = _Tree(max_nodes, instead, lines)
     try:
         for event in _events(text):
+            if first_only and isinstance(event, yaml.DocumentEndEvent):
+                return tree.root
             tree.take(event)
     except yaml.YAMLError as error:
         mark: Any = getattr(error, "problem_mark", None)
@@ -100,6 +111,10 @@ def _plain(text: str) -> Value:
     if text[0] in "+-.0123456789" and _NUMBER.fullmatch(text.replace("_", "")):
         return Number(text)
     return text
+
+
+def _is_nothing(event: Any) -> bool:
+    return isinstance(event, yaml.ScalarEvent) and not event.value and event.implicit[0] and event.anchor is None
 
 
 @dataclass
@@ -144,9 +159,10 @@ class _Tree:
         problem: str | None = None
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
-            problem = "a second document" if self._documents > 1 else None
         elif isinstance(event, yaml.CollectionEndEvent):
             self._open.pop()
+        elif self._documents > 1 and isinstance(event, yaml.NodeEvent):
+            problem = None if _is_nothing(event) else "a second document"
         elif isinstance(event, yaml.NodeEvent):
             problem = self._node(event)
         if problem:
