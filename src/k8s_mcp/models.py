@@ -162,7 +162,8 @@ class RunSpec:
     server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order, pointing at
     a credential proxy of the pod, which lets through what `access` says. `servers` are all API servers that the
     kubeconfig names. `timeout` is in seconds, `max_output` in bytes. `ended` is the final status of a run that is
-    over and can still be read. `rule` names what in the policy allowed it.
+    over and can still be read. `rule` names what in the policy allowed it. `left_out` has the contexts that the
+    caller's kubeconfig has and this one has not, as clients are told of them where the run started.
     """
 
     run_id: str
@@ -182,6 +183,7 @@ class RunSpec:
     servers: tuple[str, ...] = ()
     max_output: int | None = None
     rule: str = ""
+    left_out: tuple[Mapping[str, str], ...] = ()
 
     @property
     def read_only(self) -> bool:

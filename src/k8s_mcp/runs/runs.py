@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
 from k8s_mcp.errors import InvalidRequest, NotFound, TooLarge, Unavailable
 from k8s_mcp.executors.base import Executor
-from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig
+from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, described
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.limits import REQUEST_BYTES
 from k8s_mcp.log_format import now
@@ -88,7 +88,9 @@ class Runs:
         spec = self._spec(principal, request, key, kubeconfig, grant)
         known = self._find(principal, name=spec.name)
         if known is None:
-            await self._admission.check_addresses(kubeconfig)
+            resolved = await self._admission.check_addresses(kubeconfig)
+            if resolved is not kubeconfig:
+                kubeconfig, spec = resolved, self._spec(principal, request, key, resolved, grant)
             async with self._starting:
                 await self._until_latest_is_shown()
                 known = self._find(principal, name=spec.name)
@@ -240,6 +242,7 @@ class Runs:
             servers=kubeconfig.servers,
             max_output=grant.max_output,
             rule=grant.rule,
+            left_out=tuple(described(kubeconfig.left_out)),
         )
         stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig)
         if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:
