@@ -319,7 +319,11 @@ OMITTED = "DATA+OMITTED"
         ({"token": None, "username": "a", "password": "REDACTED"}, {}, r"users\[0\].user.password \(of 'admin'\)"),
         ({"client-certificate-data": OMITTED, "client-key-data": OMITTED}, {}, "user.client-certificate-data"),
         ({"client-certificate-data": CERTIFICATE, "client-key-data": OMITTED}, {}, "user.client-key-data"),
-        ({}, {"certificate-authority-data": OMITTED}, r"clusters\[0\].cluster.certificate-authority-data \(of 'kind'\)"),
+        (
+            {},
+            {"certificate-authority-data": OMITTED},
+            r"clusters\[0\].cluster.certificate-authority-data \(of 'kind'\)",
+        ),
     ],
 )
 def test_what_kubectl_left_out_is_named_with_the_flag_that_keeps_it(user: Tree, cluster: Tree, named: str) -> None:
@@ -382,7 +386,10 @@ def test_contexts_that_cannot_be_used_are_left_out_and_named() -> None:
 
 def test_a_cluster_or_user_that_does_not_exist_matters_for_its_context_alone() -> None:
     values = several()
-    values["contexts"] += [{"name": "x", "context": {"cluster": "gone"}}, {"name": "y", "context": {"cluster": "kind", "user": "z"}}]
+    values["contexts"] += [
+        {"name": "x", "context": {"cluster": "gone"}},
+        {"name": "y", "context": {"cluster": "kind", "user": "z"}},
+    ]
     config = read(values)
     assert [one.context for one in config.left_out] == ["x", "y"]
     with pytest.raises(KubeconfigError, match=r"contexts\[1\].context.cluster \(of 'x'\) 'gone' does not exist"):
@@ -408,7 +415,9 @@ def test_a_thousand_contexts_of_one_large_cluster_take_no_longer_than_one() -> N
     contexts = [{"name": f"c{n}", "context": {"cluster": "large"}} for n in range(1000)]
     values = tree()
     values["contexts"] += contexts
-    values["clusters"].append({"name": "large", "cluster": {"server": "https://a", "certificate-authority-data": large}})
+    values["clusters"].append(
+        {"name": "large", "cluster": {"server": "https://a", "certificate-authority-data": large}}
+    )
     begin = time.process_time()
     config = read(values)
     assert time.process_time() - begin < 2

@@ -95,7 +95,9 @@ async def test_audit_log_names_the_rule(start: StartService, tmp_path: Path) -> 
     assert json.loads(log.read_text().splitlines()[0])["rule"] == "the rule (line 2)"
 
 
-async def test_a_context_that_the_policy_refuses_is_left_out_unless_it_is_the_current_one(start: StartService) -> None:
+async def test_a_context_that_the_policy_refuses_is_left_out_unless_it_is_the_current_one(
+    start: StartService,
+) -> None:
     service = start(rule("servers: [192.0.2.1]"))
     async with Client(service.url, two_contexts("b")) as client:
         assert "https://192.0.2.9" in await refused(client, 403)

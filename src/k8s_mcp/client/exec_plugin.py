@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -41,7 +41,16 @@ class Credential:
     expires: datetime | None = None
 
 
-def credential(body: Fields, directory: Path, cluster: Mapping[str, Value], *, stdin_is_free: bool) -> Credential:
+Plugin = Callable[[Fields, Path, Mapping[str, Value], bool], Credential]
+"""As `credential`."""
+
+
+def credential(
+    body: Fields,
+    directory: Path,
+    cluster: Mapping[str, Value],
+    stdin_is_free: bool,
+) -> Credential:
     """Run the plugin that `exec`, which is `body`, describes. Raises KubeconfigError, with nothing secret in it.
 
     `cluster` has the cluster's fields, files embedded, for a plugin that wants to know. What the plugin writes to
@@ -60,7 +69,7 @@ def credential(body: Fields, directory: Path, cluster: Mapping[str, Value], *, s
     return _read(body, plugin, printed)
 
 
-def _interactive(body: Fields, stdin_is_free: bool) -> bool:  # noqa: FBT001
+def _interactive(body: Fields, stdin_is_free: bool) -> bool:
     mode = body.text("interactiveMode") or "IfAvailable"
     terminal = stdin_is_free and sys.stdin is not None and sys.stdin.isatty()
     if mode == "Always" and not terminal:
@@ -81,7 +90,7 @@ def _program(body: Fields, command: str, directory: Path) -> str:
     return found
 
 
-def _run(body: Fields, words: list[str], environment: Mapping[str, str], interactive: bool) -> str:  # noqa: FBT001
+def _run(body: Fields, words: list[str], environment: Mapping[str, str], interactive: bool) -> str:
     import subprocess  # noqa: PLC0415 # most kubeconfigs need none
 
     stdin = None if interactive else subprocess.DEVNULL
@@ -103,7 +112,7 @@ def _run(body: Fields, words: list[str], environment: Mapping[str, str], interac
 def _read(body: Fields, plugin: Exec, printed: str) -> Credential:
     name = shown(plugin.command)
     try:
-        value = strict_yaml.load(printed, max_nodes=_MAX_NODES, first_only=True)
+        value = strict_yaml.load(printed, max_nodes=_MAX_NODES, as_kubectl=True)
     except KubeconfigError:
         value = None
     if not isinstance(value, dict) or value.get("kind") != "ExecCredential":

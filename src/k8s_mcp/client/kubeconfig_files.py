@@ -15,6 +15,7 @@ from k8s_mcp.kubeconfig.fields import Fields
 from k8s_mcp.kubeconfig.kubeconfig import named_entries, top
 
 _DEFAULT = "~/.kube/config"
+_MAX_BYTES = 16 << 20
 _MAX_NODES = 1_000_000  # all the clusters that somebody has, of which one is sent
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -72,11 +73,14 @@ def find(environment: Mapping[str, str]) -> list[Source]:
 def read_file(name: str) -> Source:
     """Raises FileError."""
     try:
-        return Source(name, Path(name).parent, Path(name).read_bytes())
-    except OSError as error:
-        raise FileError(
-            f"the kubeconfig {name} cannot be read: {error.strerror}; name one with --kubeconfig"
-        ) from error
+        with Path(name).open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else "a NUL character in its name"
+        raise FileError(f"the kubeconfig {name} cannot be read: {why}; name one with --kubeconfig") from error
+    if len(content) > _MAX_BYTES:
+        raise FileError(f"the kubeconfig {name} is over {_MAX_BYTES >> 20} MiB; name another with --kubeconfig")
+    return Source(name, Path(name).parent, content)
 
 
 def merge(sources: Iterable[Source]) -> Merged:
@@ -100,7 +104,7 @@ def merge(sources: Iterable[Source]) -> Merged:
 
 
 def _value(source: Source) -> strict_yaml.Value:
-    value = strict_yaml.load(_text(source), max_nodes=_MAX_NODES, first_only=True)
+    value = strict_yaml.load(_text(source), max_nodes=_MAX_NODES, as_kubectl=True)
     return {} if value is None else value
 
 

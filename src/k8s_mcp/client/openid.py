@@ -29,7 +29,7 @@ def id_token(config: Fields) -> str:
 
 def _ends(token: str) -> float | None:
     """The claim `exp` (RFC 7519), which nobody here verifies: the API server does."""
-    claims = (token.split(".") + ["", ""])[1]
+    claims = [*token.split("."), "", ""][1]
     try:
         found: Any = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["exp"]
         return float(found) if isinstance(found, int | float) else None

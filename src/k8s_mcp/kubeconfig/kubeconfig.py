@@ -91,23 +91,13 @@ class Kubeconfig:
 
     def minify(self, context: str) -> "Kubeconfig":
         """That context only, as the current one."""
-        return replace(self, current_context=context, left_out=())._keep({_named(self.contexts, context).name})
+        return _only(replace(self, current_context=context, left_out=()), {_named(self.contexts, context).name})
 
     def without(self, contexts: Mapping[str, str]) -> "Kubeconfig":
         """Those contexts are left out, too, each for its reason; the current one is not among them."""
         more = tuple(LeftOut(name, why) for name, why in contexts.items())
         rest = {context.name for context in self.contexts} - contexts.keys()
-        return replace(self, left_out=self.left_out + more)._keep(rest)
-
-    def _keep(self, contexts: Collection[str]) -> "Kubeconfig":
-        kept = tuple(context for context in self.contexts if context.name in contexts)
-        clusters, users = {context.cluster for context in kept}, {context.user for context in kept}
-        return replace(
-            self,
-            contexts=kept,
-            clusters=tuple(cluster for cluster in self.clusters if cluster.name in clusters),
-            users=tuple(user for user in self.users if user.name in users),
-        )
+        return _only(replace(self, left_out=self.left_out + more), rest)
 
     def without_credentials(self, servers: Mapping[str, str]) -> "Kubeconfig":
         """The same contexts with nothing secret in them; `servers` has each one's new URL by its name.
@@ -217,7 +207,10 @@ class _Entries:
         """With a cluster and a user that can be used."""
         body = self.contexts[name].within("context", name)
         context = Context.read(name, body)
-        for kind, wanted, there in (("cluster", context.cluster, self._clusters), ("user", context.user, self._users)):
+        for kind, wanted, there in (
+            ("cluster", context.cluster, self._clusters),
+            ("user", context.user, self._users),
+        ):
             if wanted not in there and (wanted or kind == "cluster"):
                 raise body.error(kind, f"{shown(wanted)} does not exist; send the output of {FLATTEN}")
         self._cluster(context.cluster)
@@ -259,6 +252,18 @@ def _once(make: Callable[[str], _Made]) -> Callable[[str], _Made]:
 def _check_size(text: str) -> None:
     if len(text) > KUBECONFIG_BYTES or len(text.encode(errors="surrogatepass")) > KUBECONFIG_BYTES:
         raise KubeconfigError(f"is over {KUBECONFIG_BYTES // 1024} KiB; {FLATTEN} keeps one context only")
+
+
+def _only(config: Kubeconfig, contexts: Collection[str]) -> Kubeconfig:
+    """Those contexts, and what belongs to them."""
+    kept = tuple(context for context in config.contexts if context.name in contexts)
+    clusters, users = {context.cluster for context in kept}, {context.user for context in kept}
+    return replace(
+        config,
+        contexts=kept,
+        clusters=tuple(cluster for cluster in config.clusters if cluster.name in clusters),
+        users=tuple(user for user in config.users if user.name in users),
+    )
 
 
 def described(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:

@@ -4,8 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
-from k8s_mcp.errors import Forbidden
+from k8s_mcp.errors import Forbidden, KubeconfigError
 from k8s_mcp.kubeconfig.addresses import check_resolved
+from k8s_mcp.kubeconfig.fields import Fields
 from k8s_mcp.kubeconfig.kubeconfig import Allowed, Kubeconfig, LeftOut, checked, parse, read
 from k8s_mcp.models import Principal
 from k8s_mcp.policy.rules import Grant, Policy
@@ -41,30 +42,46 @@ class Admission:
         kept = checked(document, self._allowed(grant), only={known.current_context})
         why: dict[str, str] = {}
         for context in known.contexts:
-            if context.name == kept.current_context:
-                continue
-            names = [context.name, *(one.name for one in kept.contexts)]
-            servers = [known.cluster_of(name).server for name in (known.current_context, *names)]
-            try:
-                narrower = policy.decide(who, handle, lambda servers=servers: servers)
-                more = checked(document, self._allowed(narrower), only=names)
-            except (Forbidden, KubeconfigError) as error:
-                why[context.name] = error.fields[0][1] if isinstance(error, KubeconfigError) else error.message
-                continue
-            if more.left_out:
-                why[context.name] = _why(more, context.name, narrower)
-            else:
-                kept, grant = more, narrower
+            if context.name != kept.current_context:
+                try:
+                    kept, grant = self._with(
+                        context.name, kept, known, lambda servers: policy.decide(who, handle, servers), document
+                    )
+                except (Forbidden, KubeconfigError) as error:
+                    why[context.name] = error.fields[0][1] if isinstance(error, KubeconfigError) else error.message
         if grant.access != "full":
             self.check_read_only(f" ({grant.rule})")
         left_out = known.left_out + tuple(LeftOut(name, said) for name, said in why.items())
         return replace(kept, left_out=left_out), grant
 
+    def _with(
+        self,
+        context: str,
+        kept: Kubeconfig,
+        known: Kubeconfig,
+        decide: Callable[[Callable[[], Iterable[str]]], Grant],
+        document: Fields,
+    ) -> tuple[Kubeconfig, Grant]:
+        """One context more, and what is allowed with it. Raises Forbidden or KubeconfigError: it is left out."""
+        names = [kept.current_context, *(one.name for one in kept.contexts), context]
+        grant = decide(lambda: [known.cluster_of(name).server for name in names])
+        try:
+            more = checked(document, self._allowed(grant), only=names)
+        except KubeconfigError:
+            more = None
+        if more is None or any(one.context != context for one in more.left_out):
+            raise Forbidden(f"with it, {grant.rule} would hold for the contexts before it, which need more")
+        for one in more.left_out:
+            raise KubeconfigError(one.why)
+        return more, grant
+
     def _allowed(self, grant: Grant) -> Allowed:
         return Allowed(grant.exec_plugins, grant.proxy_url, grant.insecure_tls, self._loopback)
 
     async def check_addresses(self, kubeconfig: Kubeconfig) -> Kubeconfig:
-        """Without the contexts whose hosts resolve to an address that is refused; KubeconfigError for the current one.
+        """Without the contexts whose hosts resolve to an address that is refused.
+
+        Raises KubeconfigError if the current one is among them.
 
         Not the last word: a name can mean something else a moment later, or in the pod. That is its network policy's.
         """
@@ -96,11 +113,3 @@ class Admission:
     def only_reads(self, who: Principal) -> bool:
         """Whether whatever the caller may do is read-only."""
         return self._policy().only_reads(who)
-
-
-def _why(kubeconfig: Kubeconfig, context: str, grant: Grant) -> str:
-    """Why a context cannot be kept beside the others."""
-    for one in kubeconfig.left_out:
-        if one.context == context:
-            return one.why
-    return f"with it the rules {grant.rule} would hold for the others as well, which need more"
