@@ -355,6 +355,9 @@ def test_a_document_with_nothing_in_it_may_follow(end: str) -> None:
     assert parse(f"---\n{written(tree())}\n{end}", NOTHING) == read(tree())
 
 
+NO_FIELDS: Tree = {}
+
+
 def several(*more: tuple[str, Tree, Tree], **top: Any) -> Tree:
     """The context `dev`, and others, each with a cluster and a user of its own."""
     base = tree()
@@ -397,7 +400,7 @@ def test_a_cluster_or_user_that_does_not_exist_matters_for_its_context_alone() -
 
 
 def test_of_many_contexts_the_current_one_and_the_first_others_are_kept() -> None:
-    many = several(*((f"c{n}", {}, {}) for n in range(11)), **{"current-context": "c10"})
+    many = several(*[(f"c{n}", NO_FIELDS, NO_FIELDS) for n in range(11)], **{"current-context": "c10"})
     config = read(many)
     assert [context.name for context in config.contexts] == ["dev", *(f"c{n}" for n in range(6)), "c10"]
     assert [one.context for one in config.left_out] == ["c6", "c7", "c8", "c9"]

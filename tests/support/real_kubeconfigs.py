@@ -87,7 +87,7 @@ def kind(real: Real) -> Tree:
 
 
 def k3s(real: Real) -> Tree:
-    return _config("default", [real.cluster("default")], [real.certified("default")], ("default",) * 3)
+    return _config("default", [real.cluster("default")], [real.certified("default")], ("default", "default", "default"))
 
 
 def minikube(real: Real) -> Tree:
@@ -105,7 +105,7 @@ def minikube(real: Real) -> Tree:
         "minikube", extensions=[note], **{"certificate-authority-data": None, "certificate-authority": authority}
     )
     users = [{"name": "minikube", "user": pair}]
-    return _config("minikube", [cluster], users, ("minikube",) * 3, extensions=[note], namespace="default")
+    return _config("minikube", [cluster], users, ("minikube", "minikube", "minikube"), extensions=[note], namespace="default")
 
 
 def eks(real: Real) -> Tree:
@@ -118,7 +118,7 @@ def eks(real: Real) -> Tree:
         "env": [{"name": "AWS_PROFILE", "value": "shop"}],
     }
     real.plugin("aws", _V1BETA1, check=f'[ "$* $AWS_PROFILE" = "{" ".join(words)} shop" ]')
-    return _config(name, [real.cluster(name)], [{"name": name, "user": {"exec": plugin}}], (name,) * 3)
+    return _config(name, [real.cluster(name)], [{"name": name, "user": {"exec": plugin}}], (name, name, name))
 
 
 def gke(real: Real) -> Tree:
@@ -132,7 +132,7 @@ def gke(real: Real) -> Tree:
     }
     check = f'grep -q \'"server": "{real.access.server}"\' <<< "$KUBERNETES_EXEC_INFO"'
     real.plugin("gke-gcloud-auth-plugin", _V1BETA1, check=check)
-    return _config(name, [real.cluster(name)], [{"name": name, "user": {"exec": plugin}}], (name,) * 3)
+    return _config(name, [real.cluster(name)], [{"name": name, "user": {"exec": plugin}}], (name, name, name))
 
 
 def aks(real: Real) -> Tree:
@@ -218,7 +218,7 @@ def teleport(real: Real) -> Tree:
 
 def docker_desktop(real: Real) -> Tree:
     name = "docker-desktop"
-    return _config(name, [real.cluster(name)], [real.certified(name)], (name,) * 3)
+    return _config(name, [real.cluster(name)], [real.certified(name)], (name, name, name))
 
 
 _SHAPES: tuple[Callable[[Real], Tree], ...] = (

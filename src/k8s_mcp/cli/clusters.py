@@ -73,7 +73,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     add.add_argument(
         "--kubeconfig",
         metavar="FILE",
-        help="what to store; - is standard input [KUBECONFIG (its first file), default ~/.kube/config]",
+        help="what to store; - is standard input [KUBECONFIG, its files merged, default ~/.kube/config]",
     )
     add.add_argument("--context", metavar="NAME", help="the kubeconfig's context to use, instead of its current one")
     add.add_argument("--all-contexts", action="store_true", help="store the other contexts as well")

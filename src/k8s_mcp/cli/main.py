@@ -106,7 +106,7 @@ Exit code: the command's own, or
     add(
         "--kubeconfig",
         metavar="FILE",
-        help="what to send; - is standard input [KUBECONFIG (its first file), default ~/.kube/config]",
+        help="what to send; - is standard input [KUBECONFIG, its files merged, default ~/.kube/config]",
     )
     add("--context", metavar="NAME", help="the kubeconfig's context to use, instead of its current one")
     add("--all-contexts", action="store_true", help="send the other contexts as well")

@@ -189,7 +189,7 @@ class _Tree:
         if event.anchor is not None and self._anchors is None:
             return "an anchor or alias (& or *)"
         if isinstance(event, yaml.AliasEvent):
-            return self._alias(event.anchor)
+            return self._alias(str(event.anchor))
         if event.tag is not None:
             return "a tag (!)"
         value: Value
