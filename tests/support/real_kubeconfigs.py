@@ -87,7 +87,8 @@ def kind(real: Real) -> Tree:
 
 
 def k3s(real: Real) -> Tree:
-    return _config("default", [real.cluster("default")], [real.certified("default")], ("default", "default", "default"))
+    name = "default"
+    return _config(name, [real.cluster(name)], [real.certified(name)], (name, name, name))
 
 
 def minikube(real: Real) -> Tree:
@@ -105,7 +106,8 @@ def minikube(real: Real) -> Tree:
         "minikube", extensions=[note], **{"certificate-authority-data": None, "certificate-authority": authority}
     )
     users = [{"name": "minikube", "user": pair}]
-    return _config("minikube", [cluster], users, ("minikube", "minikube", "minikube"), extensions=[note], namespace="default")
+    name = "minikube"
+    return _config(name, [cluster], users, (name, name, name), extensions=[note], namespace="default")
 
 
 def eks(real: Real) -> Tree:
