@@ -90,7 +90,7 @@ def _shortened(names: list[str]) -> str:
 
 def _confirmed() -> bool:
     """Somebody at a terminal says yes."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         return False
     print("Runs in progress are cut off. Remove all of it? [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}

@@ -4,5 +4,10 @@ import sys
 
 
 def tell(text: str) -> None:
-    """A message of ours on stderr."""
-    print(f"k8s-mcp: {text}", file=sys.stderr, flush=True)
+    """A message of ours on stderr: one line."""
+    print(f"k8s-mcp: {printable(text)}", file=sys.stderr, flush=True)
+
+
+def printable(text: str) -> str:
+    """`text` without what steers a terminal: a server may have said it."""
+    return "".join(character if character.isprintable() else " " for character in text)

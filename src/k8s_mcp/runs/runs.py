@@ -70,6 +70,11 @@ class Runs:
     def executor(self) -> str:
         return self._executor.name
 
+    @property
+    def resume_window(self) -> float:
+        """How long a run goes on without its client, in seconds."""
+        return self._limits.resume_window
+
     def check(self) -> None:
         """Raise Unavailable when runs cannot be started right now."""
         if not self.accepting:
