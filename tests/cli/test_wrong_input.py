@@ -10,21 +10,55 @@ from k8s_mcp.cli.main import main
 from tests.support.execute import K8S_MCP
 
 NOBODY = "http://127.0.0.1:1"
-ODD = ("", " ", "-", "--", "..", "../x", "a/b", "a?b=1", "a#b", "%2e%2e", "A", "ä", "\x1b[31m", "\n", "a" * 5000, "\udcff")
+ODD = (
+    "",
+    " ",
+    "-",
+    "--",
+    "..",
+    "../x",
+    "a/b",
+    "a?b=1",
+    "a#b",
+    "%2e%2e",
+    "A",
+    "ä",
+    "\x1b[31m",
+    "\n",
+    "a" * 5000,
+    "\udcff",
+)  # fmt: skip
 URLS = (
-    "", "x", "http", "http:", "http://", "https://", "ftp://h", "http://h:0", "http://h:99999", "http://h:p", "http://[",
-    "http://[::1", "http://[x]", "http://u:p@h", "http://h?q", "http://h#f", "http://h/\n", "http://127.0.0.1:1/sse",
-    "http://127.0.0.1:1/mcp/", "http://192.0.2.1", "http://example.com:9096", "HTTP://Example.com", "http://\\h", "//h",
+    "", "x", "http", "http:", "http://", "https://", "ftp://h", "http://h:0", "http://h:99999", "http://h:p",
+    "http://[",
+    "http://[::1", "http://[x]", "http://u:p@h", "http://h?q", "http://h#f", "http://h/\n",
+    "http://127.0.0.1:1/sse",
+    "http://127.0.0.1:1/mcp/", "http://192.0.2.1", "http://example.com:9096", "HTTP://Example.com",
+    "http://\\h", "//h",
     "http://..", "https://127.0.0.1:1", NOBODY, "http://a..b", f"http://{'a' * 70}.example", "http://\udcff",
 )  # fmt: skip
 NUMBERS = ("", "x", "1.5", "-", "1e3", "٣x", "9" * 5000)
 HOSTS = ("..", "a..b", "a" * 70, "999.1.1.1", "[::1", "\udcff")
 FILES = ("", "/", "/nowhere/at/all", "/dev/null", "/proc/self/mem", "a" * 5000, "\udcff")
-TEXTS = ("", "{", "[]", "null", "a: [", "kind: Pod", "\x00", "users: 1", "contexts: [1]", "clusters: [{}]", "a: *b", "%X")
+TEXTS = (
+    "",
+    "{",
+    "[]",
+    "null",
+    "a: [",
+    "kind: Pod",
+    "\x00",
+    "users: 1",
+    "contexts: [1]",
+    "clusters: [{}]",
+    "a: *b",
+    "%X",
+)  # fmt: skip
 
 CASES: list[list[str]] = [
     [], ["bogus"], ["--bogus"], ["-"], [""], ["--", "serve"], ["\udcff"],
-    *([name, "--bogus"] for name in ("serve", "check", "clean", "token", "exec", "runs", "clusters", "policy", "config")),
+    *([name, "--bogus"] for name in ("serve", "check", "clean", "token", "exec", "runs", "clusters", "policy",
+    "config")),
     *([name, "\x1b]0;x\x07"] for name in ("serve", "check", "clean", "clusters", "policy", "config", "completion")),
     *(["clusters", "remove", name] for name in ODD),
     *(["clusters", "add", name, "--kubeconfig", "/nowhere"] for name in ODD),
@@ -46,14 +80,20 @@ CASES: list[list[str]] = [
     *(["serve", "--port", number] for number in NUMBERS),
     *(["serve", "--host", host, "--insecure-no-auth"] for host in HOSTS),
     *(["serve", "--auth-tokens", file] for file in FILES[1:3]),
-    *(["serve", "--oidc-issuer", url, "--oidc-audiences", "a"] for url in ("x", "http://x", "https://", "http://[")),
+    *(["serve", "--oidc-issuer", url, "--oidc-audiences", "a"] for url in ("x", "http://x", "https://",
+    "http://[")),
     *(["serve", "--policy", file] for file in FILES[1:3]),
-    ["serve", "--tls-key", "/nowhere"], ["serve", "--tls-certificate", "/nowhere"], ["serve", "--log-format", "xml"],
+    ["serve", "--tls-key", "/nowhere"], ["serve", "--tls-certificate", "/nowhere"], ["serve", "--log-format",
+    "xml"],
     ["serve", "--tls-certificate", "/etc/hostname", "--tls-key", "/etc/hostname"],
-    ["serve", "--runner-tolerations", "{"], ["serve", "--runner-node-selector", "[]"], ["serve", "--local-dir", "/dev/null"],
-    ["serve", "--executor", "kubernetes", "--kubeconfig", "/nowhere"], ["clean"], ["clean", "--executor", "kubernetes",
-     "--kubeconfig", "/nowhere"], ["config", "--port", "x"], ["completion"], ["completion", "tcsh"], ["completion", ""],
-    ["serve", "--audit-log", "/nowhere/at/all"], ["exec"], ["exec", "--"], ["exec", "--cluster", "a", "--context", "b", "--", "x"],
+    ["serve", "--runner-tolerations", "{"], ["serve", "--runner-node-selector", "[]"], ["serve", "--local-dir",
+    "/dev/null"],
+    ["serve", "--executor", "kubernetes", "--kubeconfig", "/nowhere"], ["clean"], ["clean", "--executor",
+    "kubernetes",
+     "--kubeconfig", "/nowhere"], ["config", "--port", "x"], ["completion"], ["completion", "tcsh"],
+     ["completion", ""],
+    ["serve", "--audit-log", "/nowhere/at/all"], ["exec"], ["exec", "--"], ["exec", "--cluster", "a",
+    "--context", "b", "--", "x"],
 ]  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import argparse
 import json
 import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import httpx2
 
@@ -91,8 +91,8 @@ def _list(http: httpx2.Client, url: str, *, as_json: bool) -> None:
 
 
 def _row(cluster: dict[str, Any]) -> tuple[str, ...]:
-    contexts = cluster["contexts"]
-    names = ",".join(map(str, contexts)) if isinstance(contexts, list) else str(contexts)
+    contexts: Any = cluster["contexts"]
+    names = ",".join(map(str, cast("list[Any]", contexts))) if isinstance(contexts, list) else str(contexts)
     return str(cluster["name"]), str(cluster["server"]), names, str(cluster["expires"] or "never")
 
 

@@ -22,14 +22,15 @@ _FAILED, _INTERRUPTED, _CLOSED = 1, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the process's exit code."""
-    if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a server's name in a terminal that has not its letters
+    output: object = sys.stdout
+    if isinstance(output, TextIOWrapper):
+        output.reconfigure(errors="backslashreplace")  # a server's name in a terminal that has not its letters
     try:
         try:
             return _run(arguments)
         finally:
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            if isinstance(output, TextIOWrapper):
+                output.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
     except BrokenPipeError:

@@ -45,6 +45,10 @@ def refused_host(settings: Settings) -> str:
 
 def _server(settings: Settings) -> Server:
     """The service, ready to run. Raises StartError."""
+    try:
+        settings.host.encode("idna")
+    except UnicodeError:
+        raise StartError(f"cannot listen on {settings.host!r}: that is no host's name") from None
     app = create_app(settings)
     certificate = certificate_of(settings)
     config = uvicorn.Config(

@@ -12,12 +12,12 @@ _FAILED, _USAGE = 1, 2
 
 def token(options: argparse.Namespace) -> int:
     """Print a new token; the exit code."""
-    if options.file and Path(options.file).is_dir():
-        tell(f"{options.file} is a directory of files with tokens; name one of those with --file")
-        return _USAGE
     made = make_token()
     try:
         line = line_of(made, options.name, options.group)
+        if options.file and Path(options.file).is_dir():
+            tell(f"{options.file} is a directory of files with tokens; name one of those with --file")
+            return _USAGE
         if options.file:
             _append(Path(options.file), line)
     except ValueError as error:

@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager
 from http import HTTPStatus
 from secrets import token_hex
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import httpx2
 
@@ -99,7 +99,7 @@ class RemoteRun:
                 found: Any = json.loads(response.read()) if response.status_code == HTTPStatus.OK else {}
         except (httpx2.RequestError, ValueError):
             return False
-        return isinstance(found, dict) and found.get("status") == "pending"
+        return isinstance(found, dict) and cast("dict[str, object]", found).get("status") == "pending"
 
     def resume_window(self) -> float | None:
         """How long the service lets runs go on without a client, in seconds, if it says so. Raises ServiceError."""
@@ -110,7 +110,7 @@ class RemoteRun:
             raise unreachable(self._url, error) from error
         except ValueError:
             return None
-        seconds = found.get("resume_window") if isinstance(found, dict) else None
+        seconds = cast("dict[str, object]", found).get("resume_window") if isinstance(found, dict) else None
         return float(seconds) if isinstance(seconds, int | float) else None
 
     def _stream(self) -> AbstractContextManager[httpx2.Response]:
