@@ -88,10 +88,9 @@ def test_what_a_server_is_called_does_not_steer_the_terminal(capfd: pytest.Captu
     assert all(character.isprintable() for character in printed.replace("\n", ""))
 
 
-def test_https_where_nobody_speaks_it_is_said(capfd: pytest.CaptureFixture[str]) -> None:
-    with Script(as_json({"clusters": []})) as service:
-        url = service.url.replace("http:", "https:")
-        assert main(["clusters", "list", "--url", url]) == 1
+def test_https_where_nobody_speaks_it_is_said(server: Service, capfd: pytest.CaptureFixture[str]) -> None:
+    url = server.url.replace("http:", "https:")
+    assert main(["clusters", "list", "--url", url]) == 1
     assert capfd.readouterr().err == f"k8s-mcp: {url} does not speak TLS; is it http://?\n"
 
 

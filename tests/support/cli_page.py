@@ -1,7 +1,7 @@
 """docs/cli.md, made from the program: `.venv/bin/python -m tests.support.cli_page` writes it.
 
-Commands and options are the parsers'; messages are the texts that the client's sources raise or tell, with `…` for what
-is filled in.
+Commands and options are the parsers'; messages are the texts that the client's sources raise or tell, with `…` for
+what is filled in.
 """
 
 import argparse
@@ -25,8 +25,8 @@ _BEGINNING = """\
 All commands, their options, exit codes and messages. This page is made from the program:
 `.venv/bin/python -m tests.support.cli_page`.
 
-Output goes to standard output, and what `k8s-mcp` says itself to standard error, a line each, with `k8s-mcp: ` before it.
-Completion for bash, zsh and fish: `k8s-mcp completion --help`.
+Output goes to standard output, and what `k8s-mcp` says itself to standard error, a line each, with `k8s-mcp: ` before
+it. Completion for bash, zsh and fish: `k8s-mcp completion --help`.
 
 ## Exit codes
 | code | of | means |
@@ -35,11 +35,11 @@ Completion for bash, zsh and fish: `k8s-mcp completion --help`.
 
 CODES = (
     (0, "all", "it is done; `check`: runs will work; `policy test`: allowed"),
-    (1, "all but `exec`", "it failed, and why is on standard error; `check`: something has failed; `policy`: refused, or not right"),
+    (1, "all but `exec`", "it failed, and why is on standard error; `policy`: refused, or not right"),
     (2, "all", "wrong options, or settings that make no sense"),
     (exec_command.TIMED_OUT, "`exec`, `runs follow`", "the command was ended at its timeout"),
     (exec_command.FAILED, "`exec`, `runs follow`", "the service or the run failed; why is on standard error"),
-    (exec_command.CANCELLED, "all", "ended by Ctrl-C (other signals: 128 and the signal's number); `exec`: or cancelled by somebody else"),
+    (exec_command.CANCELLED, "all", "ended by Ctrl-C (other signals: 128 and their number); `exec`: or cancelled"),
     (exec_command.CLOSED, "all", "the reader of the output is gone (`| head`)"),
     ("any other", "`exec`, `runs follow`", "the command's own"),
 )  # fmt: skip
@@ -52,8 +52,8 @@ def page() -> str:
     messages = "".join(f"| {text} |\n" for text in sorted(set(_messages())))
     return (
         f"{_BEGINNING}{codes}\n## Commands\n{commands}\n## Messages\n"
-        "`…` is filled in: a name, an address, what a system said. What an API server or the service says is passed on "
-        "as it is.\n\n| message |\n|---|\n" + messages
+        "`…` is filled in: a name, an address, what a system said. What a service says is passed on as it is."
+        "\n\n| message |\n|---|\n" + messages
     )
 
 

@@ -6,6 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
+from typing import Any, cast
 
 import httpx2
 
@@ -56,7 +57,7 @@ def _address(settings: Settings) -> Finding:
         number = error.errno if isinstance(error, OSError) else None
         if number == errno.EADDRINUSE and _is_ours(settings):
             return Finding(what, "note", f"a k8s-mcp service listens on {where}", "nothing, if it is this one")
-        why = os.strerror(number) if number in errno.errorcode else str(error)
+        why = os.strerror(number) if number and number in errno.errorcode else str(error)
         return Finding(what, "failed", f"cannot listen on {where}: {why}", "--host and --port name another")
     return Finding(what, "ok", f"{where} is free")
 
@@ -67,10 +68,10 @@ def _is_ours(settings: Settings) -> bool:
     try:
         url = f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.port}/version"
         answer = httpx2.get(url, verify=ssl._create_unverified_context(), trust_env=False, timeout=5)  # noqa: S323, SLF001 # pyright: ignore[reportPrivateUsage]
-        found = answer.json()
+        found: Any = answer.json()
     except (httpx2.HTTPError, ValueError):
         return False
-    return isinstance(found, dict) and found.get("name") == "k8s-mcp-server"
+    return isinstance(found, dict) and cast("dict[str, object]", found).get("name") == "k8s-mcp-server"
 
 
 async def _tls(settings: Settings) -> str:

@@ -2,8 +2,9 @@
 
 import argparse
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 _FILES = ("FILE", "VALUE")
 
@@ -64,7 +65,7 @@ def completion(options: argparse.Namespace) -> int:
     return 0
 
 
-def _described(commands: "dict[str, tuple[str, object]]") -> tuple[tuple[str, str], ...]:
+def _described(commands: Mapping[str, tuple[str, object]]) -> tuple[tuple[str, str], ...]:
     return tuple((name, text) for name, (text, _) in commands.items())
 
 
@@ -74,7 +75,7 @@ def _commands(path: str, parser: argparse.ArgumentParser) -> Iterator[_Command]:
     below: dict[str, argparse.ArgumentParser] = {}
     for action in parser._actions:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # argparse has no other way
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-            below |= action.choices
+            below |= cast("dict[str, argparse.ArgumentParser]", action.choices)
             actions += [(str(one.dest), str(one.help)) for one in action._choices_actions]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         elif not action.option_strings and action.choices:
             actions += [(str(choice), "") for choice in action.choices]

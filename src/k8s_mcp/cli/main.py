@@ -9,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from io import TextIOWrapper
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from k8s_mcp import __version__
 
@@ -22,14 +22,14 @@ _FAILED, _INTERRUPTED, _CLOSED = 1, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the process's exit code."""
-    output: object = sys.stdout
-    if isinstance(output, TextIOWrapper):
+    output = cast("TextIOWrapper", sys.stdout) if isinstance(sys.stdout, TextIOWrapper) else None
+    if output:
         output.reconfigure(errors="backslashreplace")  # a server's name in a terminal that has not its letters
     try:
         try:
             return _run(arguments)
         finally:
-            if isinstance(output, TextIOWrapper):
+            if output:
                 output.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED

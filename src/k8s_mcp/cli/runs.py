@@ -17,6 +17,8 @@ _NEEDED = ("run_id", "status", "exit_code", "created", "cluster")
 
 def runs(options: argparse.Namespace) -> int:
     """Carry out `options.action`; the exit code: following has that of `exec`."""
+    if options.action is None:
+        options = options.listing.parse_args([], argparse.Namespace(action="list"))
     try:
         service = service_of(options)
         if options.action == "follow":
@@ -81,4 +83,4 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     for action in (listing, show, follow, cancel):
         action.allow_abbrev = False
         add_service_options(action)
-    parser.set_defaults(run=runs)
+    parser.set_defaults(run=runs, listing=listing)
