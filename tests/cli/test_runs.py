@@ -99,7 +99,7 @@ def test_an_id_that_is_none_reaches_no_service(name: str) -> None:
 
 def test_a_terminal_shows_that_a_pod_is_being_started_and_forgets_it(tmp_path: Path, fake_kubeconfig: str) -> None:
     pulling = 'event: control\ndata: {"status": "pending", "reason": "ErrImagePull", "message": "m\\u001b[2J"}\n\n'
-    state = answer(body='{"status": "pending"}', media_type="application/json")
+    state = answer(body='{"status": "pending"}', media_type="application/json", Content_Length="21")
     with Script(answer(body=STARTED + pulling), state, hold=True) as service:
         _, execute = service, Exec(service.url, tmp_path, fake_kubeconfig)
         ours, theirs = pty.openpty()
