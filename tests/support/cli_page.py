@@ -9,6 +9,7 @@ import ast
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 from k8s_mcp.cli import exec as exec_command
 from k8s_mcp.cli.main import COMMANDS, parser_of
@@ -63,10 +64,11 @@ def _command(call: str, parser: argparse.ArgumentParser, text: str) -> str:
         lines.append("Its options are the [settings](configuration.md), and:\n")
     rows: list[str] = []
     below: list[str] = []
-    for action in parser._actions:  # pyright: ignore[reportPrivateUsage] # argparse has no other way
+    for action in parser._actions:  # argparse has no other way
         if isinstance(action, argparse._SubParsersAction):  # pyright: ignore[reportPrivateUsage]
-            helps = {str(one.dest): str(one.help) for one in action._choices_actions}  # pyright: ignore[reportPrivateUsage]
-            below += [_command(f"{call} {name}", one, helps[name]) for name, one in action.choices.items()]
+            helps = {str(one.dest): str(one.help) for one in action._choices_actions}
+            choices = cast("dict[str, argparse.ArgumentParser]", cast("Any", action).choices)
+            below += [_command(f"{call} {name}", one, helps[name]) for name, one in choices.items()]
         elif action.dest != "help" and ("[K8S_MCP_" not in str(action.help) or not call.endswith(_SETTINGS)):
             rows.append(_row(action))
     if rows:

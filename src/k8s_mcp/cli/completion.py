@@ -4,7 +4,7 @@ import argparse
 import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import cast
+from typing import Any, cast
 
 _FILES = ("FILE", "VALUE")
 
@@ -73,10 +73,10 @@ def _commands(path: str, parser: argparse.ArgumentParser) -> Iterator[_Command]:
     options: list[tuple[str, str, bool]] = []
     actions: list[tuple[str, str]] = []
     below: dict[str, argparse.ArgumentParser] = {}
-    for action in parser._actions:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # argparse has no other way
+    for action in parser._actions:  # noqa: SLF001 # argparse has no other way
         if isinstance(action, argparse._SubParsersAction):  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
-            below |= cast("dict[str, argparse.ArgumentParser]", action.choices)
-            actions += [(str(one.dest), str(one.help)) for one in action._choices_actions]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+            below |= cast("dict[str, argparse.ArgumentParser]", cast("Any", action).choices)
+            actions += [(str(one.dest), str(one.help)) for one in action._choices_actions]  # noqa: SLF001
         elif not action.option_strings and action.choices:
             actions += [(str(choice), "") for choice in action.choices]
         text = str(action.help or "").replace("%%", "%")

@@ -22,14 +22,14 @@ _FAILED, _INTERRUPTED, _CLOSED = 1, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the process's exit code."""
-    output = cast("TextIOWrapper", sys.stdout) if isinstance(sys.stdout, TextIOWrapper) else None
-    if output:
+    output = cast("object", sys.stdout)
+    if isinstance(output, TextIOWrapper):
         output.reconfigure(errors="backslashreplace")  # a server's name in a terminal that has not its letters
     try:
         try:
             return _run(arguments)
         finally:
-            if output:
+            if isinstance(output, TextIOWrapper):
                 output.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED

@@ -5,7 +5,6 @@ https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-g
 
 import json
 import os
-import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -79,6 +78,8 @@ def _interactive(body: Fields, stdin_is_free: bool) -> bool:
 
 def _program(body: Fields, command: str, directory: Path) -> str:
     """A name is looked for in PATH; a path is relative to the kubeconfig."""
+    import shutil  # noqa: PLC0415 # most kubeconfigs need none
+
     name = str(directory / command) if "/" in command else command
     found = shutil.which(name if name == command else os.path.abspath(name))  # noqa: PTH100 # keeps symbolic links
     if found is None:
