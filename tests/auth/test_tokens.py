@@ -189,7 +189,7 @@ def test_command_without_a_file_prints_the_line_for_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(["al ice"], 2), (["alice", "--file", "/"], 1), (["a", "--group", ""], 2)]
+    ("words", "code"), [(["al ice"], 2), (["alice", "--file", "/proc/version"], 1), (["a", "--group", ""], 2)]
 )
 def test_command_says_what_is_wrong(words: list[str], code: int) -> None:
     made = k8s_mcp("token", *words)

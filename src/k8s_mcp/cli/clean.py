@@ -137,5 +137,5 @@ async def _left_after(api: Api, seconds: float) -> _Found:
 
 
 def _fail(message: str, code: int = _FAILED) -> int:
-    tell(message)
+    tell(*message.split("\n"))
     return code

@@ -3,9 +3,9 @@
 import sys
 
 
-def tell(text: str) -> None:
-    """A message of ours on stderr: one line."""
-    print(f"k8s-mcp: {printable(text)}", file=sys.stderr, flush=True)
+def tell(text: str, *lines: str) -> None:
+    """A message of ours on stderr: one line, and `lines` below it."""
+    print("\n".join(map(printable, (f"k8s-mcp: {text}", *lines))), file=sys.stderr, flush=True)
 
 
 def printable(text: str) -> str:

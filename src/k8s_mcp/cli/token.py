@@ -29,7 +29,7 @@ def token(options: argparse.Namespace) -> int:
     if options.file:
         tell(f"{options.file} has a new line for {options.name}; the token is not written anywhere but here:")
     else:
-        tell(f"put this line into the file that K8S_MCP_AUTH_TOKENS (--auth-tokens) names:\n{line}")
+        tell("put this line into the file that K8S_MCP_AUTH_TOKENS (--auth-tokens) names:", line)
     print(made, flush=True)
     return 0
 
