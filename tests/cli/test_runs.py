@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.execute import K8S_MCP, Exec, Result, line, runs
 from tests.support.faults import Script, answer
-from tests.support.service import Service, wait_for
+from tests.support.service import Service
 
 RUN = "0123456789abcdef0123456789abcdef"
 STARTED = f'event: control\ndata: {{"status": "started", "run_id": "{RUN}"}}\n\n'
@@ -108,9 +108,11 @@ def test_a_terminal_shows_that_a_pod_is_being_started_and_forgets_it(tmp_path: P
             seen = os.read(ours, 4096)
             assert seen == b"k8s-mcp: a pod is being started (ErrImagePull: m [2J)"
             process.send_signal(signal.SIGINT)
-            service.release()
-            wait_for(lambda: os.read(ours, 4096).startswith(b"\r\x1b[K"))
-            process.kill()
+            after = b""
+            while b"\n" not in after:  # it erases, says that it cannot cancel, and ends
+                after += os.read(ours, 4096)
+            assert b"\r\x1b[Kk8s-mcp: could not cancel the run" in after
+            assert process.wait() == 130
         os.close(ours)
 
 

@@ -58,11 +58,12 @@ def execute(options: argparse.Namespace) -> int:
 def attend(run: RemoteRun, *, cancels: bool = True) -> int:
     """Copy a run's output to its end; the exit code. A signal ends that, and with `cancels` the run."""
     news: SimpleQueue[_News] = SimpleQueue()
+    notice = StartNotice(run.is_pending, _tell, _write)
     with run, _signals_to(news.put):
         # The events have a thread of their own: signals are then acted on whatever that one waits for, the network
         # or a reader of our output.
-        Thread(target=_follow, args=(run, news), daemon=True).start()
-        return _supervise(run, news) if cancels else _look_on(news)
+        Thread(target=_follow, args=(run, news, notice), daemon=True).start()
+        return _supervise(run, news, notice) if cancels else _look_on(news, notice)
 
 
 def _detach(run: RemoteRun) -> int:
@@ -81,12 +82,20 @@ def _detach(run: RemoteRun) -> int:
     return 0
 
 
-def _look_on(news: SimpleQueue[_News]) -> int:
-    """Until the end, or a signal."""
-    while (item := news.get()) is None:
-        pass
+def _next(news: SimpleQueue[_News], seconds: float | None, notice: StartNotice) -> int | _End | None:
+    """Raises Empty after so many seconds, and what went wrong in the thread."""
+    item = news.get(timeout=seconds)
+    if item is not None:
+        notice.over()
     if isinstance(item, BaseException):
         raise item
+    return item
+
+
+def _look_on(news: SimpleQueue[_News], notice: StartNotice) -> int:
+    """Until the end, or a signal."""
+    while (item := _next(news, None, notice)) is None:
+        pass
     if isinstance(item, int):
         _tell("nobody follows the run here any more; within the service's resume window somebody else can")
         return 128 + item
@@ -95,18 +104,16 @@ def _look_on(news: SimpleQueue[_News]) -> int:
     return item.exit_code
 
 
-def _supervise(run: RemoteRun, news: SimpleQueue[_News]) -> int:
+def _supervise(run: RemoteRun, news: SimpleQueue[_News], notice: StartNotice) -> int:
     interrupted = 0
     asked = False
     deadline = 0.0
     while True:
         try:
-            item = news.get(timeout=max(0, deadline - time.monotonic()) if interrupted else None)
+            item = _next(news, max(0, deadline - time.monotonic()) if interrupted else None, notice)
         except Empty:
             _tell("the run has not ended yet; without a client the service cancels it")
             return interrupted
-        if isinstance(item, BaseException):
-            raise item
         if isinstance(item, _End):
             if item.cancel:
                 _cancel(run)
@@ -157,9 +164,9 @@ def _signals_to(put: Callable[[int], None]) -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _follow(run: RemoteRun, news: SimpleQueue[_News]) -> None:
+def _follow(run: RemoteRun, news: SimpleQueue[_News], notice: StartNotice) -> None:
     try:
-        news.put(_copy_output(run, lambda: news.put(None)))
+        news.put(_copy_output(run, notice, lambda: news.put(None)))
     except ServiceError as error:
         news.put(_End(FAILED, str(error)))
     except BrokenPipeError:
@@ -171,8 +178,7 @@ def _follow(run: RemoteRun, news: SimpleQueue[_News]) -> None:
         news.put(error)
 
 
-def _copy_output(run: RemoteRun, on_started: Callable[[], None]) -> _End:
-    pending = StartNotice(run.is_pending, _tell, _write)
+def _copy_output(run: RemoteRun, pending: StartNotice, on_started: Callable[[], None]) -> _End:
     for event in run.events():
         if isinstance(event, Lines):
             pending.over()

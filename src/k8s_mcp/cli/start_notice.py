@@ -9,6 +9,7 @@ from k8s_mcp.cli.tell import printable
 _TERMINAL_SECONDS = 1.0
 _PENDING_SECONDS = 2.0
 _STDERR = 2
+_COLUMNS = 80  # of a terminal that does not say it
 _ERASE = b"\r\x1b[K"
 
 
@@ -61,7 +62,9 @@ class StartNotice:
                 if not pending or self._over.is_set():
                     return
                 text = printable(f"k8s-mcp: a pod is being started ({self._reason or 'the service waits for it'})")
-                self._write(_STDERR, text[: os.get_terminal_size(_STDERR).columns - 1].encode(errors="replace"))
+                self._write(
+                    _STDERR, text[: (os.get_terminal_size(_STDERR).columns or _COLUMNS) - 1].encode(errors="replace")
+                )
                 self._shown = True
 
     def _erase(self) -> None:
