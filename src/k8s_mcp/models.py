@@ -163,7 +163,8 @@ class RunSpec:
     a credential proxy of the pod, which lets through what `access` says. `servers` are all API servers that the
     kubeconfig names. `timeout` is in seconds, `max_output` in bytes. `ended` is the final status of a run that is
     over and can still be read. `rule` names what in the policy allowed it. `isolated`, of a run that another replica
-    may have started: its command was kept from its credential, so its log holds none.
+    may have started: its command was kept from its credential, so its log holds none. `left_out` has the contexts
+    that the caller's kubeconfig has and this one has not, as clients are told of them where the run started.
     """
 
     run_id: str
@@ -184,6 +185,7 @@ class RunSpec:
     max_output: int | None = None
     rule: str = ""
     isolated: bool = False
+    left_out: tuple[Mapping[str, str], ...] = ()
 
     @property
     def read_only(self) -> bool:

@@ -9,6 +9,18 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from k8s_mcp import __version__
 
 PREFIX = "K8S_MCP_"
+HEADINGS = {
+    "host": "The service",
+    "allowed_hosts": "Who may call",
+    "max_timeout": "Runs",
+    "max_connections": "Bounds",
+    "allow_insecure_tls": "Kubeconfigs",
+    "mcp_text_limit": "MCP",
+    "kubeconfig": "The cluster of runner pods",
+    "runner_image": "Runner pods",
+    "local_dir": "The local executor",
+}
+"""By the first setting under each."""
 
 
 def _words(value: object) -> object:

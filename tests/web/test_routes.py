@@ -375,6 +375,7 @@ async def test_operations(client: Client) -> None:
     version = (await client.http.get("/version")).json()
     assert version["name"] == "k8s-mcp-server"
     assert version["executor"] == "local"
+    assert version["resume_window"] >= 0
     assert version["version"]
     docs = await client.http.get("/docs")
     assert docs.status_code == 200

@@ -56,6 +56,10 @@ class Oidc:
         async with self._jwks.open():
             yield
 
+    async def trouble(self) -> str | None:
+        """Why the issuer's keys cannot be had right now."""
+        return await self._jwks.trouble()
+
     async def principal(self, token: str) -> Principal | None:
         """Whose token it is; None for one of another issuer, or no JWT. Raises Unauthorized, Unavailable."""
         header, claims = unverified(token)

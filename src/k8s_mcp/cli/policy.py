@@ -5,7 +5,8 @@ import os
 import sys
 
 from k8s_mcp.cli.tell import tell
-from k8s_mcp.errors import Forbidden
+from k8s_mcp.errors import Forbidden, KubeconfigError
+from k8s_mcp.kubeconfig.fields import Fields
 from k8s_mcp.models import Principal
 from k8s_mcp.policy.file import policy_of, read_bytes
 from k8s_mcp.policy.rules import Grant, Policy, PolicyError, Rule
@@ -71,11 +72,18 @@ def _test(policy: Policy, options: argparse.Namespace) -> int:
             return _USAGE
         return _show_rules(policy.rules_for(who))
     try:
-        grant = policy.decide(who, options.cluster, lambda: options.server)
+        servers = [
+            Fields({"server": text}).url("server", ("https", "http"), loopback=True) for text in options.server
+        ]
+    except KubeconfigError as error:
+        tell(f"--{error.fields[0][1]}")
+        return _USAGE
+    try:
+        grant = policy.decide(who, options.cluster, lambda: servers)
     except Forbidden as error:
         print(f"refused: {error.message}")
         for rule in policy.rules_for(who):
-            reasons = (rule.why_not(options.cluster, server) for server in options.server)
+            reasons = (rule.why_not(options.cluster, server) for server in servers)
             print(f"  {rule.place}: {next(filter(None, reasons), 'matches')}")
         return _REFUSED
     print(f"allowed by {grant.rule}")

@@ -283,7 +283,7 @@ async def _load(settings: client.Configuration, kubeconfig: str, context: str) -
         else:
             return TokenFile(Path(SERVICE_TOKEN_FILENAME))
     merged: Any = KubeConfigMerger(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION).config
-    no_base: Any = None  # the paths are absolute: the merger has made them so
+    no_base: Any = None  # then each path counts from the file that names it
     loader: Any = KubeConfigLoader(merged, context or None, config_base_path=no_base)
     selected: Any = loader.current_context["context"]
     source = None

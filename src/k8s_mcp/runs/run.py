@@ -96,7 +96,12 @@ class Run:
 
     def started_event(self) -> Control:
         """The first event of every stream that begins at the beginning."""
-        return Control({"status": "started", "run_id": self.run_id})
+        started: dict[str, object] = {"status": "started", "run_id": self.run_id}
+        if self.spec.left_out:
+            started["left_out"] = [
+                {name: self.masked(text) for name, text in one.items()} for one in self.spec.left_out
+            ]
+        return Control(started)
 
     def masked(self, text: str) -> str:
         """`text` without the credentials of this run's kubeconfig."""

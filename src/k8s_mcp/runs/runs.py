@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
 from k8s_mcp.errors import InvalidRequest, NotFound, ShuttingDown, TooLarge
 from k8s_mcp.executors.base import Executor
-from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig
+from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, described
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.limits import REQUEST_BYTES
 from k8s_mcp.log_format import now
@@ -68,6 +68,11 @@ class Runs:
     def executor(self) -> str:
         return self._executor.name
 
+    @property
+    def resume_window(self) -> float:
+        """How long a run goes on without its client, in seconds."""
+        return self._limits.resume_window
+
     def check(self) -> None:
         """Raise Unavailable when runs cannot be started right now."""
         self._check_accepting()
@@ -89,7 +94,9 @@ class Runs:
         spec = self._spec(principal, request, key, kubeconfig, grant)
         known = self._find(principal, name=spec.name)
         if known is None:
-            await self._admission.check_addresses(kubeconfig)
+            resolved = await self._admission.check_addresses(kubeconfig)
+            if resolved is not kubeconfig:
+                kubeconfig, spec = resolved, self._spec(principal, request, key, resolved, grant)
             async with self._starting:
                 await self._until_counted()
                 known = self._find(principal, name=spec.name)
@@ -199,6 +206,7 @@ class Runs:
             servers=kubeconfig.servers,
             max_output=grant.max_output,
             rule=grant.rule,
+            left_out=tuple(described(kubeconfig.left_out)),
         )
         stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig)
         if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:

@@ -199,9 +199,10 @@ def _add_operations(api: APIRouter, runs: Runs, metrics: Callable[[str], tuple[b
 
     @api.head("/version", include_in_schema=False)
     @api.get("/version", responses=documented(*_REFUSED))
-    async def version() -> dict[str, str]:
+    async def version() -> dict[str, str | float]:
         """What is running."""
-        return {"name": "k8s-mcp-server", "version": __version__, "executor": runs.executor}
+        about = {"name": "k8s-mcp-server", "version": __version__, "executor": runs.executor}
+        return {**about, "resume_window": runs.resume_window}
 
     text = {"schema": {"type": "string"}}
     formats = {"text/plain": text, "application/openmetrics-text": text}
