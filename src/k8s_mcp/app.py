@@ -7,6 +7,7 @@ from contextlib import AbstractAsyncContextManager, AbstractContextManager, asyn
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
@@ -35,6 +36,7 @@ from k8s_mcp.settings import Settings
 from k8s_mcp.web import routes
 from k8s_mcp.web.cors import Cors
 from k8s_mcp.web.error_handlers import add_error_handlers
+from k8s_mcp.web.head import Head
 from k8s_mcp.web.problems import problem_of
 from k8s_mcp.web.refusals import Refusals
 
@@ -111,10 +113,11 @@ def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentic
     open_paths = OPEN_PATHS | (resource_metadata.PATHS if metadata else frozenset[str]())
     if metadata:
         app.routes.extend(metadata.routes())
+    app.add_middleware(Head)
     app.add_middleware(
         Guard,
         hosts=settings.allowed_hosts,
-        origins=settings.allowed_origins,
+        origins=[*settings.allowed_origins, *_own_origin(settings)],
         refuse=lambda error, unread: problem_of(error, unread=unread),
         authentication=authentication,
         open_paths=open_paths,
@@ -124,6 +127,12 @@ def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentic
     app.add_middleware(Refusals, observe=observe)
     if authentication.kinds:
         routes.describe_authentication(app, open_paths)
+
+
+def _own_origin(settings: Settings) -> list[str]:
+    """What a browser calls the service's own pages, where something in front of it speaks TLS and has its name."""
+    parts = urlsplit(settings.public_url.lower())
+    return [f"{parts.scheme}://{parts.netloc}"] if parts.netloc else []
 
 
 def pod_template(settings: Settings) -> "PodTemplate":

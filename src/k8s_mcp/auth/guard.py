@@ -5,12 +5,12 @@ from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequ
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from k8s_mcp.auth.host import host_of
 from k8s_mcp.errors import Forbidden, K8sMcpError, Unauthorized
 from k8s_mcp.models import Principal
 from k8s_mcp.transport.connections import HOLD, InProgress
@@ -92,10 +92,12 @@ class Guard:
     """On every path, before anything else looks at a request or reads its body: keeps browsers from becoming callers,
     and says who calls.
 
-    A request with an `Origin` that is not allowed is a web page's (CSRF). One with a `Host` that is neither local nor
-    allowed was sent to a name that an attacker pointed at us (DNS rebinding); that page has no token, so with
-    `authentication` any name will do. `open_paths` need no principal, and have none. `refuse` makes the answer to an
-    error; its second argument says whether a body may follow. `hint` gives a parameter for WWW-Authenticate.
+    One with a `Host` that is neither local nor among `hosts` was sent to a name that an attacker pointed at us (DNS
+    rebinding); that page has no token, so with `authentication` any name will do. A request with an `Origin` is a web
+    page's (CSRF): refused, unless the origin is among `origins`, or the very address of the request, scheme, host and
+    port, where that host is local or among `hosts`. Not where it is any other: an attacker's page has its own name as
+    `Host` and as `Origin`. `open_paths` need no principal, and have none. `refuse` makes the answer to an error; its
+    second argument says whether a body may follow. `hint` gives a parameter for WWW-Authenticate.
     """
 
     def __init__(
@@ -140,18 +142,19 @@ class Guard:
             await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope, headers: Headers) -> Principal | None:
-        origin = headers.get("origin")
-        if origin is not None and origin not in self._origins:
+        host = host_of(headers, scope["http_version"])
+        served = host.name in self._hosts
+        if not self._authentication.kinds and not served:
+            raise Forbidden(
+                "the service is not reached under this host name; the operator can add it to K8S_MCP_ALLOWED_HOSTS"
+            )
+        own = {host.origin(scope["scheme"])} if served else set[str]()
+        if not self._origins.union(own).issuperset(headers.getlist("origin")):
             raise Forbidden(
                 "requests from web pages of this origin are not allowed; "
                 "the operator can add it to K8S_MCP_ALLOWED_ORIGINS"
             )
         if not self._authentication.kinds:
-            if len(headers.getlist("host")) != 1 or _host(headers["host"]) not in self._hosts:
-                raise Forbidden(
-                    "the service is not reached under this host name; "
-                    "the operator can add it to K8S_MCP_ALLOWED_HOSTS"
-                )
             return ANONYMOUS
         if scope["path"] in self._open_paths and scope["method"] in ("GET", "HEAD"):
             return None
@@ -168,10 +171,3 @@ def _invalid(message: str) -> Unauthorized:
     error.challenge = 'Bearer error="invalid_token"'
     return error
 
-
-def _host(header: str) -> str:
-    """The name in a Host header, without its port."""
-    try:
-        return urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        return ""

@@ -47,4 +47,5 @@ def add_error_handlers(app: FastAPI, api: APIRouter) -> None:
 def _methods(routes: list[BaseRoute], request: Request) -> list[str]:
     """All methods of the requested path; each route knows its own only."""
     matching = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
-    return sorted({method for route in matching if isinstance(route, Route) for method in route.methods or ()})
+    methods = {method for route in matching if isinstance(route, Route) for method in route.methods or ()}
+    return sorted(methods | ({"HEAD"} & methods if "GET" not in methods else {"HEAD"}))

@@ -49,7 +49,8 @@ _LAST_EVENT_ID = Header(
     json_schema_extra=_not_null,
 )
 _Caller = Annotated[Principal, Depends(principal_of)]
-_RUN_ID = Path(description="From the `started` event.", pattern="^[0-9a-f]{32}$")
+_RUN_ID = Path(description="From the `started` event.", json_schema_extra={"pattern": "^[0-9a-f]{32}$"})
+"""One of another form is not there, like any other that is not: 404."""
 _EVENT: dict[str, Any] = {
     "type": "object",
     "required": ["event", "data"],
@@ -131,7 +132,8 @@ def _add_runs(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
         """The caller's runs, oldest first."""
         return {"runs": runs.list(caller)}
 
-    one_run = documented(*_REFUSED, errors.NotFound, errors.InvalidRequest)
+    one_run = documented(*_REFUSED, errors.NotFound)
+    stream = {**_STREAM, **one_run, **documented(errors.InvalidRequest)}
 
     @api.get("/runs/{run_id}", responses=one_run)
     async def get_run(caller: _Caller, run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
@@ -144,7 +146,7 @@ def _add_runs(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
         await runs.cancel(caller, run_id)
         return runs.describe(caller, run_id)
 
-    @api.get("/runs/{run_id}/events", status_code=200, response_class=EventStream, responses={**_STREAM, **one_run})
+    @api.get("/runs/{run_id}/events", status_code=200, response_class=EventStream, responses=stream)
     async def follow_run(
         caller: _Caller,
         run_id: Annotated[str, _RUN_ID],
@@ -181,20 +183,17 @@ def _add_clusters(api: APIRouter, handles: Handles) -> None:
 
 
 def _add_operations(api: APIRouter, runs: Runs, metrics: Callable[[str], tuple[bytes, str]]) -> None:
-    @api.head("/healthz", include_in_schema=False)
     @api.get("/healthz", responses=documented(*_OPEN))
     async def healthz() -> dict[str, str]:
         """Whether the process is alive."""
         return {"status": "ok"}
 
-    @api.head("/readyz", include_in_schema=False)
     @api.get("/readyz", responses=documented(*_OPEN, errors.Unavailable))
     async def readyz() -> dict[str, str]:
         """Whether runs are accepted."""
         runs.check()
         return {"status": "ready"}
 
-    @api.head("/version", include_in_schema=False)
     @api.get("/version", responses=documented(*_REFUSED))
     async def version() -> dict[str, str]:
         """What is running."""

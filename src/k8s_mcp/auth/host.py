@@ -1,0 +1,41 @@
+"""The address that a request was sent to, as its `Host` says. Pure. RFC 9112, section 3.2; RFC 6454.
+
+Read by a pattern of our own: a reader of URLs takes `evil.example:9096@127.0.0.1` for a user name and a host.
+"""
+
+import re
+from dataclasses import dataclass
+
+from starlette.datastructures import Headers
+
+from k8s_mcp.errors import MalformedRequest
+
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::([0-9]{0,5}))?")
+_DEFAULT_PORT = {"http": "80", "https": "443"}
+_LAST_PORT = 65535
+
+
+@dataclass(frozen=True)
+class Host:
+    """`name` is in lower case, an IPv6 address without its brackets; "" where the request names none."""
+
+    name: str
+    port: str = ""
+
+    def origin(self, scheme: str) -> str:
+        """What a browser calls a page from here, in the header `Origin`."""
+        name = f"[{self.name}]" if ":" in self.name else self.name
+        port = "" if self.port in ("", _DEFAULT_PORT.get(scheme)) else f":{self.port}"
+        return f"{scheme}://{name}{port}"
+
+
+def host_of(headers: Headers, http_version: str) -> Host:
+    """The one host of a request. Raises MalformedRequest; HTTP/1.0 knew no such header and may leave it out."""
+    given = headers.getlist("host")
+    if not given and http_version == "1.0":
+        return Host("")
+    match = _HOST.fullmatch(given[0]) if len(given) == 1 else None
+    if match is None or int(match[2] or 0) > _LAST_PORT:
+        raise MalformedRequest("the request must have one Host header, a host's name and perhaps a port: HOST[:PORT]")
+    port = match[2].lstrip("0") if match[2] else ""
+    return Host(match[1].lower().strip("[]"), port)
