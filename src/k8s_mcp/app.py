@@ -14,6 +14,7 @@ from fastapi import FastAPI
 from k8s_mcp import __version__
 from k8s_mcp.auth import resource_metadata
 from k8s_mcp.auth.guard import OPEN_PATHS, Authentication, Authenticator, Guard
+from k8s_mcp.auth.host import Served
 from k8s_mcp.auth.resource_metadata import ResourceMetadata
 from k8s_mcp.auth.tokens import Tokens
 from k8s_mcp.executors.base import Executor
@@ -116,8 +117,7 @@ def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentic
     app.add_middleware(Head)
     app.add_middleware(
         Guard,
-        hosts=settings.allowed_hosts,
-        origins=[*settings.allowed_origins, *_own_origin(settings)],
+        served=Served(settings.allowed_hosts, settings.allowed_origins, _public_origin(settings)),
         refuse=lambda error, unread: problem_of(error, unread=unread),
         authentication=authentication,
         open_paths=open_paths,
@@ -129,10 +129,10 @@ def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentic
         routes.describe_authentication(app, open_paths)
 
 
-def _own_origin(settings: Settings) -> list[str]:
-    """What a browser calls the service's own pages, where something in front of it speaks TLS and has its name."""
+def _public_origin(settings: Settings) -> str:
+    """What a browser calls the service's own pages, where something in front of it speaks TLS; "" if nobody says."""
     parts = urlsplit(settings.public_url.lower())
-    return [f"{parts.scheme}://{parts.netloc}"] if parts.netloc else []
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def pod_template(settings: Settings) -> "PodTemplate":

@@ -1,6 +1,7 @@
 """Heads of requests are bounded in size and time; see docs/security.md for the attacks that this ends."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress

@@ -1,9 +1,12 @@
-"""The address that a request was sent to, as its `Host` says. Pure. RFC 9112, section 3.2; RFC 6454.
+"""The address that a request was sent to, as its `Host` says, and which are served. Pure.
+
+RFC 9112, section 3.2; RFC 6454 (origins).
 
 Read by a pattern of our own: a reader of URLs takes `evil.example:9096@127.0.0.1` for a user name and a host.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from starlette.datastructures import Headers
@@ -13,6 +16,7 @@ from k8s_mcp.errors import MalformedRequest
 _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~!$&'()*+,;=%-]*)(?::([0-9]{0,5}))?")
 _DEFAULT_PORT = {"http": "80", "https": "443"}
 _LAST_PORT = 65535
+LOCAL_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,27 @@ class Host:
         name = f"[{self.name}]" if ":" in self.name else self.name
         port = "" if self.port in ("", _DEFAULT_PORT.get(scheme)) else f":{self.port}"
         return f"{scheme}://{name}{port}"
+
+
+class Served:
+    """Names and origins that are served: `hosts` besides the local ones, and `origins` of pages of others.
+
+    A page may call the very address that sent it: scheme, host and port. Not at a name that is not served: an
+    attacker's page has its own name as `Host` and as `Origin` (DNS rebinding). Behind something that speaks TLS the
+    scheme is not ours to see: with `public_origin`, that one is the service's address, and those of this machine are.
+    """
+
+    def __init__(self, hosts: Iterable[str] = (), origins: Iterable[str] = (), public_origin: str = "") -> None:
+        self._hosts = LOCAL_HOSTS.union(host.lower() for host in hosts)
+        self._origins = frozenset((*origins, public_origin)) if public_origin else frozenset(origins)
+        self._own_hosts = LOCAL_HOSTS if public_origin else self._hosts
+
+    def has_host(self, host: Host) -> bool:
+        return host.name in self._hosts
+
+    def has_origin(self, origin: str, host: Host, scheme: str) -> bool:
+        """Whether a page of `origin` may send a request to `host`."""
+        return origin in self._origins or (host.name in self._own_hosts and origin == host.origin(scheme))
 
 
 def host_of(headers: Headers, http_version: str) -> Host:
