@@ -353,11 +353,6 @@ async def test_last_event_id_that_is_no_number_is_refused(client: Client, value:
     assert fields(problem(response, 422)) == ["Last-Event-ID"]
 
 
-async def test_last_event_id_beyond_the_end_gets_nothing(client: Client) -> None:
-    run_id = (await client.run("true")).run_id
-    assert (await client.replay(run_id, 10**30)).events == []
-
-
 @pytest.mark.parametrize("value", ["", "x" * 256])
 async def test_idempotency_key_is_bounded(client: Client, value: str) -> None:
     response = await client.http.post("/sse", json=client.body("ls"), headers={"Idempotency-Key": value})

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from k8s_mcp import __version__, errors
@@ -26,6 +26,12 @@ def _not_null(schema: dict[str, Any]) -> None:
     schema |= schema.pop("anyOf")[0]
 
 
+def _number(schema: dict[str, Any]) -> None:
+    """Of a header that is no number for those who share the path with us."""
+    _not_null(schema)
+    schema |= {"type": "string", "pattern": "^[0-9]{1,100}$"}
+
+
 _KEY = Header(
     alias="Idempotency-Key",
     min_length=1,
@@ -35,10 +41,13 @@ _KEY = Header(
 )
 
 
+_NO_NUMBER = "must be a whole number, 0 or more"
+
+
 def _digits(value: object) -> object:
     """What int() takes besides digits ("1_0", "+1") is no event's id."""
     if isinstance(value, str) and not re.fullmatch("[0-9]{1,100}", value):
-        raise ValueError("must be a whole number, 0 or more")
+        raise ValueError(_NO_NUMBER)
     return value
 
 
@@ -47,6 +56,12 @@ _LAST_EVENT_ID = Header(
     alias="Last-Event-ID",
     description="Go on behind the event of this id; without it the stream starts at its beginning.",
     json_schema_extra=_not_null,
+)
+_EVENT_ID = TypeAdapter[int](_EventId)
+_SEEN_BEFORE = Header(
+    alias="Last-Event-ID",
+    description="With the key of a run: go on behind the event of this id, as a client that was cut off.",
+    json_schema_extra=_number,
 )
 _Caller = Annotated[Principal, Depends(principal_of)]
 _RUN_ID = Path(description="From the `started` event.", json_schema_extra={"pattern": "^[0-9a-f]{32}$"})
@@ -61,10 +76,33 @@ _EVENT: dict[str, Any] = {
     },
 }
 _STREAM = {200: {"description": "Events, as they come.", "content": {sse.MEDIA_TYPE: {"schema": _EVENT}}}}
+_NOTHING_LEFT: dict[int | str, dict[str, Any]] = {
+    204: {"description": "The run is over, and `Last-Event-ID` is that of its final event, or behind it."}
+}
 _OPEN = (errors.Forbidden,)
 _REFUSED = (errors.Unauthorized, errors.Forbidden, errors.TooManyRequests, errors.Unavailable)
 """Whatever is asked: with authentication, that cannot be known right now, or the caller asks too much at once."""
 _NAME = Path(description="Of a cluster handle.", pattern="^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")
+
+
+def _after(last_event_id: str | None, key: str | None) -> int | None:
+    """Behind which event the stream of a request that is sent again goes on. Raises InvalidRequest.
+
+    Libraries for streams of POST requests send theirs again after a broken connection, and believe that it goes on.
+    """
+    if last_event_id is None:
+        return None
+    if key is None:
+        message = (
+            "is missing: with a Last-Event-ID this request asks for the rest of a run, and without the key that has "
+            "started it the command would run again; send the same key with every attempt, or read the rest from "
+            "GET /runs/RUN_ID/events"
+        )
+        raise errors.InvalidRequest("Idempotency-Key", message)
+    try:
+        return _EVENT_ID.validate_python(last_event_id)
+    except ValidationError:
+        raise errors.InvalidRequest("Last-Event-ID", _NO_NUMBER) from None
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
@@ -105,6 +143,7 @@ def _add_runs(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
         openapi_extra=_body(RunRequest),
         responses={
             **_STREAM,
+            **_NOTHING_LEFT,
             **documented(
                 *_REFUSED,
                 errors.MalformedRequest,
@@ -119,13 +158,19 @@ def _add_runs(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
         },
     )
     async def run_command(
-        request: Request, caller: _Caller, idempotency_key: Annotated[str | None, _KEY] = None
+        request: Request,
+        caller: _Caller,
+        idempotency_key: Annotated[str | None, _KEY] = None,
+        last_event_id: Annotated[str | None, _SEEN_BEFORE] = None,
     ) -> Response:
         """Run a command and stream its output."""
         value, body = await read_json(request)
         if is_json_rpc(value):
             return PassedOn(json_rpc, body)
-        return EventStream(await runs.start(caller, as_model(value, RunRequest), idempotency_key))
+        after = _after(last_event_id, idempotency_key)
+        again = after is not None
+        run = await runs.start(caller, as_model(value, RunRequest), idempotency_key, again=again)
+        return EventStream(run, after)
 
     @api.get("/runs", responses=documented(*_REFUSED))
     async def list_runs(caller: _Caller) -> dict[str, object]:
@@ -133,7 +178,7 @@ def _add_runs(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
         return {"runs": runs.list(caller)}
 
     one_run = documented(*_REFUSED, errors.NotFound)
-    stream = {**_STREAM, **one_run, **documented(errors.InvalidRequest)}
+    stream = {**_STREAM, **_NOTHING_LEFT, **one_run, **documented(errors.InvalidRequest)}
 
     @api.get("/runs/{run_id}", responses=one_run)
     async def get_run(caller: _Caller, run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
