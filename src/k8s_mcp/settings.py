@@ -90,8 +90,8 @@ class Settings(BaseSettings):
     )
     public_url: str = Field(
         "",
-        description="URL under which clients reach the service, where a proxy hides it: for discovery by MCP, and so that "
-        "its own pages are known",
+        description="URL under which clients reach the service, where a proxy hides it: for discovery by MCP, and so "
+        "that its own pages are known",
     )
     tls_certificate: str = Field(
         "", description="file with the certificate chain, in PEM, to serve https with; read again when it changes"

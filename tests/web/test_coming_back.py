@@ -1,9 +1,9 @@
-"""Clients that come back after a broken connection, or for a run that is over: the rest, or a clear word that there is none."""
+"""Clients that come back after a broken connection, or to a run that is over: the rest, or that there is none."""
 
 import asyncio
 import json
 import subprocess
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tests.web.test_routes import fields, problem
 
 
 @asynccontextmanager
-async def post(client: Client, body: dict[str, Any], **headers: str) -> AsyncIterator[httpx.Response]:
+async def post(client: Client, body: dict[str, Any], **headers: str) -> AsyncGenerator[httpx.Response]:
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     async with client.http.stream("POST", "/sse", json=body, headers=names) as response:
         yield response
@@ -64,8 +64,11 @@ let opened = 0;
 source.onopen = () => { opened += 1; };
 for (const name of ["stdout", "stderr", "control"]) source.addEventListener(name, (event) => seen.push(event.data));
 source.onerror = () => {
-  if (source.readyState === EventSource.CLOSED) console.log(JSON.stringify({ opened, seen }));
+  if (source.readyState !== EventSource.CLOSED) return;
+  console.log(JSON.stringify({ opened, seen }));
+  process.exit();
 };
+setInterval(() => {}, 1000); // or Node.js ends before it comes back
 """
 
 

@@ -111,7 +111,7 @@ class EventLog:
         return events
 
     def position(self, after: int) -> tuple[int, int]:
-        """Number and byte position of the first event kept that has anything behind id `after`, or is the final one."""
+        """Number and byte position of the first event kept that is final or has anything behind id `after`."""
         if after < self._forgotten_id:
             return 0, 0  # that event is forgotten: `take` says so
         number, position = self._forgotten, self._forgotten_bytes
@@ -179,8 +179,8 @@ class EventLog:
 class Reader:
     """One follower of a log.
 
-    `await next()` gives batches, each non-empty, until the final event was among them; then an empty list. That one comes
-    to everybody, also to who asked for what is behind it.
+    `await next()` gives batches, each non-empty, until the final event was among them; then an empty list. The
+    final one comes to everybody, also to who asked for what is behind it.
     """
 
     def __init__(self, log: EventLog, after: int | None) -> None:

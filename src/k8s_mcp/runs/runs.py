@@ -87,7 +87,8 @@ class Runs:
     ) -> Run:
         """Start a run; with the idempotency key of one that can still be read, return that one.
 
-        `again`: the caller has seen that one begin, so no other is started. Raises Forbidden, InvalidRequest, KubeconfigError, NotFound (cluster), TooLarge, TooManyRuns or Unavailable.
+        `again`: the caller has seen that one begin, so no other is started. Raises
+        Forbidden, InvalidRequest, KubeconfigError, NotFound (cluster), TooLarge, TooManyRuns or Unavailable.
         """
         text, handle = await self._kubeconfig(principal, request)
         kubeconfig, grant = self._admission.admit(principal, text, handle)

@@ -39,8 +39,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._served: ASGIApp = self.app  # type: ignore[assignment] # the same in uvicorn's own types
-        self.app = self._answer  # type: ignore[assignment]
+        self._served: ASGIApp = self.app
+        self.app = self._answer
         self._in_head = True
         self._parsed = 0  # bytes of the head that the parser has told
         self._arrived = 0  # bytes since it last told the end of a head, a piece of a body, or the end of a message

@@ -27,8 +27,8 @@ class EventStream(Response):
     """Sends a run's events as they come, a comment when there are none for a while, until the final event or the
     client's leave.
 
-    Who comes back to a run that is over, with the id of its final event or a later one, is answered 204: to a browser's
-    `EventSource`, which comes back after every end, that says to stop.
+    Who comes back to a run that is over, with the id of its final event or a later one, is answered 204. That is how
+    a browser's `EventSource`, which comes back after every end, is told to stop:
     https://html.spec.whatwg.org/multipage/server-sent-events.html#the-eventsource-interface
     """
 

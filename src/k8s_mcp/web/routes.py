@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request
 from fastapi.responses import HTMLResponse, Response
-from pydantic import BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from k8s_mcp import __version__, errors
@@ -82,7 +82,17 @@ _NOTHING_LEFT: dict[int | str, dict[str, Any]] = {
 _OPEN = (errors.Forbidden,)
 _REFUSED = (errors.Unauthorized, errors.Forbidden, errors.TooManyRequests, errors.Unavailable)
 """Whatever is asked: with authentication, that cannot be known right now, or the caller asks too much at once."""
-_NAME = Path(description="Of a cluster handle.", pattern="^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")
+_NAME_PATTERN = "[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?"
+
+
+def _name(value: str) -> str:
+    if not re.fullmatch(_NAME_PATTERN, value):
+        raise ValueError("must be 1 to 63 of a-z, 0-9, `.`, `_` and `-`, with a letter or a digit at both ends")
+    return value
+
+
+_NAME = Path(description="Of a cluster handle.", json_schema_extra={"pattern": f"^{_NAME_PATTERN}$"})
+_ClusterName = Annotated[str, _NAME, AfterValidator(_name)]
 
 
 def _after(last_event_id: str | None, key: str | None) -> int | None:
@@ -211,18 +221,18 @@ def _add_clusters(api: APIRouter, handles: Handles) -> None:
         return {"clusters": [handle.describe() for handle in await handles.all(caller)]}
 
     @api.put("/clusters/{name}", openapi_extra=_body(ClusterRequest), responses={**name, **documented(*body_errors)})
-    async def put_cluster(caller: _Caller, name: Annotated[str, _NAME], request: Request) -> dict[str, object]:
+    async def put_cluster(caller: _Caller, name: _ClusterName, request: Request) -> dict[str, object]:
         """Store a kubeconfig under a name, for a while; it is never given back."""
         value, _ = await read_json(request)
         return (await handles.put(caller, name, as_model(value, ClusterRequest))).describe()
 
     @api.get("/clusters/{name}", responses=name)
-    async def get_cluster(caller: _Caller, name: Annotated[str, _NAME]) -> dict[str, object]:
+    async def get_cluster(caller: _Caller, name: _ClusterName) -> dict[str, object]:
         """What a name stands for."""
         return (await handles.get(caller, name)).describe()
 
     @api.delete("/clusters/{name}", status_code=204, responses=name)
-    async def delete_cluster(caller: _Caller, name: Annotated[str, _NAME]) -> None:
+    async def delete_cluster(caller: _Caller, name: _ClusterName) -> None:
         """Forget a stored kubeconfig. Runs in progress go on."""
         await handles.delete(caller, name)
 
