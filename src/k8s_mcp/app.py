@@ -34,7 +34,7 @@ from k8s_mcp.runs.handles import Handles, MemoryStore
 from k8s_mcp.runs.run import Limits
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.settings import Settings
-from k8s_mcp.web import routes
+from k8s_mcp.web import api_page, routes
 from k8s_mcp.web.cors import Cors
 from k8s_mcp.web.error_handlers import add_error_handlers
 from k8s_mcp.web.head import Head
@@ -102,7 +102,7 @@ def create_app(settings: Settings) -> FastAPI:
     api = routes.router(parts.runs, parts.handles, mcp.streamable_http, metrics.exposition)
     app.include_router(api)
     app.routes.extend(mcp.routes())
-    routes.add_api_page(app)
+    api_page.add_to(app)
     add_error_handlers(app, api)
     _add_middlewares(app, settings, authentication, observe)
     return app

@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import Response
 from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -15,7 +15,7 @@ from k8s_mcp.auth.guard import principal_of
 from k8s_mcp.models import ClusterRequest, Principal, RunRequest
 from k8s_mcp.runs.handles import Handles
 from k8s_mcp.runs.runs import Runs
-from k8s_mcp.web import api_page, sse
+from k8s_mcp.web import sse
 from k8s_mcp.web.body import as_model, is_json_rpc, read_again, read_json
 from k8s_mcp.web.event_stream import EventStream
 from k8s_mcp.web.problems import documented
@@ -266,14 +266,6 @@ def _add_operations(api: APIRouter, runs: Runs, metrics: Callable[[str], tuple[b
         """Metrics for Prometheus, in its text format or as OpenMetrics."""
         content, media_type = metrics(request.headers.get("accept", ""))
         return Response(content, headers={"Content-Type": media_type, "Cache-Control": "no-store"})
-
-
-def add_api_page(app: FastAPI) -> None:
-    """The OpenAPI document for people."""
-
-    @app.get("/docs", include_in_schema=False)
-    async def docs() -> HTMLResponse:
-        return HTMLResponse(api_page.page(app.openapi()), headers=api_page.HEADERS)
 
 
 def describe_authentication(app: FastAPI, open_paths: AbstractSet[str]) -> None:
