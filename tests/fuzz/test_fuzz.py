@@ -24,6 +24,8 @@ _NEW = {
     "event_source": 10_000,
     "request": 800,
     "connection": 5000,
+    "host": 20_000,
+    "token": 2000,
 }
 _SEED = 20261123
 _MOST_DUMPS = 25
@@ -33,7 +35,7 @@ _MOST_DUMPS = 25
 def target(request: pytest.FixtureRequest) -> Iterator[targets.Target]:
     one = targets.target(request.param)
     yield one
-    if isinstance(one, targets.Requests | targets.Connection):
+    if isinstance(one, targets.Requests | targets.Connection | targets.Tokens):
         one.close()
 
 

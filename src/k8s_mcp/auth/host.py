@@ -8,6 +8,7 @@ Read by a pattern of our own: a reader of URLs takes `evil.example:9096@127.0.0.
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 
 from starlette.datastructures import Headers
 
@@ -60,7 +61,15 @@ def host_of(headers: Headers, http_version: str) -> Host:
     if not given and http_version == "1.0":
         return Host("")
     match = _HOST.fullmatch(given[0]) if len(given) == 1 else None
-    if match is None or int(match[2] or 0) > _LAST_PORT:
+    if match is None or int(match[2] or 0) > _LAST_PORT or not _is_whole(match[1]):
         raise MalformedRequest("the request must have one Host header, a host's name and perhaps a port: HOST[:PORT]")
     port = match[2].lstrip("0") if match[2] else ""
     return Host(match[1].lower().strip("[]"), port)
+
+
+def _is_whole(name: str) -> bool:
+    """Whether what is in brackets, if there are any, is an IPv6 address."""
+    try:
+        return not name.startswith("[") or bool(IPv6Address(name[1:-1]))
+    except ValueError:
+        return False
