@@ -37,7 +37,7 @@ NAMES = "'*.prod.example.com'"
 def test_address_or_any_name_is_a_way_round_a_rule_for_names(wider: str) -> None:
     [line] = warned(of(NAMES, "read_only: true"), of(wider))
     assert line.startswith(
-        "line 3: warning: r1 gives more than r0 (line 2), also to who names a server of that one by "
+        "warning: r1 (line 3) gives more than r0 (line 2), also to who names a server of that one by "
     )
     assert line.endswith(": access full instead of read-only")
 

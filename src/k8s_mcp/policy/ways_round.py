@@ -19,7 +19,7 @@ def warnings(policy: Policy) -> list[str]:
             more = ", ".join(_more(rule.grant, later.grant))
             if more and _are_for_one_caller(rule, later) and _can_be_reached_otherwise(rule, later):
                 found.append(
-                    f"line {later.line}: warning: {later.name} gives more than {rule.place}, also to who names a "
+                    f"warning: {later.place} gives more than {rule.place}, also to who names a "
                     f"server of that one by another name or its address: {more}"
                 )
     return found
