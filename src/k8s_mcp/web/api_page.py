@@ -43,9 +43,9 @@ _Json = Mapping[str, Any]
 def add_to(app: FastAPI) -> None:
     """The OpenAPI document for people, and the way there for who opens the service's address in a browser."""
 
-    @app.get("/", include_in_schema=False)
+    @app.api_route("/", methods=["GET", "POST", "PUT", "DELETE", "PATCH"], include_in_schema=False)
     async def root(request: Request) -> Response:
-        if "text/html" not in request.headers.get("accept", ""):
+        if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
             raise errors.NotFound("no such path; /docs lists all there are")
         headers = {"Location": "docs", "Vary": "Accept", "Cache-Control": "no-store"}
         return Response(status_code=HTTPStatus.SEE_OTHER, headers=headers)
