@@ -13,12 +13,14 @@ from contextlib import (
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
 from k8s_mcp import __version__
 from k8s_mcp.auth import resource_metadata
 from k8s_mcp.auth.guard import OPEN_PATHS, Authentication, Authenticator, Guard
+from k8s_mcp.auth.host import Served
 from k8s_mcp.auth.resource_metadata import ResourceMetadata
 from k8s_mcp.auth.tokens import Tokens
 from k8s_mcp.executors.base import Executor
@@ -40,9 +42,10 @@ from k8s_mcp.runs.handles import Handles, MemoryStore
 from k8s_mcp.runs.run import Limits
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.settings import Settings
-from k8s_mcp.web import routes
+from k8s_mcp.web import api_page, routes
 from k8s_mcp.web.cors import Cors
 from k8s_mcp.web.error_handlers import add_error_handlers
+from k8s_mcp.web.head import Head
 from k8s_mcp.web.problems import problem_of
 from k8s_mcp.web.refusals import Refusals
 
@@ -107,7 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
     api = routes.router(parts.runs, parts.handles, mcp.streamable_http, metrics.exposition)
     app.include_router(api)
     app.routes.extend(mcp.routes())
-    routes.add_api_page(app)
+    api_page.add_to(app)
     add_error_handlers(app, api)
     _add_middlewares(app, settings, authentication, observe)
     return app
@@ -119,10 +122,10 @@ def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentic
     open_paths = OPEN_PATHS | (resource_metadata.PATHS if metadata else frozenset[str]())
     if metadata:
         app.routes.extend(metadata.routes())
+    app.add_middleware(Head)
     app.add_middleware(
         Guard,
-        hosts=settings.allowed_hosts,
-        origins=settings.allowed_origins,
+        served=Served(settings.allowed_hosts, settings.allowed_origins, _public_origin(settings)),
         refuse=lambda error, unread: problem_of(error, unread=unread),
         authentication=authentication,
         open_paths=open_paths,
@@ -132,6 +135,12 @@ def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentic
     app.add_middleware(Refusals, observe=observe)
     if authentication.kinds:
         routes.describe_authentication(app, open_paths)
+
+
+def _public_origin(settings: Settings) -> str:
+    """What a browser calls the service's own pages, where something in front of it speaks TLS; "" if nobody says."""
+    parts = urlsplit(settings.public_url.lower())
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def pod_template(settings: Settings) -> "PodTemplate":

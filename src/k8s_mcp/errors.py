@@ -3,7 +3,7 @@
     K8sMcpError
     ├── InvalidRequest          a field has a wrong value
     │   └── KubeconfigError     the kubeconfig cannot be used
-    ├── MalformedRequest        the body cannot be read at all
+    ├── MalformedRequest        the body, or the head, cannot be read at all
     ├── RequestTimeout          the body did not arrive in time
     ├── TooLarge
     ├── UnsupportedMediaType
@@ -54,7 +54,7 @@ class KubeconfigError(InvalidRequest):
 
 
 class MalformedRequest(K8sMcpError):
-    """The body is not JSON."""
+    """The body is not JSON, or the head not one that can be read in one way only."""
 
 
 class RequestTimeout(K8sMcpError):

@@ -77,7 +77,7 @@ class Settings(BaseSettings):
     trusted_proxies: Words = Field(
         [],
         description="addresses or networks of reverse proxies, separated by commas: what they say in "
-        "`X-Forwarded-For` is where a request comes from",
+        "`X-Forwarded-For` is where a request comes from, and `X-Forwarded-Proto` by which scheme",
     )
     auth_tokens: str = Field(
         "",
@@ -102,7 +102,8 @@ class Settings(BaseSettings):
     )
     public_url: str = Field(
         "",
-        description="URL under which clients reach the service: for discovery by MCP, where a proxy hides it",
+        description="URL under which clients reach the service, where a proxy hides it: for discovery by MCP, and so "
+        "that its own pages are known",
     )
     tls_certificate: str = Field(
         "", description="file with the certificate chain, in PEM, to serve https with; read again when it changes"

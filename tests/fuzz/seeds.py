@@ -20,6 +20,8 @@ def of(target: str) -> list[bytes]:
         "answers": _answers,
         "request": _requests,
         "connection": _connections,
+        "host": _hosts,
+        "token": _tokens,
     }[target]()
 
 
@@ -33,6 +35,8 @@ def words(target: str) -> list[bytes]:
         return [b"event: ", b"data: ", b"id: ", b"stdout\n", b"stderr\n", b"control\n", b"\n\n", b": ping\n\n"]
     if target == "answers":
         return [word.encode() for word in _API]
+    if target == "token":
+        return [word.encode() for word in _CLAIMS]
     if target == "connection":
         return list(_HTTP)
     return [b"0x", b"::ffff:", b"169.254.169.254", b"127.", b".localhost", b"[", b"%25", b"2852039166", b"64:ff9b::"]
@@ -189,4 +193,40 @@ def _connections() -> list[bytes]:
     return [
         *(b"\x80" + message for message in messages),
         *(b"\x80" + message + other for message in messages for other in (get + b"\r\n", post + length)),
+    ]
+
+
+_CLAIMS = (
+    '"alg":', '"kid":', '"typ":', '"RS256"', '"HS256"', '"none"', '"ES256"', '"crit":', '"b64":false', '"jku":',
+    '"iss":', '"https://issuer.example"', '"aud":', '"k8s-mcp"', '"sub":', '"exp":', '"nbf":', '"iat":', "9999999999",
+    "1e400", "null", "[]", "{}", "true", "Bearer ", ".", "=", '"system:serviceaccount:a:b"', '"groups":',
+    '"\\ud800"', "NaN",
+)  # fmt: skip
+
+
+def _hosts() -> list[bytes]:
+    names = ("localhost", "127.0.0.1", "[::1]", "k8s.example.com", "[::ffff:127.0.0.1]", "a%41", "_b", "")
+    ports = ("", ":", ":80", ":09096", ":65536", ":abc", "@127.0.0.1", ":9096@127.0.0.1", "/", "#", "?x", ".")
+    return [f"{name}{port}".encode() for name in names for port in ports]
+
+
+def _tokens() -> list[bytes]:
+    claims: dict[str, object] = {"iss": "https://issuer.example", "aud": "k8s-mcp", "sub": "me", "exp": 9999999999}
+    account = {"sub": "system:serviceaccount:a:b", "aud": ["k8s-mcp"], "exp": 9999999999}
+    headers: list[dict[str, object]] = [
+        {"alg": "RS256", "kid": "one", "typ": "JWT"},
+        {"alg": "none"},
+        {"alg": []},
+        {"alg": "HS256", "typ": 5},
+    ]
+    return [
+        *(
+            b"\1" + b"\n".join((json.dumps(header).encode(), json.dumps(body).encode(), b"x" * 256))
+            for header in headers
+            for body in (claims, account, {**claims, "exp": "soon"}, {**claims, "aud": {}}, {**claims, "sub": []})
+        ),
+        *(
+            b"\0" + text
+            for text in (b"Bearer abc", b"bearer  a.b.c", b"Basic YTpi", b"Bearer", b"Bearer a b", b"\xff")
+        ),
     ]

@@ -275,13 +275,14 @@ def test_what_the_operator_allows_is_kept() -> None:
     plugin = {
         **EXEC,
         "args": ["a\nb"],
-        "env": [{"name": "K", "value": f"{SECRET}\nline"}],
+        "env": [{"name": "API_KEY", "value": f"{SECRET}\nline"}],
         "provideClusterInfo": True,
     }
     cluster = {"server": "https://127.0.0.1", "proxy-url": "http://proxy:3128", "insecure-skip-tls-verify": True}
     config = read(tree(user={"token": None, "exec": plugin, "password": None}, cluster=cluster), EVERYTHING)
     api_version = "client.authentication.k8s.io/v1"
-    assert config.users[0].exec == Exec("aws", api_version, ("a\nb",), (("K", f"{SECRET}\nline"),), "Never", True)  # noqa: FBT003
+    env = (("API_KEY", f"{SECRET}\nline"),)
+    assert config.users[0].exec == Exec("aws", api_version, ("a\nb",), env, "Never", True)  # noqa: FBT003
     assert config.clusters[0].proxy_url == "http://proxy:3128"
     assert config.clusters[0].insecure_skip_tls_verify
     assert f"{SECRET}\nline" in config.secrets()

@@ -3,6 +3,7 @@
 import json
 import re
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,45 @@ def test_javascript_in_the_documents_does_what_is_printed(
     node: NodePackages, server: Service, fake_kubeconfig: str
 ) -> None:
     """Here, because the test of the documents has no Node.js."""
-    document = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
-    blocks = re.search(r"```sh\nnode .*?<<'EOF'\n(.*?)\nEOF\n```\n\n```text\n(.*?)```", document, re.DOTALL)
-    assert blocks
-    script, printed = blocks.groups()
-    url = f"{server.url}/clusters/prod"
-    httpx.put(url, json={"kubeconfig": fake_kubeconfig}, trust_env=False).raise_for_status()
+    script, printed = sample("node .*?")
     command = [*node.command(Path("-")), "--input-type=module"]
+    seen = carried_out(command, script, server, fake_kubeconfig)
+    assert re.fullmatch(re.escape(printed).replace("…", "[0-9a-f]{32}"), seen), seen
+
+
+def sample(command: str) -> tuple[str, str]:
+    """The script in docs/clients.md that reads a stream by itself, given to this command, and what it prints."""
+    document = (Path(__file__).parents[2] / "docs" / "clients.md").read_text()
+    pattern = rf"```sh\n{command} <<'EOF'\n((?:(?!```).)*/sse(?:(?!```).)*)\nEOF\n```\n\n```text\n(.*?)```"
+    blocks = re.search(pattern, document, re.DOTALL)
+    assert blocks
+    return blocks[1], blocks[2]
+
+
+def carried_out(command: list[str], script: str, server: Service, kubeconfig: str) -> str:
+    url = f"{server.url}/clusters/prod"
+    httpx.put(url, json={"kubeconfig": kubeconfig}, trust_env=False).raise_for_status()
     script = script.replace("http://127.0.0.1:9096", server.url)
-    done = subprocess.run(command, input=script, capture_output=True, text=True, check=True)
-    assert re.fullmatch(re.escape(printed).replace("…", "[0-9a-f]{32}"), done.stdout), done.stdout
+    environment = {"LANG": "C.UTF-8", "PATH": ""}
+    done = subprocess.run(command, input=script.encode(), capture_output=True, check=True, env=environment)
     httpx.delete(url, trust_env=False).raise_for_status()
+    return done.stdout.decode()
+
+
+LINE_ENDS_OF_OTHERS = ("\u2028", "\u2029", "\x85", "\x0b", "\x0c", "\x1c", "\x1d", "\x1e")
+
+
+@pytest.mark.parametrize("language", ["Python", "JavaScript"])
+def test_samples_read_lines_with_what_others_take_for_line_ends(
+    node: NodePackages, server: Service, fake_kubeconfig: str, tmp_path: Path, language: str
+) -> None:
+    lines = ["", ": x", "data: x", " ", *(f"one{end}two{end}" for end in LINE_ENDS_OF_OTHERS), "last"]
+    (tmp_path / "lines").write_bytes("\n".join(lines).encode())
+    javascript = language == "JavaScript"
+    command = [*node.command(Path("-")), "--input-type=module"] if javascript else [sys.executable, "-"]
+    script = sample("node .*?" if javascript else "python3 -")[0]
+    assert "echo hello; exit 3" in script
+    seen = carried_out(
+        command, script.replace("echo hello; exit 3", f"cat {tmp_path}/lines"), server, fake_kubeconfig
+    )
+    assert seen.split("\n")[1:-2] == [f"stdout {line}" for line in lines]

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from k8s_mcp.kubeconfig.fields import CERTIFICATE, FLATTEN, PRIVATE_KEY, Fields, shown
+from k8s_mcp.kubeconfig.plugin_secrets import secrets_of
 from k8s_mcp.kubeconfig.strict_yaml import Value
 
 CREATE_ONE = "`kubectl create token SERVICEACCOUNT` makes one"
@@ -177,8 +178,8 @@ class User:
         return user
 
     def secrets(self) -> tuple[str, ...]:
-        env = (value for _, value in self.exec.env) if self.exec else ()
-        return (self.token, self.password, self.client_key_data, *env)
+        of_plugin = secrets_of(self.exec.args, self.exec.env) if self.exec else ()
+        return (self.token, self.password, self.client_key_data, *of_plugin)
 
     def written(self) -> dict[str, Value]:
         values: dict[str, Value] = {

@@ -123,13 +123,13 @@ class EventLog:
         return events
 
     def position(self, after: int) -> tuple[int, int]:
-        """Number and byte position of the first event kept that has anything behind id `after`."""
+        """Number and byte position of the first event kept that is final or has anything behind id `after`."""
         if after < self._forgotten_id:
             return 0, 0  # that event is forgotten: `take` says so
         number, position = self._forgotten, self._forgotten_bytes
         for event in self._events:
             last = event.last_id if isinstance(event, Output) else event.id
-            if last is not None and last > after:
+            if (last is not None and last > after) or (isinstance(event, Control) and event.final):
                 break
             number += 1
             position += _size(event)
@@ -193,7 +193,8 @@ class EventLog:
 class Reader:
     """One follower of a log.
 
-    `await next()` gives batches, each non-empty, until the final event was among them; then an empty list.
+    `await next()` gives batches, each non-empty, until the final event was among them; then an empty list. The
+    final one comes to everybody, also to who asked for what is behind it.
     """
 
     def __init__(self, log: EventLog, after: int | None) -> None:
@@ -227,7 +228,7 @@ class Reader:
                     if not self._replay:
                         events.append(event)
                     continue
-                if event.id > self._last_id:
+                if event.id > self._last_id or event.final:
                     events.append(event)
                     self._last_id = event.id
             elif event.last_id > self._last_id:

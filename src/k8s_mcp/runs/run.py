@@ -121,6 +121,11 @@ class Run:
         """Bytes held: all of them, once the run has ended."""
         return self.log.size + _RUN_BYTES + len(self.facts.command or "")
 
+    @property
+    def is_over(self) -> bool:
+        """Whether its final event is there, or comes as fast as it can be read."""
+        return self.log.ended or self.is_replay
+
     def keep(self) -> None:
         """Somebody has seen a part of the output and may ask any replica for the rest, for as long as a run can be
         replayed. To be called before the final event is taken.

@@ -83,16 +83,25 @@ class Runs:
             raise ShuttingDown("the service is shutting down; send the request again, another replica will take it")
 
     async def start(
-        self, principal: Principal, request: RunRequest, key: str | None = None, via: Via = "http"
+        self,
+        principal: Principal,
+        request: RunRequest,
+        key: str | None = None,
+        via: Via = "http",
+        *,
+        again: bool = False,
     ) -> Run:
         """Start a run; with the idempotency key of one that can still be read, return that one.
 
-        Raises Forbidden, InvalidRequest, KubeconfigError, NotFound (cluster), TooLarge, TooManyRuns or Unavailable.
+        `again`: the caller has seen that one begin, so no other is started. Raises
+        Forbidden, InvalidRequest, KubeconfigError, NotFound (cluster), TooLarge, TooManyRuns or Unavailable.
         """
         text, handle = await self._kubeconfig(principal, request)
         kubeconfig, grant = self._admission.admit(principal, text, handle)
         spec = self._spec(principal, request, key, kubeconfig, grant)
         known = self._find(principal, name=spec.name)
+        if known is None and again:
+            raise NotFound("the run of this Idempotency-Key is over, and its output is gone; it is not run again")
         if known is None:
             resolved = await self._admission.check_addresses(kubeconfig)
             if resolved is not kubeconfig:

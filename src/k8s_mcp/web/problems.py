@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from k8s_mcp import errors
 from k8s_mcp.web import refusals
+from k8s_mcp.web.words import TITLES
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -89,7 +90,7 @@ def problem(
     status: int, detail: str, fields: list[tuple[str, str]] | None = None, kind: type[Problem] = Problem
 ) -> Problem:
     """A problem document; `fields` pairs names of wrong fields with what is wrong."""
-    body: dict[str, object] = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    body: dict[str, object] = {"title": TITLES.get(status, "Error"), "status": status, "detail": detail}
     if fields:
         body["errors"] = [{"field": field, "message": message} for field, message in fields]
     return kind(body, status, headers={"Cache-Control": "no-store"})
@@ -122,7 +123,7 @@ def documented(*kinds: type[errors.K8sMcpError]) -> dict[int | str, dict[str, ob
     """These errors as OpenAPI responses."""
     return {
         int(STATUS[kind]): {
-            "description": STATUS[kind].phrase,
+            "description": TITLES[STATUS[kind]],
             "content": {MEDIA_TYPE: {"schema": SCHEMA}},
         }
         for kind in kinds
