@@ -12,7 +12,7 @@
     ├── NotFound                no such run, no such cluster, or not the caller's
     ├── TooManyRuns             every slot is taken
     ├── TooManyRequests         of one caller, in progress at a time
-    ├── TooManySessions         of MCP, all of them busy
+    ├── TooManySessions         of MCP
     ├── Unavailable             shutting down, or the cluster for runner pods is out of reach
     └── StartError              the service itself cannot start
 
@@ -95,7 +95,7 @@ class TooManyRequests(K8sMcpError):
 
 
 class TooManySessions(K8sMcpError):
-    """The caller has as many MCP sessions as allowed, all of them busy. `retry_after` is in seconds."""
+    """The caller has as many MCP sessions as allowed. `retry_after` is in seconds."""
 
     retry_after = 30
 

@@ -71,16 +71,16 @@ class Call:
             await self._news.wait()
 
     async def result(self) -> Result:
-        outcome = await self._end()
+        outcome = await self.end_of_any_kind()
         assert isinstance(outcome, Result), outcome
         return outcome
 
     async def failure(self) -> Failure:
-        outcome = await self._end()
+        outcome = await self.end_of_any_kind()
         assert isinstance(outcome, Failure), outcome
         return outcome
 
-    async def _end(self) -> Result | Failure:
+    async def end_of_any_kind(self) -> Result | Failure:
         while self._outcome is None:
             await self._news.wait()
         return self._outcome

@@ -4,7 +4,6 @@ Two transports: Streamable HTTP, stateless, so that any replica can answer any r
 whose session lives in one replica. https://modelcontextprotocol.io/specification/2025-11-25/basic/transports
 """
 
-import asyncio
 import logging
 import re
 import secrets
@@ -14,11 +13,9 @@ from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any
 
-import anyio
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
-from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
@@ -33,19 +30,18 @@ from k8s_mcp import __version__
 from k8s_mcp.auth.guard import principal_of
 from k8s_mcp.errors import K8sMcpError, MalformedRequest
 from k8s_mcp.mcp.calls import Calls
-from k8s_mcp.mcp.sessions import Sessions, learning_id
+from k8s_mcp.mcp.sessions import Sessions
+from k8s_mcp.mcp.sse_transport import SseTransport, escape_separators
 from k8s_mcp.mcp.tools import ARGUMENTS, INSTRUCTIONS, tools
 from k8s_mcp.models import Principal
 from k8s_mcp.observe.facts import Observe, Refused
 from k8s_mcp.runs.handles import Handles
 from k8s_mcp.runs.runs import Runs
-from k8s_mcp.web import refusals
+from k8s_mcp.web import refusals, sse
 from k8s_mcp.web.body import MAX_BYTES, as_model, read_again, read_json
 from k8s_mcp.web.problems import fields_of, status_of
 
 _SESSION = "mcp-session-id"
-_LAST_ANSWERS_SECONDS = 0.5
-"""How long, after the last run at a shutdown, answers have to reach the sessions of the older transport."""
 
 _Context = ServerRequestContext[Any, Request]
 
@@ -66,7 +62,7 @@ class McpApi:
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
         )
-        self._sse = SseServerTransport("/messages/", max_request_body_size=MAX_BYTES)
+        self._sse = SseTransport(self._server, sessions, runs.drained)
         self._http = StreamableHTTPSessionManager(self._server, stateless=True, max_request_body_size=MAX_BYTES)
 
     @asynccontextmanager
@@ -100,23 +96,14 @@ class McpApi:
             await self._calls.cancel(principal_of(request), _key(request, (message.params or {}).get("requestId")))
         if isinstance(message, types.JSONRPCRequest) and message.method == "initialize":
             send = _with_header(send, _SESSION, secrets.token_hex(16))
-        await self._http.handle_request(scope, read_again(body, receive), send)
+        await self._http.handle_request(scope, read_again(body, receive), _escaping(send))
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI application: the stream of a session of the older SSE transport."""
         if _SESSION in Headers(scope=scope):
             # A client of Streamable HTTP asks for what we have to say outside of its requests: nothing.
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
-        ending = anyio.Event()
-        with self._sessions.opened(principal_of(Request(scope)), ending.set) as session:
-            async with (
-                self._sse.connect_sse(scope, receive, learning_id(session, send)) as (incoming, outgoing),
-                anyio.create_task_group() as group,
-            ):
-                group.start_soon(self._at_shutdown, group.cancel_scope)
-                group.start_soon(_when, ending, group.cancel_scope)
-                await self._server.run(incoming, outgoing, self._server.create_initialization_options())
-                group.cancel_scope.cancel()
+        await self._sse.stream(scope, receive, send)
 
     async def _post_message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI application: what clients of the older SSE transport send."""
@@ -125,17 +112,13 @@ class McpApi:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "send messages to the address in the stream's first event")
         session = self._sessions.of(principal_of(request), request.query_params["session_id"])
         try:
-            _, body = await _read_message(request)
+            message, _ = await _read_message(request)
         except _NotAMessage as error:
             await error.response(scope, receive, send)
             return
         session.used = time.monotonic()
-        await self._sse.handle_post_message(scope, read_again(body, receive), send)
-
-    async def _at_shutdown(self, session: anyio.CancelScope) -> None:
-        await self._runs.drained.wait()
-        await asyncio.sleep(_LAST_ANSWERS_SECONDS)
-        session.cancel()
+        response = await self._sse.take(session, message, request)
+        await response(scope, receive, send)
 
     async def _list_tools(self, context: _Context, _: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         read_only = context.request is not None and self._runs.only_reads(principal_of(context.request))
@@ -186,11 +169,6 @@ class _NotAMessage(Exception):
         super().__init__(message)
         error = {"code": code, "message": message}
         self.response = JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, HTTPStatus.BAD_REQUEST)
-
-
-async def _when(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 @contextmanager
@@ -248,3 +226,18 @@ def _with_header(send: Send, name: str, value: str) -> Send:
         await send(message)
 
     return send_with_header
+
+
+def _escaping(send: Send) -> Send:
+    """`send` of an answer that may be a stream of events, each in one piece."""
+    is_stream = False
+
+    async def send_escaped(message: Message) -> None:
+        nonlocal is_stream
+        if message["type"] == "http.response.start":
+            is_stream = Headers(raw=message["headers"]).get("content-type", "").startswith(sse.MEDIA_TYPE)
+        elif is_stream:
+            message["body"] = escape_separators(message.get("body", b""))
+        await send(message)
+
+    return send_escaped

@@ -181,8 +181,12 @@ def _tool(
 
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without what a model does not need to read: titles, defaults of null, and the class's docstring."""
-    schema = {key: value for key, value in schema.items() if key not in ("title", "description")}
+    """The schema without what a model does not need to read: titles, defaults of null, and the class's docstring.
+
+    And without `additionalProperties`: google-genai 3.6 fails on it. Unknown arguments are refused all the same.
+    """
+    left_out = ("title", "description", "additionalProperties")
+    schema = {key: value for key, value in schema.items() if key not in left_out}
     schema.setdefault("properties", {})
     schema["properties"] = {name: _field(field) for name, field in schema["properties"].items()}
     return schema
