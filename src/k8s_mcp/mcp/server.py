@@ -5,7 +5,6 @@ whose session lives in one replica. https://modelcontextprotocol.io/specificatio
 """
 
 import logging
-import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Generator
@@ -108,9 +107,10 @@ class McpApi:
     async def _post_message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI application: what clients of the older SSE transport send."""
         request = Request(scope, receive)
-        if not re.fullmatch("[0-9a-f]{32}", request.query_params.get("session_id", "")):
+        session_id = request.query_params.get("session_id")
+        if not session_id:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "send messages to the address in the stream's first event")
-        session = self._sessions.of(principal_of(request), request.query_params["session_id"])
+        session = self._sessions.of(principal_of(request), session_id)
         try:
             message, _ = await _read_message(request)
         except _NotAMessage as error:
