@@ -18,8 +18,7 @@ from k8s_mcp.auth.tokens import Tokens
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local.executor import LocalExecutor, default_directory
 from k8s_mcp.kubeconfig.resolver import Resolver
-from k8s_mcp.mcp.server import McpApi
-from k8s_mcp.mcp.sessions import Sessions
+from k8s_mcp.mcp.server import McpApi, McpLimits
 from k8s_mcp.observe.audit import AuditLog
 from k8s_mcp.observe.audit_file import AuditFile
 from k8s_mcp.observe.facts import Observe, to_all
@@ -69,8 +68,7 @@ def create_app(settings: Settings) -> FastAPI:
         parts = _on_kubernetes(settings, observe, metrics.api_answered)
     else:
         parts = _on_this_host(settings, observe)
-    sessions = Sessions(settings.mcp_sessions, settings.mcp_session_idle)
-    mcp = McpApi(parts.runs, parts.handles, settings.mcp_text_limit, observe, sessions)
+    mcp = McpApi(parts.runs, parts.handles, _mcp_limits(settings), observe)
     authentication = _authentication(settings, metrics.api_answered)
 
     @asynccontextmanager
@@ -256,3 +254,13 @@ def _runs(settings: Settings, executor: Executor, handles: Handles, admission: A
         replay_total_bytes=settings.replay_total_bytes,
     )
     return Runs(executor, handles, admission, limits, quotas, observe)
+
+
+def _mcp_limits(settings: Settings) -> McpLimits:
+    return McpLimits(
+        text=settings.mcp_text_limit,
+        run_idle=settings.mcp_run_idle,
+        kubeconfigs=settings.mcp_kubeconfig,
+        sessions=settings.mcp_sessions,
+        session_idle=settings.mcp_session_idle,
+    )

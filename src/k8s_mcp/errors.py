@@ -10,6 +10,7 @@
     ├── Unauthorized            nobody knows who is calling
     ├── Forbidden               this caller, or this page in a browser, may not
     ├── NotFound                no such run, no such cluster, or not the caller's
+    │   └── UnknownCluster
     ├── TooManyRuns             every slot is taken
     ├── TooManyRequests         of one caller, in progress at a time
     ├── TooManySessions         of MCP
@@ -80,6 +81,10 @@ class Forbidden(K8sMcpError):
 
 class NotFound(K8sMcpError):
     """Not there, or not the caller's: the two are not told apart."""
+
+
+class UnknownCluster(NotFound):
+    """No cluster of that name is stored for the caller, or offered to them."""
 
 
 class TooManyRuns(K8sMcpError):

@@ -10,7 +10,7 @@ from tests.mcp import python_packages, raw
 from tests.support.left_out import leave_out
 from tests.support.service import Service
 
-LIBRARIES = ("fastmcp", "google_genai", "openai_agents")
+LIBRARIES = ("fastmcp", "google_genai", "langchain", "openai_agents", "pydantic_ai")
 
 
 def packages(name: str) -> Path:

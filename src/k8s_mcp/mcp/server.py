@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -28,10 +29,15 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from k8s_mcp import __version__
 from k8s_mcp.auth.guard import principal_of
 from k8s_mcp.errors import K8sMcpError, MalformedRequest
+from k8s_mcp.mcp.call import Call
 from k8s_mcp.mcp.calls import Calls
+from k8s_mcp.mcp.clusters import Clusters
+from k8s_mcp.mcp.reading import Reading
+from k8s_mcp.mcp.resources import Resources, templates
+from k8s_mcp.mcp.running import Running
 from k8s_mcp.mcp.sessions import Sessions
 from k8s_mcp.mcp.sse_transport import SseTransport, escape_separators
-from k8s_mcp.mcp.tools import ARGUMENTS, INSTRUCTIONS, tools
+from k8s_mcp.mcp.tools import ARGUMENTS, INSTRUCTIONS, Offer
 from k8s_mcp.models import Principal
 from k8s_mcp.observe.facts import Observe, Refused
 from k8s_mcp.runs.handles import Handles
@@ -41,18 +47,37 @@ from k8s_mcp.web.body import MAX_BYTES, as_model, read_again, read_json
 from k8s_mcp.web.problems import fields_of, status_of
 
 _SESSION = "mcp-session-id"
+_LINKS_SINCE = "2025-06-18"  # in the protocol; versions are dates, and sort as such
 
 _Context = ServerRequestContext[Any, Request]
 
 
-class McpApi:
-    """The MCP server and its transports. `text_limit`: most characters of output in one result."""
+@dataclass(frozen=True)
+class McpLimits:
+    """`text`: most characters of output in one result; `run_idle`, `session_idle` in seconds.
 
-    def __init__(self, runs: Runs, handles: Handles, text_limit: int, observe: Observe, sessions: Sessions) -> None:
+    `sessions` of one caller; `kubeconfigs`: whether calls may bring a kubeconfig.
+    """
+
+    text: int
+    run_idle: float
+    kubeconfigs: bool
+    sessions: int
+    session_idle: float
+
+
+class McpApi:
+    """The MCP server and its transports."""
+
+    def __init__(self, runs: Runs, handles: Handles, limits: McpLimits, observe: Observe) -> None:
         self._runs = runs
+        self._limits = limits
         self._observe = observe
-        self._sessions = sessions
-        self._calls = Calls(runs, handles, text_limit)
+        self._sessions = sessions = Sessions(limits.sessions, limits.session_idle)
+        clusters = Clusters(handles, kubeconfigs=limits.kubeconfigs)
+        reading = Reading(runs, limits.text, limits.run_idle)
+        self._resources = Resources(runs, reading)
+        self._calls = Calls(runs, clusters, Running(runs, clusters, limits.text, limits.run_idle), reading)
         self._server: Server[Any] = Server(
             "k8s-mcp-server",
             version=__version__,
@@ -60,6 +85,9 @@ class McpApi:
             instructions=INSTRUCTIONS,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
+            on_list_resources=self._list_resources,
+            on_list_resource_templates=self._list_templates,
+            on_read_resource=self._read_resource,
         )
         self._sse = SseTransport(self._server, sessions, runs.drained)
         self._http = StreamableHTTPSessionManager(self._server, stateless=True, max_request_body_size=MAX_BYTES)
@@ -121,8 +149,12 @@ class McpApi:
         await response(scope, receive, send)
 
     async def _list_tools(self, context: _Context, _: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        read_only = context.request is not None and self._runs.only_reads(principal_of(context.request))
-        return types.ListToolsResult(tools=tools(read_only=read_only))
+        offer = Offer(
+            only_reads=self._runs.only_reads(_caller(context)),
+            can_be_read_only=self._runs.can_be_read_only,
+            kubeconfigs=self._limits.kubeconfigs,
+        )
+        return types.ListToolsResult(tools=offer.tools())
 
     async def _call_tool(self, context: _Context, call: types.CallToolRequestParams) -> types.CallToolResult:
         model = ARGUMENTS.get(call.name)
@@ -130,19 +162,48 @@ class McpApi:
             raise MCPError(
                 types.INVALID_PARAMS, f"unknown tool {call.name[:100]!r}; there are {', '.join(ARGUMENTS)}"
             )
-        request = context.request
-        if request is None:
-            raise TypeError("a call without its request is nobody's")
-        key = _key(request, context.request_id)
+        request = _request(context)
         caller = principal_of(request)
+
+        def refused(error: K8sMcpError) -> None:
+            self._observe(_fact(call.name, error, caller))
+
+        key = _key(request, context.request_id)
+        takes_links = context.protocol_version >= _LINKS_SINCE
+        made = Call(caller, context.session.report_progress, key, refused, takes_links)
         try:
             arguments = as_model(call.arguments or {}, model)
             with self._sessions.busy(caller, request.query_params.get("session_id", "")):
-                return await self._calls.answer(caller, arguments, context.session.report_progress, key)
+                return await self._calls.answer(made, arguments)
         except K8sMcpError as error:
-            self._observe(_fact(call.name, error, caller))
+            refused(error)
             text = types.TextContent(type="text", text=error.message.removeprefix("body: "))
             return types.CallToolResult(content=[text], is_error=True)  # not a protocol error: the model reads it
+
+    async def _list_resources(
+        self, context: _Context, _: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        return self._resources.list(_caller(context))
+
+    async def _list_templates(
+        self, _context: _Context, _: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        return templates()
+
+    async def _read_resource(
+        self, context: _Context, wanted: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        return await self._resources.read(_caller(context), wanted.uri)
+
+
+def _request(context: _Context) -> Request:
+    if context.request is None:
+        raise TypeError("a message without its request is nobody's")
+    return context.request
+
+
+def _caller(context: _Context) -> Principal:
+    return principal_of(_request(context))
 
 
 class _Application:

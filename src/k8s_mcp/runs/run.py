@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from k8s_mcp.executors.base import Execution, Executor, Item, Pending
 from k8s_mcp.kubeconfig.redact import Redactor
@@ -18,6 +19,7 @@ from k8s_mcp.runs.output_limit import OutputLimit
 from k8s_mcp.runs.transcript import Transcript
 
 _FIRST_READER_SECONDS = 10.0
+_OWN_BYTES = 16 * 1024  # of a run besides its texts and its output
 
 _logger = logging.getLogger(__name__)
 
@@ -54,6 +56,7 @@ class Run:
         self._observe = observe
         self._execution: Execution | None = None
         self._accepted = time.monotonic()
+        self._took: float | None = None
         self._had_output = False
         self._redactor = redactor
         self._transcript = Transcript(redactor)
@@ -120,6 +123,37 @@ class Run:
         """
         self._kept = True
         self.log.wake()
+
+    def linger(self, seconds: float) -> None:
+        """Somebody knows its id and will come back for it: it goes on that long without a reader.
+
+        What nobody reads in time is forgotten then, rather than waited for.
+        """
+        self._resume_window = max(self._resume_window, seconds)
+        if self._readers <= 1:
+            self.log.stop_waiting()
+        self.keep()
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken so far, from accepted on."""
+        return self._seconds() if self._took is None else self._took
+
+    @property
+    def readable_until(self) -> str | None:
+        """When its output is forgotten at the latest, in UTC; None while it goes on."""
+        ended = self._times["ended"]
+        if ended is None:
+            return None
+        until = datetime.fromisoformat(ended) + timedelta(seconds=self._replay_seconds)
+        return until.isoformat(timespec="seconds").replace("+00:00", "Z")
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds, once it has ended."""
+        spec = self.spec
+        texts = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig)
+        return self.log.size + sum(map(len, texts)) + _OWN_BYTES
 
     def release(self) -> None:
         """Let go of the run: streams end without a final event, and another replica can take it over."""
@@ -227,6 +261,7 @@ class Run:
         if self.ended is not None or self.released:
             return
         self._forget_timer()
+        self._took = self._seconds()
         self.ended = Ended(ended.status, ended.exit_code, ended.reason, self.masked(ended.message))
         self._times["ended"] = now()
         for event in self._output_limit.cut(self._transcript.finish()):

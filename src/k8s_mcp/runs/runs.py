@@ -106,6 +106,11 @@ class Runs:
             raise InvalidRequest("Idempotency-Key", "was used for another request; use a new key for every command")
         return await self._get(principal, known, via)
 
+    @property
+    def can_be_read_only(self) -> bool:
+        """Whether a run can be kept to reading here."""
+        return self._executor.can_be_read_only
+
     def only_reads(self, principal: Principal) -> bool:
         """Whether the policy lets the principal read only."""
         return self._admission.only_reads(principal)
@@ -261,8 +266,9 @@ class Runs:
     def _find(self, principal: Principal, *, run_id: str = "", name: str = "") -> RunSpec | None:
         """The principal's run of that id or name, on whatever replica."""
         specs = [run.spec for run in self._runs.values()] + [spec for spec, _ in self._executor.elsewhere()]
+        owner = owner_of(principal)
         for spec in specs:
-            if spec.owner == owner_of(principal) and (spec.run_id == run_id or spec.name == name):
+            if spec.owner == owner and (spec.run_id == run_id or spec.name == name):
                 return spec
         return None
 
@@ -301,11 +307,11 @@ class Runs:
         # A weak reference: what is dropped sooner for its size must not stay in memory until then.
         asyncio.get_running_loop().call_later(self._limits.replay_seconds, self._drop_if_there, weakref.ref(run))
         finished = [run for run in self._runs.values() if run.run_id not in self._active]
-        held = sum(run.log.size for run in finished)
+        held = sum(run.size for run in finished)
         for oldest in finished:
             if held <= self._limits.replay_total_bytes:
                 return
-            held -= oldest.log.size
+            held -= oldest.size
             self._drop(oldest)
 
     def _drop_if_there(self, reference: weakref.ref[Run]) -> None:
