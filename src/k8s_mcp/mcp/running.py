@@ -106,8 +106,7 @@ class _Command:
         self._call = call
         self._arguments = arguments
         self._deadline = asyncio.get_running_loop().time() + arguments.wait
-        self._followed = 0
-        self._one_ended = asyncio.Event()
+        self._started: list[Run] = []
 
     async def start(self, cluster: str | None, key: str | None) -> Run:
         """Start it on that cluster, or with the kubeconfig. Raises K8sMcpError."""
@@ -145,12 +144,8 @@ class _Command:
             collected = Collected(run, limit)
             self.text = run.masked(self.text)
             self.reports.say(f"[run_id {run.run_id} on {cluster}]")
-            try:
-                await self.follow(collected, f"{cluster}: ")
-                _check_not_released(run)
-            finally:
-                self._followed -= 1
-                self._one_ended.set()
+            await self.follow(collected, f"{cluster}: ")
+            _check_not_released(run)
         except K8sMcpError as error:
             self._call.refused(error)
             data = {"run_id": None, "status": "error", "exit_code": None, "stdout": "", "stderr": error.message}
@@ -159,21 +154,22 @@ class _Command:
         return _Section(cluster, collected.text(), collected.data(), collected.failed, link)
 
     async def _start_when_there_is_room(self, cluster: str, key: str | None) -> Run:
-        """When the quota is used up by the others of this call, wait for one of them to end."""
+        """When the quota is used up by the others of this call, wait for one of them to be over."""
         while True:
+            count, others = len(self._started), self._runs.in_progress(self._started)
             try:
                 run = await self.start(cluster, key)
             except TooManyRuns:
-                if not self._followed:
+                others |= self._runs.in_progress(self._started)
+                if not others and count == len(self._started):
                     raise
-                self._one_ended.clear()
-                try:
-                    async with asyncio.timeout_at(self._deadline):
-                        await self._one_ended.wait()
-                except TimeoutError:
-                    raise TooManyRuns("not started: the other clusters took all of the time and the quota") from None
+                left = self._deadline - asyncio.get_running_loop().time()
+                if left <= 0:
+                    raise TooManyRuns("not started: the others took all of the quota and of the time") from None
+                if others:
+                    await asyncio.wait(others, timeout=left, return_when=asyncio.FIRST_COMPLETED)
             else:
-                self._followed += 1
+                self._started.append(run)
                 return run
 
 

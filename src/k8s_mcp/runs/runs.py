@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import asynccontextmanager
 
 from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
@@ -105,6 +105,10 @@ class Runs:
         if known.digest != spec.digest:
             raise InvalidRequest("Idempotency-Key", "was used for another request; use a new key for every command")
         return await self._get(principal, known, via)
+
+    def in_progress(self, runs: Iterable[Run]) -> set[asyncio.Task[None]]:
+        """What carries these runs out here, to the end of their cleaning up. So long each takes a slot."""
+        return {self._active[run.run_id] for run in runs if run.run_id in self._active}
 
     @property
     def can_be_read_only(self) -> bool:
