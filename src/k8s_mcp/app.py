@@ -18,7 +18,8 @@ from k8s_mcp.auth.tokens import Tokens
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local.executor import LocalExecutor, default_directory
 from k8s_mcp.kubeconfig.resolver import Resolver
-from k8s_mcp.mcp.server import McpApi, McpLimits
+from k8s_mcp.mcp.limits import McpLimits
+from k8s_mcp.mcp.server import McpApi
 from k8s_mcp.observe.audit import AuditLog
 from k8s_mcp.observe.audit_file import AuditFile
 from k8s_mcp.observe.facts import Observe, to_all

@@ -9,7 +9,6 @@ import secrets
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -32,6 +31,7 @@ from k8s_mcp.errors import K8sMcpError, MalformedRequest
 from k8s_mcp.mcp.call import Call
 from k8s_mcp.mcp.calls import Calls
 from k8s_mcp.mcp.clusters import Clusters
+from k8s_mcp.mcp.limits import McpLimits
 from k8s_mcp.mcp.reading import Reading
 from k8s_mcp.mcp.resources import Resources, templates
 from k8s_mcp.mcp.running import Running
@@ -50,20 +50,6 @@ _SESSION = "mcp-session-id"
 _LINKS_SINCE = "2025-06-18"  # in the protocol; versions are dates, and sort as such
 
 _Context = ServerRequestContext[Any, Request]
-
-
-@dataclass(frozen=True)
-class McpLimits:
-    """`text`: most characters of output in one result; `run_idle`, `session_idle` in seconds.
-
-    `sessions` of one caller; `kubeconfigs`: whether calls may bring a kubeconfig.
-    """
-
-    text: int
-    run_idle: float
-    kubeconfigs: bool
-    sessions: int
-    session_idle: float
 
 
 class McpApi:
