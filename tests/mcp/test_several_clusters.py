@@ -118,6 +118,7 @@ async def test_wrong_lists_are_refused(client: McpClient, wrong: dict[str, Any])
     assert result.text.startswith("clusters: ")
 
 
+@pytest.mark.timeout(600)  # a thousand processes
 @pytest.mark.parametrize("path", ["/mcp", "/sse"])
 async def test_200_calls_at_once_are_each_right(serve: StartService, path: str) -> None:
     """A third of them on five clusters, and never more commands at once than the service allows."""
