@@ -27,8 +27,8 @@ from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local.directory import default_directory
 from k8s_mcp.executors.local.executor import LocalExecutor
 from k8s_mcp.kubeconfig.resolver import Resolver
+from k8s_mcp.mcp.limits import McpLimits
 from k8s_mcp.mcp.server import McpApi
-from k8s_mcp.mcp.sessions import Sessions
 from k8s_mcp.observe.audit import AuditLog, not_written
 from k8s_mcp.observe.audit_file import AuditFile
 from k8s_mcp.observe.audit_queue import AuditQueue
@@ -80,8 +80,7 @@ def create_app(settings: Settings) -> FastAPI:
         parts = _on_kubernetes(settings, observe, metrics)
     else:
         parts = _on_this_host(settings, observe)
-    sessions = Sessions(settings.mcp_sessions, settings.mcp_session_idle)
-    mcp = McpApi(parts.runs, parts.handles, settings.mcp_text_limit, observe, sessions)
+    mcp = McpApi(parts.runs, parts.handles, _mcp_limits(settings), observe)
     authentication = _authentication(settings, metrics.api_answered)
 
     @asynccontextmanager
@@ -285,4 +284,14 @@ def _limits(settings: Settings) -> Limits:
         replay_seconds=settings.replay_seconds,
         replay_bytes=settings.replay_bytes,
         replay_total_bytes=settings.replay_total_bytes,
+    )
+
+
+def _mcp_limits(settings: Settings) -> McpLimits:
+    return McpLimits(
+        text=settings.mcp_text_limit,
+        run_idle=settings.mcp_run_idle,
+        kubeconfigs=settings.mcp_kubeconfig,
+        sessions=settings.mcp_sessions,
+        session_idle=settings.mcp_session_idle,
     )

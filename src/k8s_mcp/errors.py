@@ -10,9 +10,10 @@
     ├── Unauthorized            nobody knows who is calling
     ├── Forbidden               this caller, or this page in a browser, may not
     ├── NotFound                no such run, no such cluster, or not the caller's
+    │   └── UnknownCluster
     ├── TooManyRuns             every slot is taken
     ├── TooManyRequests         of one caller, in progress at a time
-    ├── TooManySessions         of MCP, all of them busy
+    ├── TooManySessions         of MCP
     ├── Unavailable             the cluster for runner pods is out of reach
     │   └── ShuttingDown        this replica takes nothing up any more
     └── StartError              the service itself cannot start
@@ -83,6 +84,10 @@ class NotFound(K8sMcpError):
     """Not there, or not the caller's: the two are not told apart."""
 
 
+class UnknownCluster(NotFound):
+    """No cluster of that name is stored for the caller, or offered to them."""
+
+
 class TooManyRuns(K8sMcpError):
     """No slot is free. `retry_after` is in seconds."""
 
@@ -96,7 +101,7 @@ class TooManyRequests(K8sMcpError):
 
 
 class TooManySessions(K8sMcpError):
-    """The caller has as many MCP sessions as allowed, all of them busy. `retry_after` is in seconds."""
+    """The caller has as many MCP sessions as allowed. `retry_after` is in seconds."""
 
     retry_after = 30
 

@@ -38,12 +38,12 @@ def check_command(value: str) -> str:
     return value
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """5.0 is an integer in JSON."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Seconds = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+Seconds = Annotated[int, Field(ge=1), BeforeValidator(whole)]
 Text = Annotated[str, AfterValidator(_encodable)]
 
 

@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     max_runs_per_cluster: int = Field(
         0, ge=0, description="most runs at a time on one API server, of all callers; 0: no such limit"
     )
-    replay_seconds: float = Field(60, ge=0, description="how long a finished run can be read and replayed")
+    replay_seconds: float = Field(900, ge=0, description="how long a finished run can be read and replayed")
     replay_bytes: int = Field(16 << 20, ge=1 << 20, description="most output kept of one run for replay")
     replay_total_bytes: int = Field(64 << 20, ge=0, description="most output kept of all finished runs together")
 
@@ -151,6 +151,15 @@ class Settings(BaseSettings):
     )
 
     mcp_text_limit: int = Field(50_000, ge=1000, description="most characters of output in one MCP tool result")
+    mcp_run_idle: float = Field(
+        600,
+        ge=0,
+        le=3600,
+        description="how long a command that outlives its MCP call goes on unless somebody asks for it",
+    )
+    mcp_kubeconfig: bool = Field(
+        True, description="let MCP calls bring a kubeconfig; without, they can only name stored clusters"
+    )
     mcp_sessions: int = Field(
         100, ge=1, description="most sessions of the older SSE transport that one caller may have open"
     )

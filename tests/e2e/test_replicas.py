@@ -106,7 +106,7 @@ async def test_one_run_is_followed_at_every_replica_at_once(
 async def test_one_key_at_two_replicas_at_the_same_moment_is_one_run(
     serve_kubernetes: StartService, client_of: ClientOf, place: Place, number: int
 ) -> None:
-    first, second = (serve_kubernetes(replay_seconds=3) for _ in range(2))
+    first, second = (serve_kubernetes(resume_window=3) for _ in range(2))
     command = f"{place.counted(f'same-{number}')}; {TICKING}"
     async with client_of(first) as one, client_of(second) as other:
         seen = await asyncio.gather(
@@ -159,7 +159,7 @@ async def test_sigterm_hands_a_long_run_over(
 async def test_idempotency_key_joins_the_run_on_another_replica(
     serve_kubernetes: StartService, client_of: ClientOf, place: Place
 ) -> None:
-    first, second = (serve_kubernetes(replay_seconds=3) for _ in range(2))
+    first, second = (serve_kubernetes(resume_window=3) for _ in range(2))
     command = f"{place.counted('joined')}; {TICKING}"
     async with client_of(first) as one, client_of(second) as other, one.stream(command, key="k") as stream:
         await read_lines(stream, 1)

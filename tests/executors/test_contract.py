@@ -54,6 +54,19 @@ def done(exit_code: int) -> dict[str, object]:
     return {"status": "done", "exit_code": exit_code}
 
 
+# Nobody sits before a command
+
+
+async def test_editors_fail_with_a_sentence_and_pagers_print(client: Client) -> None:
+    """They would wait for a person until the timeout."""
+    names = "EDITOR VISUAL KUBE_EDITOR"
+    seen = await client.run(
+        f'echo $TERM; echo shown | $PAGER; for name in {names}; do sh -c "${{!name}} file"; echo $?; done', timeout=30
+    )
+    assert seen.stdout == ["dumb", "shown", "1", "1", "1"]
+    assert seen.stderr == ["there is no editor here: use kubectl patch, set, or apply -f - instead"] * 3
+
+
 # Output
 
 

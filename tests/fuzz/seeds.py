@@ -219,11 +219,13 @@ def _tokens() -> list[bytes]:
         {"alg": []},
         {"alg": "HS256", "typ": 5},
     ]
+    bodies: list[dict[str, object]] = [claims, account]
+    bodies += [{**claims, "exp": "soon"}, {**claims, "aud": {}}, {**claims, "sub": []}]
     return [
         *(
             b"\1" + b"\n".join((json.dumps(header).encode(), json.dumps(body).encode(), b"x" * 256))
             for header in headers
-            for body in (claims, account, {**claims, "exp": "soon"}, {**claims, "aud": {}}, {**claims, "sub": []})
+            for body in bodies
         ),
         *(
             b"\0" + text

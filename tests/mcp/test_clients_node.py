@@ -2,19 +2,24 @@
 
 import json
 import re
+import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import httpx
 import pytest
 
-from tests.mcp.clients import typescript, until
+from tests.mcp.clients import Failure, typescript, until
 from tests.mcp.node_packages import NodePackages
-from tests.support.service import Service, processes_with
+from tests.support import prefix_proxy
+from tests.support.service import Service, StartService, processes_with
 
+INVALID_PARAMS = -32602
 FAILED = 5  # the Inspector's exit code for a result with isError, and for a tool that is not there
 
 
@@ -68,7 +73,8 @@ def test_inspector_calls_tools(inspector: Inspector, stored: str) -> None:
     assert [cluster["name"] for cluster in printed["structuredContent"]["clusters"]] == [stored]
     exit_code, printed, messages = inspector.call("run_command", command="echo Grüße; echo two", cluster=stored)
     assert exit_code == 0, messages
-    assert printed["content"] == [{"type": "text", "text": "$ echo Grüße; echo two\nexit code 0\nGrüße\ntwo"}]
+    [content] = printed["content"]
+    assert re.fullmatch(r"\$ echo Grüße; echo two\nexit code 0 after [\d.]+ s\nGrüße\ntwo", content["text"])
     run_id = printed["structuredContent"]["run_id"]
     exit_code, printed, messages = inspector.call("read_output", run_id=run_id, start_line="2")
     assert exit_code == 0, messages
@@ -93,6 +99,66 @@ async def test_killed_client_ends_its_command(
         client.process.kill()
         await until(lambda: not processes_with(f"sleep\x00300.{mark}"), "the command's end")
     await until(lambda: server.get("/runs").json()["runs"][-1]["status"] == "cancelled", "the run's end")
+
+
+async def test_client_of_the_older_transport_goes_on_after_a_restart(
+    node: NodePackages, serve: StartService, fake_kubeconfig: str
+) -> None:
+    """It opens another session by itself, without a handshake, and every call of it was refused."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    service = serve(port=port)
+    arguments = {"command": "echo fine", "kubeconfig": fake_kubeconfig}
+    async with typescript(node, "sse", f"{service.url}/sse") as client:
+        assert not (await client.call("run_command", **arguments)).is_error
+        assert service.stop() == 0
+        service = serve(port=port)
+        with anyio.fail_after(60):
+            while isinstance(outcome := await client.start("run_command", arguments).end_of_any_kind(), Failure):
+                assert outcome.code != INVALID_PARAMS, outcome.message
+        assert "fine" in outcome.text
+        assert len(await client.tools()) > 0
+
+
+async def test_client_of_the_older_transport_goes_on_after_its_session_was_idle(
+    node: NodePackages, serve: StartService, fake_kubeconfig: str
+) -> None:
+    service = serve(mcp_session_idle=0.5)
+    arguments = {"command": "echo fine", "kubeconfig": fake_kubeconfig}
+    async with typescript(node, "sse", f"{service.url}/sse") as client:
+        with anyio.fail_after(60):
+            for _ in range(3):
+                while isinstance(outcome := await client.start("run_command", arguments).end_of_any_kind(), Failure):
+                    assert outcome.code != INVALID_PARAMS, outcome.message
+                await anyio.sleep(1)  # longer than a session may be idle
+
+
+async def test_client_too_many_of_the_older_transport_leaves_the_others_alone(
+    node: NodePackages, serve: StartService, fake_kubeconfig: str
+) -> None:
+    service = serve(mcp_sessions=2)
+    arguments = {"command": "echo fine", "kubeconfig": fake_kubeconfig}
+    url = f"{service.url}/sse"
+    async with typescript(node, "sse", url) as first, typescript(node, "sse", url) as second:
+        refused = await anyio.to_thread.run_sync(service.get, "/sse")
+        assert refused.status_code == 503
+        with pytest.raises(ExceptionGroup, match="unhandled errors"):
+            async with typescript(node, "sse", url):
+                pass
+        for client in (first, second, first):
+            assert not (await client.call("run_command", **arguments)).is_error
+
+
+@pytest.mark.parametrize(("kind", "path"), [("sse", "/sse"), ("http", "/mcp")])
+async def test_client_behind_a_proxy_that_strips_a_prefix(
+    node: NodePackages, server: Service, fake_kubeconfig: str, kind: str, path: str
+) -> None:
+    async with (
+        prefix_proxy.stripping("/k8s", server.url) as url,
+        typescript(node, kind, f"{url}{path}") as client,
+    ):
+        result = await client.call("run_command", command="echo fine", kubeconfig=fake_kubeconfig)
+        assert "fine" in result.text
 
 
 def test_javascript_in_the_documents_does_what_is_printed(

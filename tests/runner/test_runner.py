@@ -420,14 +420,19 @@ def test_the_environment_is_minimal_and_not_the_services(start: Start) -> None:
     assert runner.to_end() == "done 0"
     work = str(runner.work)
     variables = dict(entry.split("=", 1) for entry in runner.stdout.decode().rstrip("\0").split("\0"))
+    editor = variables["EDITOR"]
     assert variables == {
+        "EDITOR": editor,
         "HOME": work,
+        "KUBE_EDITOR": editor,
         "KUBECONFIG": str(runner.kubeconfig),
         "LANG": "C.UTF-8",
+        "PAGER": "cat",
         "PATH": os.environ["PATH"],
         "SHELL": "/bin/bash",
         "TERM": "dumb",
         "TMPDIR": work,
+        "VISUAL": editor,
         "PWD": work,  # these three are the shell's own
         "SHLVL": variables["SHLVL"],
         "_": variables["_"],

@@ -185,7 +185,7 @@ async def test_a_follower_writes_nothing_but_that_it_is_there_and_tells_nobody()
 async def test_a_run_with_a_key_stays_to_be_found_by_whoever_repeats_the_request() -> None:
     scene = Scene(owned=True, key=True)
     scene.shared.items.put_nowait(Ended("done", 0))
-    assert await scene.end() == ["settle", "keep done 60 always"]
+    assert await scene.end() == ["settle", "keep done 30 always"]
 
 
 async def test_a_follower_takes_an_orphan_over_and_ends_it() -> None:
@@ -271,7 +271,7 @@ async def test_a_run_that_has_ended_is_left_to_be_read_when_the_service_ends() -
     scene.shared.items.put_nowait(Ended("done", 0))
     await scene.until("settle")
     scene.run.release()
-    assert await scene.end() == ["settle", "keep done 60"]
+    assert await scene.end() == ["settle", "keep done 30"]
     assert isinstance(scene.run.last_word(), RunEnded)
 
 

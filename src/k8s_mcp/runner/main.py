@@ -61,15 +61,26 @@ def main(arguments: list[str]) -> int:
     return code
 
 
+# The quotes make kubectl start it through a shell.
+_NO_EDITOR = (
+    """sh -c 'echo "there is no editor here: use kubectl patch, set, or apply -f - instead" >&2; exit 1' --"""
+)
+
+
 def _environment(work: str, kubeconfig: str) -> dict[str, str]:
+    """No program in it finds a terminal or a person: pagers print, and editors fail at once instead of waiting."""
     return {
+        "EDITOR": _NO_EDITOR,
         "HOME": work,
+        "KUBE_EDITOR": _NO_EDITOR,
         "KUBECONFIG": kubeconfig,
         "LANG": "C.UTF-8",
+        "PAGER": "cat",
         "PATH": os.environ.get("PATH", _DEFAULT_PATH),
         "SHELL": "/bin/bash",
         "TERM": "dumb",
         "TMPDIR": work,
+        "VISUAL": _NO_EDITOR,
     }
 
 

@@ -6,6 +6,7 @@ import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from k8s_mcp.executors.base import Execution, Executor, Item, Pending
 from k8s_mcp.kubeconfig.redact import Redactor
@@ -18,7 +19,7 @@ from k8s_mcp.runs.output_limit import OutputLimit
 from k8s_mcp.runs.transcript import Transcript
 
 _FIRST_READER_SECONDS = 10.0
-_RUN_BYTES = 4096  # of a run that has ended, beside its log: measured, and rounded up
+_OWN_BYTES = 16 * 1024  # of a run besides its texts and its output
 
 _logger = logging.getLogger(__name__)
 
@@ -52,11 +53,13 @@ class Run:
         self._observe = observe
         self._execution: Execution | None = None
         self._accepted = time.monotonic()
+        self._took: float | None = None
         self._had_output = False
         self._redactor = redactor
         self._transcript = Transcript(redactor)
         self._output_limit = OutputLimit(spec.max_output)
         self._resume_window = limits.resume_window
+        self._replay_seconds = limits.replay_seconds
         self._kept = False
         self._running = False
         self._stop_requested = asyncio.Event()
@@ -118,8 +121,10 @@ class Run:
 
     @property
     def size(self) -> int:
-        """Bytes held: all of them, once the run has ended."""
-        return self.log.size + _RUN_BYTES + len(self.facts.command or "")
+        """Bytes that it holds."""
+        spec = self.spec
+        texts = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig, self.facts.command or "")
+        return self.log.size + sum(map(len, texts)) + _OWN_BYTES
 
     @property
     def is_over(self) -> bool:
@@ -132,6 +137,30 @@ class Run:
         """
         self._kept = True
         self.log.wake()
+
+    def linger(self, seconds: float) -> None:
+        """Somebody knows its id and will come back for it: it goes on that long without a reader.
+
+        What nobody reads in time is forgotten then, rather than waited for.
+        """
+        self._resume_window = max(self._resume_window, seconds)
+        if self._readers <= 1:
+            self.log.stop_waiting()
+        self.keep()
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken so far, from accepted on."""
+        return self._seconds() if self._took is None else self._took
+
+    @property
+    def readable_until(self) -> str | None:
+        """When its output is forgotten at the latest, in UTC; None while it goes on."""
+        ended = self._times["ended"]
+        if ended is None:
+            return None
+        until = datetime.fromisoformat(ended) + timedelta(seconds=self._replay_seconds)
+        return until.isoformat(timespec="seconds").replace("+00:00", "Z")
 
     async def carry_out(self, executor: Executor) -> None:
         """From start to cleaned up. Unless the run is released, the last event is a final one, whatever happens."""
@@ -216,6 +245,7 @@ class Run:
         if self.ended is not None or self.released:
             return
         self._forget_timer()
+        self._took = self._seconds()
         self.ended = Ended(ended.status, ended.exit_code, ended.reason, self.masked(ended.message))
         self._times["ended"] = now()
         for event in self._output_limit.cut(self._transcript.finish()):

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import weakref
-from collections.abc import AsyncGenerator, Collection, Iterator
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
@@ -118,6 +118,15 @@ class Runs:
         if known.digest != spec.digest:
             raise InvalidRequest("Idempotency-Key", "was used for another request; use a new key for every command")
         return await self._get(principal, known, via)
+
+    def in_progress(self, runs: Iterable[Run]) -> set[asyncio.Task[None]]:
+        """What carries these runs out here, to the end of their cleaning up. So long each takes a slot."""
+        return {self._active[run.run_id] for run in runs if run.run_id in self._active}
+
+    @property
+    def can_be_read_only(self) -> bool:
+        """Whether a run can be kept to reading here."""
+        return self._executor.can_be_read_only
 
     def only_reads(self, principal: Principal) -> bool:
         """Whether the policy lets the principal read only."""
@@ -236,8 +245,9 @@ class Runs:
 
     def _find(self, principal: Principal, *, run_id: str = "", name: str = "") -> RunSpec | None:
         """The principal's run of that id or name, on whatever replica."""
+        owner = owner_of(principal)
         for spec in self._all():
-            if spec.owner == owner_of(principal) and (spec.run_id == run_id or spec.name == name):
+            if spec.owner == owner and (spec.run_id == run_id or spec.name == name):
                 return spec
         return None
 

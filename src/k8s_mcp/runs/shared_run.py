@@ -40,7 +40,6 @@ class SharedRun(Run):
         self._shared: SharedExecution | None = None
         self._may_take_over = may_take_over
         self._window = max(limits.resume_window, _LEAST_WINDOW)
-        self._replay_seconds = limits.replay_seconds
         self._ours = not facts.adopted
         self._release_requested = asyncio.Event()
         self._news = asyncio.Event()
@@ -75,13 +74,17 @@ class SharedRun(Run):
     async def _end(self, execution: SharedExecution, ended: Ended) -> None:
         """What is the owner's to do when the run has ended."""
         await execution.settle()
-        if self.facts.idempotent or self._kept:
-            # A final event that was written need not have arrived: whoever repeats the request is to find the run.
-            await execution.keep(ended.status, self._replay_seconds, always=self.facts.idempotent)
-        else:
+        if not (self.facts.idempotent or self._kept):
             await self._until_delivered(execution)
-            if self._kept:
-                await execution.keep(ended.status, self._replay_seconds, always=False)
+        await self._keep_in_cluster(execution, ended)
+
+    async def _keep_in_cluster(self, execution: SharedExecution, ended: Ended) -> None:
+        """Leave the run to be read, if somebody may ask any replica for it."""
+        if self._kept:
+            await execution.keep(ended.status, self._replay_seconds, always=self.facts.idempotent)
+        elif self.facts.idempotent:
+            # A final event that was written need not have arrived: whoever repeats the request is to find the run.
+            await execution.keep(ended.status, self._window, always=True)
 
     async def _until_delivered(self, execution: SharedExecution) -> None:
         """Wait until somebody has read the final event, or nobody came for it within the resume window; and until
@@ -113,7 +116,7 @@ class SharedRun(Run):
         """Others may have it. A run that has ended is left to them to be read."""
         if self.ended is not None:
             if self._ours:
-                await execution.keep(self.ended.status, self._replay_seconds, always=self.facts.idempotent)
+                await execution.keep(self.ended.status, self._window, always=self.facts.idempotent)
             return
         self._forget_timer()
         self.released = True

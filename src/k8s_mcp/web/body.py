@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from typing import TypeVar
+from typing import TypeVar, cast
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
@@ -25,11 +25,13 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def as_model(value: object, model: type[_Model]) -> _Model:
-    """A JSON value as `model`. Raises InvalidRequest."""
+    """A JSON value as `model`; null is as good as leaving a field out. Raises InvalidRequest."""
     if not isinstance(value, dict):
         raise InvalidRequest("body", "must be a JSON object")
+    sent = cast("dict[str, object]", value)
+    given = {name: item for name, item in sent.items() if item is not None or name not in model.model_fields}
     try:
-        return model.model_validate(value)
+        return model.model_validate(given)
     except ValidationError as error:
         wrong = error.errors(include_input=False)[:_MOST_ERRORS]
         fields = [(_field(item["loc"]), said(item)) for item in wrong]
