@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from k8s_mcp.cluster.connection import Cluster
-from k8s_mcp.cluster.objects import PodTemplate, make_lease
+from k8s_mcp.cluster.leases import make_lease
+from k8s_mcp.cluster.objects import PodTemplate
 from k8s_mcp.cluster.watch import Watch
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
