@@ -7,7 +7,7 @@ nothing is orphaned, and the Secret is there before the kubelet looks for it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 
 from k8s_mcp.cluster import podstate
@@ -25,6 +25,7 @@ from k8s_mcp.cluster.run_files import SECRETS, run_files
 from k8s_mcp.cluster.verdict import VERDICT, verdict
 from k8s_mcp.cluster.watch import JOBS, PODS
 from k8s_mcp.cluster.watched import Watched
+from k8s_mcp.executors.kubernetes.replicas import Replicas
 from k8s_mcp.executors.kubernetes.run_job import RunJob
 from k8s_mcp.models import Ended, RunSpec
 
@@ -45,12 +46,13 @@ class RunObjects(RunJob):
         cluster: Cluster,
         spec: RunSpec,
         replica: str,
-        is_gone: Callable[[str], bool],
+        replicas: Replicas,
         template: PodTemplate,
         watched: Watched,
         reserved: Json | None = None,
     ) -> None:
-        super().__init__(cluster.api, spec, replica, is_gone, watched)
+        super().__init__(cluster.api, spec, replica, replicas.is_gone, watched)
+        self._replicas = replicas
         self.left = ""
         self._cluster = cluster
         self._template = template
@@ -189,11 +191,13 @@ class RunObjects(RunJob):
         self._secret_uid, self._secret_gone = "", True
 
     async def _delete_job(self) -> None:
-        """Delete the Job in the version in which it is ours; nothing is done to one that is not ours any more."""
+        """Delete our Job: by its uid while nobody can have taken us for dead, else in the version in which it is ours.
+        Nothing is done to one that is not ours any more.
+        """
         while self.owned and (job := self.job) is not None:
             metadata = job["metadata"]
-            seen = {"uid": metadata["uid"], "resource_version": metadata["resourceVersion"]}
-            if await self._api.delete(JOBS, self._name, **seen):
+            version = None if self._replicas.surely_alive else metadata["resourceVersion"]
+            if await self._api.delete(JOBS, self._name, uid=metadata["uid"], resource_version=version):
                 self._watched.note_job({**job, "metadata": {**metadata, "deletionTimestamp": "now"}})
                 return
             await self._look_again()
