@@ -191,8 +191,8 @@ class RunObjects(RunJob):
         self._secret_uid, self._secret_gone = "", True
 
     async def _delete_job(self) -> None:
-        """Delete our Job: by its uid while nobody can have taken us for dead, else in the version in which it is ours.
-        Nothing is done to one that is not ours any more.
+        """Delete our Job: by its uid while nobody can have taken us for dead, else in the version in which it is
+        ours. Nothing is done to one that is not ours any more.
         """
         while self.owned and (job := self.job) is not None:
             metadata = job["metadata"]
