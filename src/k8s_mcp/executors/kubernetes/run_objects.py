@@ -15,16 +15,17 @@ from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import (
     RUN,
+    UNTIL_READ,
     PodTemplate,
-    kept_for,
     make_job,
     make_secret,
     read_run,
 )
 from k8s_mcp.cluster.run_files import SECRETS, run_files
-from k8s_mcp.cluster.verdict import VERDICT, verdict
+from k8s_mcp.cluster.verdict import VERDICT, kept_for, verdict
 from k8s_mcp.cluster.watch import JOBS, PODS
 from k8s_mcp.cluster.watched import Watched
+from k8s_mcp.executors.kubernetes.ownership import Standing, annotations_of
 from k8s_mcp.executors.kubernetes.replicas import Replicas
 from k8s_mcp.executors.kubernetes.run_job import RunJob
 from k8s_mcp.models import Ended, RunSpec
@@ -118,10 +119,23 @@ class RunObjects(RunJob):
             return
         try:
             if self.owned and seconds >= 1:
-                await self._patch(kept_for(status, seconds))
+                await self._patch(kept_for(status, seconds, until_read=not always))
                 self._let_go = True
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("run %s cannot be kept for other replicas: %s", self._spec.run_id, error)
+
+    async def remove_read(self) -> None:
+        """The end of a run that is kept until then was read. Somebody else may have been faster."""
+        job = self.job
+        if job is None or self.standing is not Standing.OVER or UNTIL_READ not in annotations_of(job):
+            return
+        metadata = job["metadata"]
+        try:
+            await self._api.delete(
+                JOBS, self._name, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+            )
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("Kubernetes will remove the run: %s", error)
 
     def _may_be_read_later(self) -> bool:
         kept = [job for job in self._cluster.watch.jobs.values() if self._is_kept(job)]
