@@ -170,10 +170,11 @@ class RunObjects(RunJob):
             try:
                 if self.job is None:
                     await self._look_for_job()
-                if self.judges:
+                if self.judges and self._watched.job_deleted:
+                    await self._delete_orphaned_pod()
+                elif self.judges:
                     await self._delete_secret()
                     await self._delete_job()
-                    await self._delete_orphaned_pod()
             except (ApiError, ApiUnreachable) as error:
                 self._trouble = str(error)
                 _logger.warning("the run cannot be removed yet: %s", error)
@@ -219,7 +220,7 @@ class RunObjects(RunJob):
     async def _delete_orphaned_pod(self) -> None:
         """Whoever has deleted our Job may have left its pod."""
         pod = self._watched.pod
-        if self._watched.job_deleted and pod is not None and not self._watched.pod_deleted:
+        if pod is not None and not self._watched.pod_deleted:
             await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
 
     def _is_kept(self, job: Json) -> bool:
