@@ -92,9 +92,7 @@ class RunObjects(RunJob):
     async def end_pod(self) -> None:
         """Have the kubelet end the runner, if there is a pod. Raises ApiError and ApiUnreachable."""
         await self.note_stop()
-        pod = self._watched.pod
-        if pod is not None:
-            await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+        await self._delete_pod()
 
     async def settle(self, ended: Ended | None) -> None:
         """The Secret goes now, and the Job says how the run ended if its log does not (`ended`). Job and pod, which
@@ -171,7 +169,7 @@ class RunObjects(RunJob):
                 if self.job is None:
                     await self._look_for_job()
                 if self.judges and self._watched.job_deleted:
-                    await self._delete_orphaned_pod()
+                    await self._delete_pod()  # whoever has deleted our Job may have left it
                 elif self.judges:
                     await self._delete_secret()
                     await self._delete_job()
@@ -217,8 +215,7 @@ class RunObjects(RunJob):
                 return
             await self._look_again()
 
-    async def _delete_orphaned_pod(self) -> None:
-        """Whoever has deleted our Job may have left its pod."""
+    async def _delete_pod(self) -> None:
         pod = self._watched.pod
         if pod is not None and not self._watched.pod_deleted:
             await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
