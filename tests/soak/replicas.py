@@ -1,0 +1,191 @@
+"""The replicas: started, killed, started again; their memory and descriptors over time; what they must not log."""
+
+import asyncio
+import os
+import re
+import subprocess
+import time
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from anyio.to_thread import run_sync
+
+from tests.e2e.place import Place
+from tests.soak.api_link import ApiLink
+from tests.soak.balancer import Address
+from tests.support.service import Service
+
+_SAMPLE_SECONDS = 5.0
+_WATCH_SECONDS = 0.5
+_END_SECONDS = 60
+_SHUTDOWN_GRACE = 5
+_CONTEXT = 25
+"""Lines of a log that are shown around what is wrong in it."""
+
+Tell = Callable[[str, str], None]
+"""Of something wrong: what, and all there is to say of it."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`life`: of which start of the replica; the first is 0. `memory`: bytes that are resident."""
+
+    at: float
+    life: int
+    memory: int
+    descriptors: int
+
+
+class Replica:
+    """One replica. `address` is None while it does not run."""
+
+    def __init__(self, number: int, link: ApiLink, directory: Path, settings: dict[str, object], tell: Tell) -> None:
+        self.number = number
+        self.link = link
+        self.samples: list[Sample] = []
+        self.address: Address | None = None
+        self.lives = 0
+        self._directory = directory
+        self._settings = settings
+        self._tell = tell
+        self._service: Service | None = None
+        self._busy = asyncio.Lock()
+
+    async def start(self) -> None:
+        home = self._directory / str(self.lives)
+        home.mkdir(parents=True)
+        self.lives += 1
+        self._service = await run_sync(Service, home, os.environ["PATH"], self._settings)
+        where = urlsplit(self._service.url)
+        self.address = (str(where.hostname), int(where.port or 0))
+
+    async def killed(self, seconds: float) -> None:
+        """Kill it, and start it again so many seconds later."""
+        async with self._busy:
+            service, self._service = self._service, None
+            assert service is not None
+            self.address = None
+            await run_sync(service.kill)
+            await asyncio.sleep(seconds)
+            await self.start()
+
+    async def terminated(self, seconds: float) -> None:
+        """End it as a rollout would, and start it again so many seconds later."""
+        async with self._busy:
+            await self._end()
+            await asyncio.sleep(seconds)
+            await self.start()
+
+    async def stop(self) -> None:
+        """End it for good."""
+        async with self._busy:
+            if self._service is not None:
+                await self._end()
+
+    async def _end(self) -> None:
+        """By SIGTERM. It serves on while it drains, as behind a load balancer that has not noticed yet."""
+        service = self._service
+        assert service is not None
+        service.terminate()
+        try:
+            how = f"with exit code {await run_sync(service.end, _END_SECONDS)}"
+        except subprocess.TimeoutExpired:
+            how = f"not within {_END_SECONDS} s"
+        self._service, self.address = None, None
+        if how != "with exit code 0":
+            self._tell("bad end", f"replica {self.number} ended by SIGTERM {how}\n{_tail(service.log)}")
+
+    async def watch(self) -> None:
+        """For ever: note how much it takes, and start it again should it end by itself."""
+        sampled = 0.0
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            if self._busy.locked() or self._service is None:
+                continue
+            code = self._service.process.poll()
+            if code is not None:
+                self._tell(
+                    "replica ended by itself",
+                    f"replica {self.number}, exit code {code}\n{_tail(self._service.log)}",
+                )
+                self.address = None
+                async with self._busy:
+                    await self.start()
+            elif time.monotonic() - sampled > _SAMPLE_SECONDS:
+                sampled = time.monotonic()
+                self._sample(self._service.pid)
+
+    def _sample(self, pid: int) -> None:
+        resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+        if resident:  # else it has just ended
+            descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+            self.samples.append(Sample(time.monotonic(), self.lives - 1, int(resident[1]) * 1024, descriptors))
+
+    def log_lines(self, word: str) -> list[str]:
+        """What its logs, of all its lives, say with that word."""
+        return [
+            f"{self.number}/{log.parent.name}: {line}" for log in self._logs() for line in _lines(log) if word in line
+        ]
+
+    def log_problems(self) -> Iterator[tuple[str, str]]:
+        """Tracebacks, errors and warnings of Python in its logs: the last line of each, and what is around it."""
+        for log in self._logs():
+            lines = _lines(log)
+            for number, line in enumerate(lines):
+                if re.search(r"^Traceback|^  \+ Exception Group Traceback|\w+Warning: |\bERROR\b", line):
+                    around = lines[max(0, number - 3) : number + _CONTEXT]
+                    yield (
+                        _essence(lines[number:]),
+                        f"{log.parent.parent.name}/{log.parent.name}: " + "\n".join(around),
+                    )
+
+    def _logs(self) -> list[Path]:
+        return sorted(self._directory.glob("*/log"), key=lambda log: int(log.parent.name))
+
+
+def _essence(lines: list[str]) -> str:
+    """The line of a traceback that names the exception, or the one line that is no traceback."""
+    if "Traceback" not in lines[0]:
+        return re.sub(r"[0-9a-f]{32}|\d+", "…", lines[0])
+    ends = (line for line in lines[1:] if line and not line.startswith((" ", "Traceback")))
+    return re.sub(r"[0-9a-f]{32}|\d+", "…", next(ends, lines[0]))
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines()
+
+
+def _tail(log: Path) -> str:
+    return "\n".join(_lines(log)[-40:])
+
+
+def settings(place: Place, link: ApiLink, number: int, resume_window: float) -> dict[str, object]:
+    """What a replica is started with: exactly the rights of the Role, by its own link."""
+    entry = {"server": link.url, "certificate-authority-data": None}
+    return {
+        "executor": "kubernetes",
+        "namespace": place.namespace,
+        "kubeconfig": place.kubeconfig(f"kubeconfig-of-replica-{number}", entry),
+        "grace_period": 2,
+        "shutdown_grace": _SHUTDOWN_GRACE,
+        "resume_window": resume_window,
+        "start_timeout": 180,
+        "runner_cpu_request": "10m",
+        "log_level": "debug",
+    }
+
+
+@asynccontextmanager
+async def running(replicas: list[Replica]) -> AsyncGenerator[None]:
+    """All of them, while the context lasts; then none, however it ends."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for replica in replicas:
+                group.create_task(replica.start())
+        yield
+    finally:
+        for replica in replicas:
+            await replica.stop()
