@@ -6,18 +6,23 @@ from random import Random
 
 import httpx
 import pytest
+from anyio.to_thread import run_sync
 
 from tests.soak import growth, plan
 from tests.soak.balancer import GARBAGE, balancer
 from tests.soak.plan import Options
 from tests.soak.replicas import Sample
 from tests.soak.witness import witness
+from tests.support.service import wait_for
 
 
 def test_a_seed_repeats_a_sequence() -> None:
     options = Options(60, seed=7)
-    for one, again in ((plan.runs(7), plan.runs(7)), (plan.faults(options), plan.faults(options))):
-        assert [repr(item)[:200] for item in islice(one, 200)] == [repr(item)[:200] for item in islice(again, 200)]
+    assert list(islice(plan.runs(7), 50)) == list(islice(plan.runs(7), 50))
+    one, again = (
+        [(pause, kind, rng.random()) for pause, kind, rng in islice(plan.faults(options), 50)] for _ in range(2)
+    )
+    assert one == again
     assert [run.kind for run in islice(plan.runs(7), 50)] != [run.kind for run in islice(plan.runs(8), 50)]
 
 
@@ -32,9 +37,7 @@ async def test_the_witness_counts_what_was_started() -> None:
     async with witness("127.0.0.1") as one:
         process = await asyncio.create_subprocess_exec("bash", "-c", one.attested("label", "exit 7"))
         assert await process.wait() == 7
-        async with asyncio.timeout(5):
-            while not one.seen["label"]:
-                await asyncio.sleep(0.01)
+        await run_sync(wait_for, lambda: one.seen["label"])
     assert len(one.seen["label"]) == 1
 
 
@@ -47,8 +50,9 @@ async def test_the_load_balancer_passes_on_and_fails_as_it_is_told(how: str) -> 
         await go_on.wait()
         writer.write(b"4\r\nlast\r\n0\r\n\r\n")
         writer.close()
+        answered.set()
 
-    go_on = asyncio.Event()
+    go_on, answered = asyncio.Event(), asyncio.Event()
     server = await asyncio.start_server(answer, "127.0.0.1", 0)
     address = server.sockets[0].getsockname()
     seen = b""
@@ -61,22 +65,24 @@ async def test_the_load_balancer_passes_on_and_fails_as_it_is_told(how: str) -> 
             match how:
                 case "cut":
                     assert one.cut(1) == 1
-                    with pytest.raises(httpx.ReadError):
+                    with pytest.raises(httpx.TransportError):
                         await anext(chunks)
                 case "garble":
                     assert one.garble(1) == 1
-                    with pytest.raises(httpx.RemoteProtocolError):
+                    with pytest.raises(httpx.TransportError):
                         await anext(chunks)
                 case "freeze":
                     async with one.being_frozen():
                         go_on.set()
-                        with pytest.raises(TimeoutError):
-                            async with asyncio.timeout(0.2):
-                                await asyncio.shield(rest := asyncio.ensure_future(anext(chunks)))
+                        rest = asyncio.ensure_future(anext(chunks))
+                        done, _ = await asyncio.wait([rest], timeout=0.2)
+                        assert not done
                     seen += await rest
                 case _:
                     go_on.set()
                     seen += await anext(chunks)
+        go_on.set()
+        await answered.wait()
     assert seen == (b"firstlast" if how in ("nothing", "freeze") else b"first")
     assert GARBAGE not in seen
 
