@@ -39,6 +39,10 @@ class Sample:
     descriptors: int
 
 
+class _Service(Service):
+    start_seconds = 90  # it waits for an API server that is away
+
+
 class Replica:
     """One replica. `address` is None while it does not run."""
 
@@ -55,10 +59,14 @@ class Replica:
         self._busy = asyncio.Lock()
 
     async def start(self) -> None:
-        home = self._directory / str(self.lives)
-        home.mkdir(parents=True)
-        self.lives += 1
-        self._service = await run_sync(Service, home, os.environ["PATH"], self._settings)
+        while self._service is None:
+            home = self._directory / str(self.lives)
+            home.mkdir(parents=True)
+            self.lives += 1
+            try:
+                self._service = await run_sync(_Service, home, os.environ["PATH"], self._settings)
+            except AssertionError as error:
+                self._tell("replica did not start", f"replica {self.number}: {str(error)[-3000:]}")
         where = urlsplit(self._service.url)
         self.address = (str(where.hostname), int(where.port or 0))
 
@@ -107,11 +115,10 @@ class Replica:
                 continue
             code = self._service.process.poll()
             if code is not None:
-                self._tell(
-                    "replica ended by itself",
-                    f"replica {self.number}, exit code {code}\n{_tail(self._service.log)}",
-                )
-                self.address = None
+                log = self._service.log
+                why = f"replica {self.number}, exit code {code}: {_essences(log)}\n{_tail(log)}"
+                self._tell("replica ended by itself", why)
+                self._service, self.address = None, None
                 async with self._busy:
                     await self.start()
             elif time.monotonic() - sampled > _SAMPLE_SECONDS:
@@ -152,6 +159,12 @@ def _essence(lines: list[str]) -> str:
         return re.sub(r"[0-9a-f]{32}|\d+", "…", lines[0])
     ends = (line for line in lines[1:] if line and not line.startswith((" ", "Traceback")))
     return re.sub(r"[0-9a-f]{32}|\d+", "…", next(ends, lines[0]))
+
+
+def _essences(log: Path) -> str:
+    """The exceptions with which it ended: those at its end that no traceback follows."""
+    ends = [line.strip(" |") for line in _lines(log)[-80:]]
+    return "; ".join(dict.fromkeys(line for line in ends if re.match(r"[\w.]+(Error|Exception|Group)\b.*: ", line)))
 
 
 def _lines(log: Path) -> list[str]:
