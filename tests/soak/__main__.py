@@ -35,7 +35,7 @@ def _options() -> Options:
     add("--minutes", type=float, default=10, help="for which runs are begun [10]")
     add("--replicas", type=int, default=3, help="[3]")
     add("--seed", type=int, default=int(time.time()), help="repeats a sequence of runs and faults")
-    add("--at-a-time", type=int, default=8, help="most runs at the same time [8]")
+    add("--at-a-time", type=int, default=16, help="most runs at the same time [16]")
     add("--faults-per-minute", type=float, default=8, help="[8]")
     add("--faults", help=f"only these, or with a minus all but these, separated by commas: {', '.join(FAULTS)}")
     add("--whole-cluster", action="store_true", help="restart the kubelet and cordon the node, too")

@@ -41,7 +41,10 @@ class Verdict:
 def judge(record: Record, starts: Sequence[float], weather: Weather) -> Verdict:
     """`starts`: when the run's command was started, by its own account."""
     verdict = Verdict()
-    verdict.wrong += _executions(record, starts)
+    if record.planned.mode == "retried" and _again_after_the_end(record, starts):
+        verdict.excused = "the request came again after the end was delivered"
+    else:
+        verdict.wrong += _executions(record, starts)
     if record.overdue:
         verdict.wrong.append(Wrong("never ended", "its clients gave up waiting"))
         return verdict
@@ -69,6 +72,12 @@ def _executions(record: Record, starts: Sequence[float]) -> Iterator[Wrong]:
         yield Wrong("never executed, though it ended", str(_finals(record)))
     if starts and record.cancelled and starts[0] > record.cancelled + _STARTS_LATE:
         yield Wrong("executed after it was cancelled", f"{starts[0] - record.cancelled:.1f} s later")
+
+
+def _again_after_the_end(record: Record, starts: Sequence[float]) -> bool:
+    """Whether one of the two requests that were sent at once was held up for so long that the other's run was over."""
+    ends = [follower.ended_at for follower in record.followers if follower.ended]
+    return len(starts) == 2 and bool(ends) and starts[1] > min(ends)
 
 
 def _finals(record: Record) -> list[dict[str, Any]]:

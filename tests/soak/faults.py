@@ -91,7 +91,8 @@ class Faults:
         return f"replica {replica.number}"
 
     async def _away(self, rng: random.Random, links: list[ApiLink]) -> str:
-        seconds = rng.uniform(min(5, self.options.longest_outage), self.options.longest_outage)
+        longest = self.options.longest_outage
+        seconds = min(longest, 5 * (max(5, longest) / 5) ** rng.random())  # short ones are more frequent
         async with asyncio.TaskGroup() as group:
             for link in links:
                 group.create_task(_while_away(link, seconds))

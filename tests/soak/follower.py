@@ -44,6 +44,7 @@ class Follower:
         self.connected: list[tuple[float, float]] = []
         self.closed_early = 0
         self.gone = False
+        self.ended_at = 0.0
         self.started = asyncio.Event()
         self._doors = doors
         self._next_door = doors[0]
@@ -152,6 +153,7 @@ class Follower:
         self.numbered.append(event)
         if event.is_final:
             self.finals.append(event.control)
+            self.ended_at = time.monotonic()
             self.note(event.data)
         elif event.name == "control":
             self.note(event.data)

@@ -42,7 +42,7 @@ class Options:
     seconds: float
     seed: int
     replicas: int = 3
-    at_a_time: int = 8
+    at_a_time: int = 16
     faults_per_minute: float = 8
     faults: Sequence[str] = tuple(FAULTS)
     longest_outage: float = 90

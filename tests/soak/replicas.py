@@ -1,11 +1,12 @@
 """The replicas: started, killed, started again; their memory and descriptors over time; what they must not log."""
 
 import asyncio
+import itertools
 import os
 import re
 import subprocess
 import time
-from collections.abc import AsyncGenerator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +23,7 @@ _SAMPLE_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
 _END_SECONDS = 60
 _SHUTDOWN_GRACE = 5
-_CONTEXT = 25
+_CONTEXT = 60
 """Lines of a log that are shown around what is wrong in it."""
 
 Tell = Callable[[str, str], None]
@@ -154,17 +155,23 @@ class Replica:
 
 
 def _essence(lines: list[str]) -> str:
-    """The line of a traceback that names the exception, or the one line that is no traceback."""
-    if "Traceback" not in lines[0]:
-        return re.sub(r"[0-9a-f]{32}|\d+", "…", lines[0])
-    ends = (line for line in lines[1:] if line and not line.startswith((" ", "Traceback")))
-    return re.sub(r"[0-9a-f]{32}|\d+", "…", next(ends, lines[0]))
+    """The exceptions of a traceback, or its one line, without what is another each time."""
+    if "Traceback" in lines[0]:
+        rest = itertools.takewhile(lambda line: not re.match(r"\d{4}-\d\d-\d\dT", line), lines)
+        said = "; ".join(dict.fromkeys(_exceptions(rest)))
+    else:
+        said = lines[0].partition("Z ")[2] or lines[0]
+    return re.sub(r"0x[0-9a-f]+|[0-9a-f]{32}|\d+", "…", said)
+
+
+def _exceptions(lines: Iterable[str]) -> Iterator[str]:
+    bare = (line.lstrip(" |") for line in lines)
+    return (line for line in bare if re.match(r"[\w.]+(Error|Exception|Group|Contradiction)\b.*: ", line))
 
 
 def _essences(log: Path) -> str:
     """The exceptions with which it ended: those at its end that no traceback follows."""
-    ends = [line.strip(" |") for line in _lines(log)[-80:]]
-    return "; ".join(dict.fromkeys(line for line in ends if re.match(r"[\w.]+(Error|Exception|Group)\b.*: ", line)))
+    return "; ".join(dict.fromkeys(_exceptions(_lines(log)[-80:])))
 
 
 def _lines(log: Path) -> list[str]:

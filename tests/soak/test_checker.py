@@ -109,6 +109,14 @@ def test_how_often_it_was_executed_is_checked(starts: tuple[float, ...], what: s
     assert found(record(follower(whole())), starts) == [what]
 
 
+def test_a_request_that_comes_again_after_its_end_may_start_another_run() -> None:
+    for mode, expected in (("retried", []), ("alone", ["executed twice"])):
+        one = follower(whole())
+        one.ended_at = 106
+        assert found(record(one, mode=mode), (101, 107)) == expected
+        assert "executed twice" in found(record(one, mode=mode), (101, 105))
+
+
 def test_a_start_long_after_the_cancel_is_found() -> None:
     command = Command("…", _LINES, ending=CANCELLED)
     one = record(follower([control(1, **CANCELLED)]), command=command)

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.cluster
 _OPTIONS = Options(
     seconds=120,
     seed=20261129,
+    at_a_time=8,
     faults_per_minute=10,
     faults=tuple(kind for kind in FAULTS if kind not in OF_THE_CLUSTER),
     longest_outage=20,
