@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from tests.e2e.api_proxy import refusal
 from tests.e2e.place import Json
@@ -129,9 +130,8 @@ class ApiLink:
         odd = self._rng.choice(_ODD) if self._rng.random() < self.odd else None
         if odd and self._rng.random() < 0.5:
             return _answer(odd)
-        async with self._session.request(
-            request.method, f"{self._upstream}{request.path_qs}", data=body, headers=_kept(request.headers)
-        ) as answer:
+        url = URL(f"{self._upstream}{request.raw_path}", encoded=True)
+        async with self._session.request(request.method, url, data=body, headers=_kept(request.headers)) as answer:
             try:
                 return _answer(odd) if odd else await self._pass_on(request, answer)
             finally:
@@ -172,8 +172,8 @@ def _abort(request: web.Request) -> None:
 @asynccontextmanager
 async def api_link(server: Json, rng: random.Random) -> AsyncGenerator[ApiLink]:
     """Serves while the context lasts. `server` is the API server as a kubeconfig's cluster entry has it."""
-    authority = base64.b64decode(server["certificate-authority-data"]).decode()
-    connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context(cadata=authority))
+    authority = base64.b64decode(server.get("certificate-authority-data", "")).decode()
+    connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context(cadata=authority or None))
     timeout = aiohttp.ClientTimeout(total=None)
     async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
         link = ApiLink(server["server"], session, rng)

@@ -24,10 +24,11 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Weather:
-    """What a verdict has to know of the time of a run. `outages`: of any replica's API server."""
+    """What a verdict has to know. `outages`: of any replica's API server; `kills`: when replicas were killed."""
 
     resume_window: float
     outages: Sequence[tuple[float, float]] = ()
+    kills: Sequence[float] = ()
 
 
 @dataclass
@@ -53,7 +54,7 @@ def judge(record: Record, starts: Sequence[float], weather: Weather) -> Verdict:
         if follower.closed_early > _MOST_CLOSED:
             verdict.wrong.append(Wrong("stream lost again and again", f"{follower.closed_early} times"))
         verdict.wrong += lines(follower, record)
-        wrong, excuse = _ending(follower, record, weather)
+        wrong, excuse = _ending(follower, record, weather, executed=bool(starts))
         verdict.wrong += wrong
         verdict.excused = verdict.excused or excuse
     verdict.wrong += _agreement(record)
@@ -75,7 +76,7 @@ def _executions(record: Record, starts: Sequence[float]) -> Iterator[Wrong]:
 
 
 def _again_after_the_end(record: Record, starts: Sequence[float]) -> bool:
-    """Whether one of the two requests that were sent at once was held up for so long that the other's run was over."""
+    """Whether one of two requests sent at once was held up until the other's run was over."""
     ends = [follower.ended_at for follower in record.followers if follower.ended]
     return len(starts) == 2 and bool(ends) and starts[1] > min(ends)
 
@@ -119,7 +120,7 @@ def lines(follower: Follower, record: Record) -> Iterator[Wrong]:
             yield Wrong("lines lost without a gap", f"at the end, {short}")
 
 
-def _ending(follower: Follower, record: Record, weather: Weather) -> tuple[list[Wrong], str]:
+def _ending(follower: Follower, record: Record, weather: Weather, *, executed: bool) -> tuple[list[Wrong], str]:
     """What is wrong with it, and why another ending than the command's is right."""
     own = record.planned.command.ending
     if record.planned.mode == "leaving" and not follower.ended:
@@ -129,6 +130,8 @@ def _ending(follower: Follower, record: Record, weather: Weather) -> tuple[list[
     if follower.gone:
         if any(other.ended for other in record.followers):
             return [], "the end was delivered to another client"
+        if not executed and any(record.began <= at <= record.ended for at in weather.kills):
+            return [], "its replica was killed before it had a Job"
         return [Wrong("end lost", f"no replica knows the run any more, after {len(follower.numbered)} events")], ""
     final = follower.finals[0]
     if final == own:

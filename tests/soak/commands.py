@@ -11,6 +11,8 @@ CANCELLED: Ending = {"status": "cancelled", "exit_code": None}
 _LONG = 240
 """Seconds that a command lasts which is to be cancelled."""
 
+_BULK = [str(i + 1) for i in range(200_000)]
+
 
 @dataclass(frozen=True)
 class Command:
@@ -57,7 +59,7 @@ def _talking(rng: random.Random) -> Command:
 
 
 def _bulk(_: random.Random) -> Command:
-    return Command("seq 200000", [str(i + 1) for i in range(200_000)])
+    return Command("seq 200000", _BULK)
 
 
 def _both_streams(rng: random.Random) -> Command:
@@ -72,7 +74,7 @@ def _failing(rng: random.Random) -> Command:
 
 
 def _input(rng: random.Random) -> Command:
-    text = "".join(f"{rng.getrandbits(256):064x}\n" for _ in range(rng.randint(3000, 8000)))
+    text = rng.randbytes(rng.randint(100_000, 250_000)).hex()
     digest = hashlib.sha256(text.encode()).hexdigest()
     return Command("sha256sum", [f"{digest}  -"], stdin=text)
 

@@ -15,10 +15,16 @@ from tests.soak.balancer import GARBAGE
 from tests.support.events import Event, Parser
 
 _RETRIED = frozenset((400, 408, 429, 502, 503, 504))  # 400: the request was garbled on its way
-_TIMEOUT = httpx.Timeout(45, connect=10)  # the service writes something every 15 s
 _LONGEST_PAUSE = 1.0
 _LOST_AFTER = 5
 """So many times every replica says that there is no such run, before it is believed."""
+
+
+def http_client() -> httpx.AsyncClient:
+    """For any number of followers; every request has a connection of its own."""
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
+    silence = httpx.Timeout(45, connect=10)  # the service writes something every 15 s
+    return httpx.AsyncClient(timeout=silence, limits=limits, trust_env=False)
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,9 @@ class Follower:
     `numbered` has every event with an id once; `problems` what no client should see; `connected` when it followed.
     """
 
-    def __init__(self, doors: Sequence[str], request: Mapping[str, Any], key: str, rng: random.Random) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, doors: Sequence[str], request: Mapping[str, Any], key: str, rng: random.Random
+    ) -> None:
         self.run_id = ""
         self.numbered: list[Event] = []
         self.finals: list[dict[str, Any]] = []
@@ -46,6 +54,7 @@ class Follower:
         self.gone = False
         self.ended_at = 0.0
         self.started = asyncio.Event()
+        self._http = http
         self._doors = doors
         self._next_door = doors[0]
         self._request = request
@@ -83,7 +92,7 @@ class Follower:
     async def _attempt(self) -> None:
         """One connection, and the pause after it."""
         try:
-            async with httpx.AsyncClient(timeout=_TIMEOUT, trust_env=False) as http, self._open(http) as response:
+            async with self._open() as response:
                 await self._read(response)
         except httpx.HTTPError as error:
             self.note(f"{type(error).__name__} {error}")
@@ -95,7 +104,8 @@ class Follower:
             await asyncio.sleep(self._pause * self._rng.uniform(0.5, 1))
             self._pause = min(_LONGEST_PAUSE, max(0.1, 2 * self._pause))
 
-    def _open(self, http: httpx.AsyncClient) -> AbstractAsyncContextManager[httpx.Response]:
+    def _open(self) -> AbstractAsyncContextManager[httpx.Response]:
+        http = self._http
         if not self.run_id:
             headers = {"Idempotency-Key": self._key}
             return http.stream("POST", f"{self._next_door}/sse", json=self._request, headers=headers)
@@ -126,9 +136,6 @@ class Follower:
     def _refused(self, status: int, how: str, text: str) -> None:
         self.note(f"{how} {text[:300]}")
         if status == 404 and self.run_id:
-            if not self.numbered:
-                self.run_id = ""  # nothing of it was seen: the request itself can be sent again
-                return
             self._missed += 1
             self.gone = self._missed > _LOST_AFTER * len(self._doors)
         elif status not in _RETRIED:

@@ -67,7 +67,7 @@ class Replica:
             try:
                 self._service = await run_sync(_Service, home, os.environ["PATH"], self._settings)
             except AssertionError as error:
-                self._tell("replica did not start", f"replica {self.number}: {str(error)[-3000:]}")
+                self._tell("replica did not start", f"replica {self.number}: {_essences(home / 'log')} {error}")
         where = urlsplit(self._service.url)
         self.address = (str(where.hostname), int(where.port or 0))
 

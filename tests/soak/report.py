@@ -3,7 +3,7 @@
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Finding:
     at: float
     detail: str
     run: str = ""
+    run_id: str = ""
     history: list[str] = field(default_factory=list[str])
     logs: list[str] = field(default_factory=list[str])
 
@@ -67,8 +68,8 @@ class Report:
     def is_good(self) -> bool:
         return not self.findings and all(growth.is_flat for growth in self.growth)
 
-    def add(self, record: Record, verdict: Verdict, logs: Sequence[str]) -> None:
-        """A run that is over; `logs` are the replicas' lines about it."""
+    def add(self, record: Record, verdict: Verdict) -> None:
+        """A run that is over."""
         self.kinds[record.planned.kind] += 1
         self.modes[record.planned.mode] += 1
         self.closed_early += sum(follower.closed_early for follower in record.followers)
@@ -78,20 +79,24 @@ class Report:
         if verdict.excused:
             self.excused[verdict.excused] += 1
         for wrong in verdict.wrong:
-            self._found(wrong, record, logs)
+            self._found(wrong, record)
+
+    def add_logs(self, of: Callable[[str], list[str]]) -> None:
+        """`of` gives what the replicas logged about a run."""
+        for finding in self.findings:
+            if finding.run_id:
+                finding.logs.extend(of(finding.run_id)[-_MOST_LINES:])
 
     def tell(self, what: str, detail: str) -> None:
         """Something wrong that is no run's."""
         self.findings.append(Finding(what, self._seconds(time.monotonic()), detail))
         print(f"{self.findings[-1].at:7.1f} s  WRONG {what}: {detail[:300]}", flush=True)
 
-    def _found(self, wrong: Wrong, record: Record, logs: Sequence[str]) -> None:
+    def _found(self, wrong: Wrong, record: Record) -> None:
         planned = record.planned
-        run = f"run {planned.number} ({planned.kind}, {planned.mode}), {record.run_id}"
+        run = f"run {planned.number} ({planned.kind}, {planned.mode})"
         history = self._history(record)
-        finding = Finding(
-            wrong.what, self._seconds(record.ended), wrong.detail, run, history, list(logs)[-_MOST_LINES:]
-        )
+        finding = Finding(wrong.what, self._seconds(record.ended), wrong.detail, run, record.run_id, history)
         self.findings.append(finding)
         print(f"{finding.at:7.1f} s  WRONG {wrong.what}: {run}: {wrong.detail[:300]}", flush=True)
 
@@ -138,7 +143,11 @@ class Report:
         lines = [f"{name:32} {_short(value)}" for name, value in self.figures().items() if name != "growth"]
         lines += [_growth(growth) for growth in self.growth]
         for finding in self.findings[:_MOST_SHOWN]:
-            lines += ["", f"{finding.at:.1f} s: {finding.what}: {finding.run} {finding.detail}", *finding.history]
+            lines += [
+                "",
+                f"{finding.at:.1f} s: {finding.what}: {finding.run} {finding.run_id} {finding.detail}",
+                *finding.history,
+            ]
             lines += [f"  | {line[:300]}" for line in finding.logs]
         if len(self.findings) > _MOST_SHOWN:
             lines.append(f"\n{len(self.findings) - _MOST_SHOWN} more are in the JSON (--json FILE)")

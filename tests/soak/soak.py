@@ -9,14 +9,13 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
-import httpx
-
 from tests.e2e.place import Place, created
 from tests.soak import growth, plan, replicas
 from tests.soak.api_link import api_link
 from tests.soak.balancer import Balancer, balancer
 from tests.soak.checker import Weather, judge
 from tests.soak.faults import Faults
+from tests.soak.follower import http_client
 from tests.soak.leftovers import until_nothing_left
 from tests.soak.plan import Options
 from tests.soak.replicas import Replica
@@ -87,24 +86,18 @@ class Soak:
             record = await self._workload.finished.get()
             outages = [outage for replica in self._faults.replicas for outage in replica.link.outages]
             starts = self._witness.seen.pop(record.planned.label, [])
-            verdict = judge(record, starts, Weather(self._options.resume_window, outages))
-            logs = (
-                [line for one in self._faults.replicas for line in one.log_lines(record.run_id)]
-                if verdict.wrong
-                else []
-            )
-            self._report.add(record, verdict, logs)
+            kills = [note.at for note in self._faults.log if note.text.startswith("kill")]
+            verdict = judge(record, starts, Weather(self._options.resume_window, outages, kills))
+            self._report.add(record, verdict)
             self._workload.finished.task_done()
 
     async def _store(self) -> None:
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
-            body = {"kubeconfig": self._workload.kubeconfig, "ttl": _STORED_SECONDS}
-            stored = await http.put(f"{self._faults.balancer.any}/clusters/{CLUSTER}", json=body)
-            stored.raise_for_status()
+        body = {"kubeconfig": self._workload.kubeconfig, "ttl": _STORED_SECONDS}
+        stored = await self._workload.http.put(f"{self._faults.balancer.any}/clusters/{CLUSTER}", json=body)
+        stored.raise_for_status()
 
     async def _is_stored(self) -> None:
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
-            answer = await http.get(f"{self._faults.balancer.any}/clusters/{CLUSTER}")
+        answer = await self._workload.http.get(f"{self._faults.balancer.any}/clusters/{CLUSTER}")
         if answer.status_code != 200:
             self._report.tell("stored cluster lost", f"{answer.status_code} {answer.text}")
 
@@ -115,6 +108,7 @@ async def soak(options: Options, place: Place, directory: Path) -> Report:
     async with _stage(options, place, directory, report) as parts:
         await Soak(options, report, *parts).run()
     started: list[Replica] = parts[1].replicas
+    report.add_logs(lambda run_id: [line for one in started for line in one.log_lines(run_id)])
     for replica in started:
         report.growth += growth.of(replica.number, replica.samples)
         for what, problem in dict(replica.log_problems()).items():
@@ -139,5 +133,6 @@ async def _stage(
         )
         heard = await stack.enter_async_context(witness(Addresses.from_environment().host))
         await stack.enter_async_context(replicas.running(started))
-        workload = Workload(options, front, heard, place.cluster.kubeconfig.read_text())
+        http = await stack.enter_async_context(http_client())
+        workload = Workload(options, front, heard, place.cluster.kubeconfig.read_text(), http)
         yield workload, Faults(options, place, started, front, workload.running), heard

@@ -4,6 +4,7 @@ import json
 from collections.abc import Sequence
 from random import Random
 
+import httpx
 import pytest
 
 from tests.soak.checker import Weather, judge
@@ -31,7 +32,7 @@ def whole() -> list[Event]:
 
 
 def follower(events: Sequence[Event], connected: Sequence[tuple[float, float]] = ((100, 110),)) -> Follower:
-    one = Follower(["http://127.0.0.1:1"], {}, "key", Random(1))
+    one = Follower(httpx.AsyncClient(), ["http://127.0.0.1:1"], {}, "key", Random(1))
     one.run_id = "0" * 32
     one.numbered = list(events)
     one.finals = [event.control for event in events if event.is_final]

@@ -44,13 +44,16 @@ class Record:
 class Workload:
     """`running` are the runs in progress; `finished` gets those that are over, for the checker."""
 
-    def __init__(self, options: Options, balancer: Balancer, witness: Witness, kubeconfig: str) -> None:
+    def __init__(
+        self, options: Options, balancer: Balancer, witness: Witness, kubeconfig: str, http: httpx.AsyncClient
+    ) -> None:
         self.running: dict[str, Record] = {}
         self.finished: asyncio.Queue[Record] = asyncio.Queue()
         self._options = options
         self._balancer = balancer
         self._witness = witness
         self.kubeconfig = kubeconfig
+        self.http = http
 
     async def carry_out(self, planned: Iterator[Planned], seconds: float, then: Callable[[], object]) -> None:
         """Begin runs for so long, and call `then`; return when all are over."""
@@ -113,7 +116,7 @@ class Workload:
 
     async def _replay(self, record: Record, first: Follower, rng: random.Random) -> None:
         """The run once more from its beginning, from wherever it may be, while it can still be had."""
-        again = Follower(self._doors(rng), {}, "", rng)
+        again = Follower(self.http, self._doors(rng), {}, "", rng)
         again.run_id = first.run_id
         async with asyncio.timeout(60):
             await again.once()
@@ -121,7 +124,7 @@ class Workload:
 
     def _follower(self, record: Record, rng: random.Random, run_id: str = "") -> Follower:
         own = random.Random(rng.random())
-        one = Follower(self._doors(own), self._request(record.planned), record.planned.label, own)
+        one = Follower(self.http, self._doors(own), self._request(record.planned), record.planned.label, own)
         one.run_id = run_id
         record.followers.append(one)
         return one
@@ -152,8 +155,7 @@ class Workload:
         while time.monotonic() < end and record.cancelled is None:
             door = rng.choice([self._balancer.any, *self._balancer.only])
             try:
-                async with httpx.AsyncClient(trust_env=False, timeout=15) as http:
-                    answer = await http.delete(f"{door}/runs/{first.run_id}")
+                answer = await self.http.delete(f"{door}/runs/{first.run_id}", timeout=15)
             except httpx.HTTPError as error:
                 first.note(f"cancel: {type(error).__name__}")
             else:
