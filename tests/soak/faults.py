@@ -104,7 +104,7 @@ class Faults:
         for link in links:
             link.odd = share
         await asyncio.sleep(rng.uniform(2, 20))
-        for link in links:
+        for link in links:  # also what another one of these began meanwhile
             link.odd = 0
         return f"{self._of(links)}, {share:.0%} of the calls"
 

@@ -60,6 +60,7 @@ class Replica:
         self._busy = asyncio.Lock()
 
     async def start(self) -> None:
+        """Until it serves; each try that fails is told."""
         while self._service is None:
             home = self._directory / str(self.lives)
             home.mkdir(parents=True)
@@ -74,10 +75,10 @@ class Replica:
     async def killed(self, seconds: float) -> None:
         """Kill it, and start it again so many seconds later."""
         async with self._busy:
-            service, self._service = self._service, None
-            assert service is not None
-            self.address = None
-            await run_sync(service.kill)
+            if self._service is not None and not self._has_ended(self._service):
+                self.address = None
+                await run_sync(self._service.kill)
+            self._service = None
             await asyncio.sleep(seconds)
             await self.start()
 
@@ -91,40 +92,41 @@ class Replica:
     async def stop(self) -> None:
         """End it for good."""
         async with self._busy:
-            if self._service is not None:
-                await self._end()
+            await self._end()
 
     async def _end(self) -> None:
         """By SIGTERM. It serves on while it drains, as behind a load balancer that has not noticed yet."""
-        service = self._service
-        assert service is not None
-        service.terminate()
-        try:
-            how = f"with exit code {await run_sync(service.end, _END_SECONDS)}"
-        except subprocess.TimeoutExpired:
-            how = f"not within {_END_SECONDS} s"
+        if self._service is not None and not self._has_ended(self._service):
+            self._service.terminate()
+            try:
+                how = f"with exit code {await run_sync(self._service.end, _END_SECONDS)}"
+            except subprocess.TimeoutExpired:
+                how = f"not within {_END_SECONDS} s"
+            if how != "with exit code 0":
+                log = self._service.log
+                self._tell("bad end", f"replica {self.number} ended by SIGTERM {how}: {_essences(log)}\n{_tail(log)}")
         self._service, self.address = None, None
-        if how != "with exit code 0":
-            self._tell("bad end", f"replica {self.number} ended by SIGTERM {how}\n{_tail(service.log)}")
 
     async def watch(self) -> None:
         """For ever: note how much it takes, and start it again should it end by itself."""
         sampled = 0.0
         while True:
             await asyncio.sleep(_WATCH_SECONDS)
-            if self._busy.locked() or self._service is None:
-                continue
-            code = self._service.process.poll()
-            if code is not None:
-                log = self._service.log
-                why = f"replica {self.number}, exit code {code}: {_essences(log)}\n{_tail(log)}"
-                self._tell("replica ended by itself", why)
-                self._service, self.address = None, None
-                async with self._busy:
+            async with self._busy:
+                if self._service is None or self._has_ended(self._service):
+                    self._service, self.address = None, None
                     await self.start()
-            elif time.monotonic() - sampled > _SAMPLE_SECONDS:
-                sampled = time.monotonic()
-                self._sample(self._service.pid)
+                elif time.monotonic() - sampled > _SAMPLE_SECONDS:
+                    sampled = time.monotonic()
+                    self._sample(self._service.pid)
+
+    def _has_ended(self, service: Service) -> bool:
+        """Whether it has, though nobody wanted it; that is told."""
+        code = service.process.poll()
+        if code is not None:
+            why = f"replica {self.number}, exit code {code}: {_essences(service.log)}\n{_tail(service.log)}"
+            self._tell("replica ended by itself", why)
+        return code is not None
 
     def _sample(self, pid: int) -> None:
         resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())

@@ -64,21 +64,27 @@ class Soak:
         await self._store()
         self._report.fault_log = self._faults.log
         self._report.faults = self._faults.counted
-        checking = asyncio.create_task(self._check())
-        watching = [asyncio.create_task(replica.watch()) for replica in self._faults.replicas]
-        harming = asyncio.create_task(self._faults.happen(plan.faults(self._options)))
-        await self._workload.carry_out(plan.runs(self._options.seed), self._options.seconds, self._faults.over.set)
-        await harming
+        async with asyncio.TaskGroup() as group:
+            endless = [group.create_task(replica.watch()) for replica in self._faults.replicas]
+            endless.append(group.create_task(self._check()))
+            await self._work()
+            left, self._report.gone_after = await until_nothing_left(
+                self._faults.place, len(self._faults.replicas), NOTHING_LEFT_SECONDS
+            )
+            for thing in left:
+                self._report.tell("left", thing)
+            await self._is_stored()
+            for task in endless:
+                task.cancel()
+
+    async def _work(self) -> None:
+        """Runs under faults, until the last is judged."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._faults.happen(plan.faults(self._options)))
+            await self._workload.carry_out(
+                plan.runs(self._options.seed), self._options.seconds, self._faults.over.set
+            )
         await self._workload.finished.join()
-        left, self._report.gone_after = await until_nothing_left(
-            self._faults.place, len(self._faults.replicas), NOTHING_LEFT_SECONDS
-        )
-        for thing in left:
-            self._report.tell("left", thing)
-        await self._is_stored()
-        for task in (checking, *watching):
-            task.cancel()
-        await asyncio.gather(checking, *watching, return_exceptions=True)
 
     async def _check(self) -> None:
         """Every run that is over, for ever."""
