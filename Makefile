@@ -12,7 +12,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint cluster cluster-down images bench fuzz lock audit clean
+.PHONY: help run test lint cluster cluster-down images bench fuzz soak lock audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -44,6 +44,9 @@ bench: $(VENV)/installed ## measure overhead, latency, throughput and memory
 
 fuzz: $(VENV)/fuzzer ## fuzz every target for ten minutes; ARGS="kubeconfig --minutes 60" for another one
 	@exec $(BIN)/python -m tests.fuzz $(or $(ARGS),all --minutes 10)
+
+soak: $(VENV)/installed ## replicas under random faults, ten minutes; ARGS="--minutes 60 --replicas 3 --seed N"
+	@exec $(BIN)/python -m tests.soak $(ARGS)
 
 lock: $(VENV)/installed ## write requirements/*.lock anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(COMPILE) pyproject.toml --output-file requirements/runtime.lock $(ARGS)

@@ -50,6 +50,9 @@ class Service:
     program: ClassVar = ("-m", "k8s_mcp")
     """What Python is told to run."""
 
+    start_seconds: ClassVar[float] = 30
+    """It must listen within so many."""
+
     def __init__(self, directory: Path, path: str, settings: Mapping[str, object]) -> None:
         given = {"local_dir": directory / "runs", "port": 0, **settings}
         self.runs = Path(str(given["local_dir"]))
@@ -69,7 +72,7 @@ class Service:
                 start_new_session=True,
             )
         try:
-            self.url = wait_for(self._listening, what="the service to listen")
+            self.url = wait_for(self._listening, self.start_seconds, what="the service to listen")
         except BaseException:
             self.kill()
             raise
