@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -190,6 +190,17 @@ class RunSpec:
     @property
     def read_only(self) -> bool:
         return self.access != "full"
+
+    def asked_with(self, request: "RunSpec") -> "RunSpec":
+        """The same run, with what the request of another of the same digest has, and nobody else may know."""
+        return replace(
+            self,
+            command=request.command,
+            stdin=request.stdin,
+            kubeconfig=request.kubeconfig,
+            proxied_kubeconfig=request.proxied_kubeconfig,
+            contexts=request.contexts,
+        )
 
 
 @dataclass(frozen=True, slots=True)

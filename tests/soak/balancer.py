@@ -104,6 +104,8 @@ class Balancer:
     async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while data := await reader.read(_CHUNK):
             await self._flowing.wait()
+            if writer.is_closing():
+                raise ConnectionResetError  # a fault has cut it meanwhile
             writer.write(data)
             await writer.drain()
         writer.close()  # once all of it is sent

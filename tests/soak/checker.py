@@ -13,6 +13,9 @@ _MOST_CLOSED = 40
 
 _STARTS_LATE = 3.0
 
+_STARTS_WITHIN = 2.0
+"""Seconds for which the API server may be away while a run is being started: the calls are tried again for longer."""
+
 
 @dataclass(frozen=True)
 class Wrong:
@@ -143,6 +146,9 @@ def _ending(follower: Follower, record: Record, weather: Weather, *, executed: b
         return [], "nobody followed for longer than the resume window"
     if final == CANCELLED and _longest_outage(record, weather) > weather.resume_window / 2:
         return [], "followers were unseen while the API server was away"
+    outage = _longest_outage(record, weather)
+    if final.get("reason") == "ApiUnreachable" and not executed and outage > _STARTS_WITHIN:
+        return [], "it could not be started while the API server was away"
     return [Wrong("wrong ending", f"{final} instead of {own}; longest without a client: {alone:.1f} s")], ""
 
 

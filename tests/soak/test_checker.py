@@ -153,3 +153,14 @@ def test_a_run_that_does_not_end_is_found() -> None:
     one = record(follower([]))
     one.overdue = True
     assert found(one) == ["never ended"]
+
+
+@pytest.mark.parametrize(
+    ("outage", "starts", "expected"),
+    [((99, 105), (), []), ((99, 101), (), ["wrong ending"]), ((99, 105), (101,), ["wrong ending"])],
+)
+def test_what_cannot_be_started_in_an_outage_may_end_so(
+    outage: tuple[float, float], starts: Sequence[float], expected: list[str]
+) -> None:
+    error = control(1, status="error", exit_code=None, reason="ApiUnreachable", message="…")
+    assert found(record(follower([error])), starts, Weather(20, [outage])) == expected

@@ -21,9 +21,9 @@ def runner_state(pod: Json) -> Json:
     return {}
 
 
-def has_started(pod: Json) -> bool:
-    """Whether the runner's log can be read."""
-    state = runner_state(pod)
+def has_started(pod: Json | None) -> bool:
+    """Whether there is a pod whose runner's log can be read."""
+    state = runner_state(pod) if pod is not None else {}
     return "running" in state or "terminated" in state
 
 

@@ -100,6 +100,13 @@ class SharedExecution(Execution, Protocol):
         ...
 
     @property
+    def can_go_on(self) -> bool:
+        """Whether this replica could carry the run out. Where its owner went before it was started, only those can
+        that know the request.
+        """
+        ...
+
+    @property
     def told_to_stop(self) -> bool:
         """Whether some replica was asked to end the run."""
         ...

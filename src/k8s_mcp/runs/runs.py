@@ -112,7 +112,7 @@ class Runs:
                     known = await self._begin(facts, spec, redactor)
         if known.digest != spec.digest:
             raise InvalidRequest("Idempotency-Key", "was used for another request; use a new key for every command")
-        return await self._get(principal, known, via)
+        return await self._get(principal, known.asked_with(spec), via)
 
     def in_progress(self, runs: Iterable[Run]) -> set[asyncio.Task[None]]:
         """What carries these runs out here, to the end of their cleaning up. So long each takes a slot."""

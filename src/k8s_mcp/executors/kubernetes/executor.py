@@ -165,8 +165,9 @@ class KubernetesExecutor:
         except ApiUnreachable as error:
             raise Unavailable(_UNREACHABLE) from error
         if secret is None:
-            # The run is over. With isolation its log holds no credential; else nobody knows any more what to mask.
-            return spec if spec.isolated else None
+            # The run is over, or was never started, which is for whoever has the request. With isolation its log
+            # holds no credential; else nobody knows any more what to mask.
+            return spec if spec.isolated or (spec.command and not spec.ended) else None
         try:
             return read_files(spec, secret.get("data", {}))
         except (KeyError, ValueError) as error:

@@ -75,6 +75,10 @@ class PodExecution:
         return self._objects.standing is Standing.ORPHANED
 
     @property
+    def can_go_on(self) -> bool:
+        return self._objects.can_go_on
+
+    @property
     def told_to_stop(self) -> bool:
         return self._objects.told_to_stop
 
@@ -166,7 +170,7 @@ class PodExecution:
         deadline: float | None = None
         said: set[str] = set()
         why = ("StartTimeout", "the pod did not start")
-        while not self._has_started():
+        while not podstate.has_started(self._watched.pod):
             ended = await self._ended_early()
             if ended:
                 yield ended
@@ -189,10 +193,6 @@ class PodExecution:
                 yield self._untold
                 return
         self._deadline = clock.time() + self._spec.timeout + self._template.grace + _MARGIN
-
-    def _has_started(self) -> bool:
-        pod = self._watched.pod
-        return pod is not None and podstate.has_started(pod)
 
     async def _ended_early(self) -> Ended | None:
         """How the run has ended before its pod started, if so. Takes up what a former owner did not come to."""
