@@ -48,12 +48,15 @@ class Balancer:
         """Spoil that share of the connections, in either direction; how many those were."""
         chosen = self._chosen(share)
         for connection in chosen:
-            if connection.replica is not None and self._rng.random() < 0.5:
+            to_replica = connection.replica is not None and self._rng.random() < 0.5
+            end = connection.replica if connection.replica is not None and to_replica else connection.client
+            if end.is_closing():
+                continue
+            end.write(GARBAGE)
+            if to_replica:
                 self.garbled_requests += 1
-                connection.replica.write(GARBAGE)
             else:
-                connection.client.write(GARBAGE)
-                connection.client.close()
+                end.close()
         return len(chosen)
 
     @asynccontextmanager

@@ -125,7 +125,6 @@ def lines(follower: Follower, record: Record) -> Iterator[Wrong]:
 
 def _ending(follower: Follower, record: Record, weather: Weather, *, executed: bool) -> tuple[list[Wrong], str]:
     """What is wrong with it, and why another ending than the command's is right."""
-    own = record.planned.command.ending
     if record.planned.mode == "leaving" and not follower.ended:
         return [], ""
     if record.hurt and (follower.gone or follower.finals[0]["status"] == "error"):
@@ -136,20 +135,26 @@ def _ending(follower: Follower, record: Record, weather: Weather, *, executed: b
         if not executed and any(record.began <= at <= record.ended for at in weather.kills):
             return [], "its replica was killed before it had a Job"
         return [Wrong("end lost", f"no replica knows the run any more, after {len(follower.numbered)} events")], ""
-    final = follower.finals[0]
-    if final == own:
-        return [], ""
-    if own == CANCELLED and not record.cancelled:
-        return [], "its cancelling was never accepted"
+    own, final = record.planned.command.ending, follower.finals[0]
+    excuse = "" if final == own else _why_another(final, record, weather, executed=executed)
+    if final == own or excuse:
+        return [], excuse
     alone = longest_alone(record)
-    if final == CANCELLED and alone > weather.resume_window - 3:
-        return [], "nobody followed for longer than the resume window"
-    if final == CANCELLED and _longest_outage(record, weather) > weather.resume_window / 2:
-        return [], "followers were unseen while the API server was away"
-    outage = _longest_outage(record, weather)
-    if final.get("reason") == "ApiUnreachable" and not executed and outage > _STARTS_WITHIN:
-        return [], "it could not be started while the API server was away"
     return [Wrong("wrong ending", f"{final} instead of {own}; longest without a client: {alone:.1f} s")], ""
+
+
+def _why_another(final: dict[str, Any], record: Record, weather: Weather, *, executed: bool) -> str:
+    """Why an ending that is not the command's own is right; empty when it is not."""
+    outage = _longest_outage(record, weather)
+    if record.planned.command.ending == CANCELLED and not record.cancelled:
+        return "its cancelling was never accepted"
+    if final == CANCELLED and longest_alone(record) > weather.resume_window - 3:
+        return "nobody followed for longer than the resume window"
+    if final == CANCELLED and outage > weather.resume_window / 2:
+        return "followers were unseen while the API server was away"
+    if final.get("reason") == "ApiUnreachable" and not executed and outage > _STARTS_WITHIN:
+        return "it could not be started while the API server was away"
+    return ""
 
 
 def longest_alone(record: Record) -> float:
