@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests import testcluster
-from tests.support import kubeconfigs
+from tests.support import kubeconfigs, side_by_side
 from tests.support.client import Client
 from tests.support.left_out import leave_out
 from tests.support.service import Service, StartService, services
@@ -22,10 +22,20 @@ from tests.support.service import Service, StartService, services
 _ROOT = Path(__file__).parents[1]
 
 
-def pytest_configure() -> None:
-    """Whoever starts the tests in the background may have them ignore Ctrl-C; the programs under test must not."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(side_by_side)
+    _ignore_for_ourselves_only()
+
+
+def _ignore_for_ourselves_only() -> None:
+    """What ignores a signal hands that on to the programs it starts; what handles one does not.
+
+    So the tests may be started with `nohup`, or in the background, and outlive the terminal; the programs under test
+    find signals as they are by default.
+    """
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(number) == signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """Fixtures for the tests on a real cluster: a namespace of their own, the runner image, and services that run there
-with exactly the rights of the Role in images/runner/namespace.yaml.
-
-Tests that stop components of the cluster come last: see `pytest_collection_modifyitems`.
+with exactly the rights of the Role in images/runner/namespace.yaml. Where tests run side by side, each worker has a
+namespace and services of its own.
 """
 
 import os
@@ -24,11 +23,6 @@ if os.environ.get("K8S_MCP_TEST_CLUSTER") != "kind":
 
 _ROOT = Path(__file__).parents[2]
 _NOT_POSSIBLE = 3
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever stops a part of the cluster waits until nothing else needs it."""
-    items.sort(key=lambda item: item.path.name == "test_restarts.py")
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,47 @@
+"""How tests run beside each other, a pytest plugin: a file's tests in one worker, those marked `alone` when all others
+have ended.
+
+Every worker of pytest-xdist holds a lock that it shares with the others until it is done; a test that runs alone takes
+that lock for itself. Its place is at the end, where the others have nothing left to do.
+"""
+
+import fcntl
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """On a cluster first: these files take longest, and the short ones then fill the workers evenly."""
+    items.sort(key=lambda item: (_is_alone(item), item.get_closest_marker("cluster") is None))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        common = Path(config.option.basetemp).parent  # has a directory for each worker
+        config.pluginmanager.register(_Worker(common))
+
+
+class _Worker:
+    def __init__(self, common: Path) -> None:
+        self._lock = os.open(common, os.O_RDONLY | os.O_DIRECTORY)
+        fcntl.flock(self._lock, fcntl.LOCK_SH)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        alone = _is_alone(item)
+        fcntl.flock(self._lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        try:
+            return (yield)
+        finally:
+            if alone:
+                fcntl.flock(self._lock, fcntl.LOCK_UN)
+
+    def pytest_unconfigure(self) -> None:
+        os.close(self._lock)
+
+
+def _is_alone(item: pytest.Item) -> bool:
+    return item.get_closest_marker("alone") is not None
