@@ -67,7 +67,9 @@ def _notes_of_a_run(directory: Path, modules: dict[str, str]) -> list[tuple[str,
     (directory / "pytest.ini").write_text("[pytest]\nmarkers =\n    cluster\n    alone\n    plain\n")
     options = ("--numprocesses=2", "--dist=loadfile", "--no-loadscope-reorder", "--import-mode=importlib")
     plugin = ("-p", "tests.support.side_by_side")
-    done = _pytest(*plugin, *options, f"--rootdir={directory}", f"--config-file={directory}/pytest.ini", str(directory))
+    done = _pytest(
+        *plugin, *options, f"--rootdir={directory}", f"--config-file={directory}/pytest.ini", str(directory)
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     found = [line.split() for line in (directory / "notes").read_text().splitlines()]
     return [(worker, what, module) for worker, what, module in found]
@@ -83,7 +85,9 @@ def test_files_run_side_by_side_whole_and_those_that_must_be_alone_when_all_othe
     assert set(begun[:2]) == {"d", "e"}, "on a cluster first"
     assert begun[2] == "c"
     others = [index for index, note in enumerate(notes) if note[2] not in "ab"]
-    assert max(others) < min(index for index, note in enumerate(notes) if note[:2] != ("gw", "begins") and note[2] in "ab")
+    assert max(others) < min(
+        index for index, note in enumerate(notes) if note[:2] != ("gw", "begins") and note[2] in "ab"
+    )
 
 
 _IGNORED = """
