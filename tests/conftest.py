@@ -23,19 +23,20 @@ _ROOT = Path(__file__).parents[1]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.pluginmanager.register(side_by_side)
-    _ignore_for_ourselves_only()
+    """Whoever starts the tests in the background may have them ignore signals; the programs under test must not.
 
-
-def _ignore_for_ourselves_only() -> None:
-    """What ignores a signal hands that on to the programs it starts; what handles one does not.
-
-    So the tests may be started with `nohup`, or in the background, and outlive the terminal; the programs under test
-    find signals as they are by default.
+    A signal that has a handler here has its default effect in what is started from here. So `nohup make test` goes on
+    when its terminal is closed, and a program that is told to hang up ends.
     """
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
-        if signal.getsignal(number) == signal.SIG_IGN:
-            signal.signal(number, lambda *_: None)
+    config.pluginmanager.register(side_by_side)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _go_on)
+
+
+def _go_on(*_: object) -> None:
+    """Takes a signal and does nothing."""
 
 
 @pytest.fixture(scope="session")

@@ -5,8 +5,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from tests.support.documents import ROOT
 
 _MODULE = """
@@ -45,9 +43,13 @@ def test_the_other_file_runs_meanwhile():
 """
 
 
+_PLUGINS = ("-p", "anyio", "-p", "timeout", "-p", "xdist")
+
+
 def _pytest(*words: str, before: str = "") -> "subprocess.CompletedProcess[str]":
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *words]
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # importing all of them takes longer than the tests
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *_PLUGINS, *words]
     return subprocess.run(
         ["bash", "-c", f'{before} exec "$@"', "bash", *command],
         cwd=ROOT,
@@ -84,10 +86,9 @@ def test_files_run_side_by_side_whole_and_those_that_must_be_alone_when_all_othe
     begun = [module for _, what, module in notes if what == "begins"]
     assert set(begun[:2]) == {"d", "e"}, "on a cluster first"
     assert begun[2] == "c"
-    others = [index for index, note in enumerate(notes) if note[2] not in "ab"]
-    assert max(others) < min(
-        index for index, note in enumerate(notes) if note[:2] != ("gw", "begins") and note[2] in "ab"
-    )
+    of_others = [index for index, (_, _, module) in enumerate(notes) if module not in "ab"]
+    alone = [index for index, (_, what, module) in enumerate(notes) if what == "test" and module in "ab"]
+    assert max(of_others) < min(alone)
 
 
 _IGNORED = """
@@ -102,9 +103,8 @@ def test_programs_under_test_begin_with_signals_as_they_are_by_default() -> None
     assert done.stdout == "['SIGPIPE', 'SIGXFSZ']\n"
 
 
-@pytest.mark.parametrize("ignored", ["HUP", "INT QUIT", "TERM"])
-def test_also_where_the_tests_ignore_some(ignored: str) -> None:
+def test_also_where_the_tests_ignore_some() -> None:
     """Such as under `nohup`, or in the background of a script."""
     this = f"{__file__}::{test_programs_under_test_begin_with_signals_as_they_are_by_default.__name__}"
-    done = _pytest("--quiet", this, before=f"trap '' {ignored};")
+    done = _pytest("--quiet", this, before="trap '' HUP INT QUIT;")
     assert done.returncode == 0, done.stdout

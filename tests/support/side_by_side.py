@@ -1,8 +1,7 @@
-"""How tests run beside each other, a pytest plugin: a file's tests in one worker, those marked `alone` when all others
-have ended.
+"""How tests run beside each other, a pytest plugin: a file's tests in one worker, those marked `alone` at the end.
 
-Every worker of pytest-xdist holds a lock that it shares with the others until it is done; a test that runs alone takes
-that lock for itself. Its place is at the end, where the others have nothing left to do.
+Every worker of pytest-xdist holds a lock that it shares with the others until it is done. A test that runs alone
+takes that lock for itself, so it waits until the other workers have ended.
 """
 
 import fcntl

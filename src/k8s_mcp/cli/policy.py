@@ -97,7 +97,7 @@ def _show_rules(rules: list[Rule]) -> int:
 
 
 def _limits(grant: Grant) -> list[str]:
-    access = {"full": "full", "read-only": "read-only", "read-only-but-secrets": "read-only, Secrets included"}
+    access = {"full": "full", "read-only": "read-only", "read-only-with-secrets": "read-only, Secrets included"}
     lines = [f"access: {access[grant.access]}"]
     numbers = {
         "timeout": (grant.max_timeout, "s at most"),

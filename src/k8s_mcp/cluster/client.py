@@ -34,6 +34,7 @@ _CONNECT_SECONDS = 5.0
 _ATTEMPTS = 5
 _FIRST_BACKOFF = 0.2
 _LONGEST_BACKOFF = 5.0
+_INVALID = 422
 _TRY_AGAIN = frozenset((429, 500, 502, 503, 504))
 
 _logger = logging.getLogger(__name__)
@@ -65,6 +66,11 @@ class ApiError(Exception):
     def is_passing(self) -> bool:
         """Whether the same call may well succeed later."""
         return self.status in _TRY_AGAIN
+
+    @property
+    def is_conflict(self) -> bool:
+        """Whether something is not as the call supposed: it exists already, is another one, or has changed."""
+        return self.status == HTTPStatus.CONFLICT
 
 
 class ApiUnreachable(Exception):
@@ -106,24 +112,51 @@ class Api:
         """Like `list`, but without what is in the objects: of Secrets, no data."""
         return await self._once("list", self._url(path, ""), params, None, _METADATA)
 
-    async def patch(self, path: str, name: str, body: Json) -> Json:
-        """A JSON merge patch (RFC 7386)."""
-        return await self._call("patch", path, name, body=body)
+    async def patch(
+        self, path: str, name: str, body: Json, *, uid: str | None = None, resource_version: str | None = None
+    ) -> Json:
+        """A JSON merge patch (RFC 7386).
+
+        With `uid`, of the very object of that uid; with `resource_version`, only as long as it has not changed since.
+        Raises ApiError 409 (`is_conflict`) when that does not hold, also after an attempt whose answer was lost.
+        """
+        seen = {"uid": uid, "resourceVersion": resource_version}
+        metadata = {**body.get("metadata", {}), **{key: value for key, value in seen.items() if value is not None}}
+        try:
+            return await self._call("patch", path, name, body={**body, "metadata": metadata} if metadata else body)
+        except ApiError as error:
+            if uid is not None and error.status == _INVALID and "metadata.uid" in error.message:
+                raise ApiError(HTTPStatus.CONFLICT, "Conflict", error.message) from error  # it is another object
+            raise
 
     async def replace(self, path: str, name: str, body: Json) -> Json:
         return await self._call("update", path, name, body=body)
 
-    async def delete(self, path: str, name: str, *, uid: str | None = None, grace: int | None = None) -> bool:
-        """Delete in the background; with `uid`, only the very object of that uid. False when it was gone already."""
-        body: Json = {"propagationPolicy": "Background"}
-        if uid is not None:
-            body["preconditions"] = {"uid": uid}
+    async def delete(
+        self,
+        path: str,
+        name: str,
+        *,
+        uid: str | None = None,
+        resource_version: str | None = None,
+        propagation: str = "Background",
+        grace: int | None = None,
+    ) -> bool:
+        """Delete; with `uid`, only the very object of that uid; with `resource_version`, only as it was then.
+
+        False when that object was not there, or not so, any more.
+        """
+        body: Json = {"propagationPolicy": propagation}
+        seen = {"uid": uid, "resourceVersion": resource_version}
+        preconditions = {key: value for key, value in seen.items() if value is not None}
+        if preconditions:
+            body["preconditions"] = preconditions
         if grace is not None:
             body["gracePeriodSeconds"] = grace
         try:
             await self._call("delete", path, name, body=body)
         except ApiError as error:
-            if error.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+            if error.status != HTTPStatus.NOT_FOUND and not error.is_conflict:
                 raise
             return False
         return True
