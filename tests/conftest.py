@@ -17,6 +17,7 @@ from tests import testcluster
 from tests.support import kubeconfigs, side_by_side
 from tests.support.client import Client
 from tests.support.left_out import leave_out
+from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, services
 
 _ROOT = Path(__file__).parents[1]
@@ -99,17 +100,24 @@ def _compiled_kubectl() -> Path:
     return Path(build.stdout.split()[-1]) / "kubectl"
 
 
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[Prepared]:
+    """Starts services that have imported everything already."""
+    with Prepared() as prepared:
+        yield prepared
+
+
 @pytest.fixture
-def serve(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[StartService]:
+def serve(tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared) -> Iterator[StartService]:
     """Starts services, `serve(resume_window=1)`, which must end well: see `services`."""
-    with services(tmp_path_factory.mktemp("services"), tools) as start:
+    with services(tmp_path_factory.mktemp("services"), tools, how=prepared) as start:
         yield start
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Service]:
+def server(tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared) -> Iterator[Service]:
     """A service with default settings, shared by the tests of a module."""
-    with services(tmp_path_factory.mktemp("server"), tools) as start:
+    with services(tmp_path_factory.mktemp("server"), tools, how=prepared) as start:
         yield start()
 
 

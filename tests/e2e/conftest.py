@@ -16,6 +16,7 @@ from tests.e2e.api_proxy import ApiProxy, api_proxy
 from tests.e2e.place import Place, created
 from tests.support.client import Client
 from tests.support.left_out import leave_out
+from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, services
 
 if os.environ.get("K8S_MCP_TEST_CLUSTER") != "kind":
@@ -68,10 +69,10 @@ def proxy(place: Place) -> Iterator[ApiProxy]:
 
 @pytest.fixture(scope="module")
 def serve_kubernetes(
-    settings: dict[str, object], tmp_path_factory: pytest.TempPathFactory, tools: Path
+    settings: dict[str, object], tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared
 ) -> Iterator[StartService]:
     """Starts services with the Kubernetes executor; each must end well."""
-    with services(tmp_path_factory.mktemp("kubernetes"), tools) as start:
+    with services(tmp_path_factory.mktemp("kubernetes"), tools, how=prepared) as start:
 
         def start_with(**changed: object) -> Service:
             return start(**{**settings, **changed})

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.mcp.node_packages import NodePackages
+from tests.support.prepared import Prepared
 from tests.support.service import Service, services
 
 SUITE = "@modelcontextprotocol/conformance"
@@ -52,11 +53,11 @@ NOT_RUN = {
 
 
 @pytest.fixture(scope="module")
-def allowed_server(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Service]:
+def allowed_server(tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared) -> Iterator[Service]:
     """A service that allows its own origin, which the suite's scenario for DNS rebinding sends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    with services(tmp_path_factory.mktemp("conformance"), tools) as start:
+    with services(tmp_path_factory.mktemp("conformance"), tools, how=prepared) as start:
         yield start(port=port, allowed_origins=f"http://127.0.0.1:{port}")
 
 
