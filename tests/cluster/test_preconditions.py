@@ -29,7 +29,10 @@ async def asked(what: bytes) -> AsyncGenerator[tuple[Script, Api]]:
             await api.close()
 
 
-FINE = answer(body='{"kind": "Job", "metadata": {"name": "run-1"}}', media_type="application/json")
+FINE = answer(
+    body='{"kind": "Job", "metadata": {"name": "run-1", "uid": "u", "resourceVersion": "8"}, "spec": {}}',
+    media_type="application/json",
+)
 
 
 def sent(script: Script) -> object:

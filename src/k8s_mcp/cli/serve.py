@@ -1,6 +1,5 @@
 """`k8s-mcp serve`: the service in the foreground, until a signal ends it."""
 
-import sys
 from collections.abc import Awaitable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import uvicorn
 from k8s_mcp import __version__, log_format
 from k8s_mcp.app import create_app
 from k8s_mcp.auth.guard import is_loopback
+from k8s_mcp.cli.tell import tell
 from k8s_mcp.errors import StartError
 from k8s_mcp.settings import Settings
 from k8s_mcp.transport.connections import Connections
@@ -21,7 +21,7 @@ _FAILED, _USAGE_ERROR = 1, 2
 def serve(settings: Settings) -> int:
     """Serve until a signal; the exit code."""
     if not is_loopback(settings.host) and not settings.authenticates and not settings.insecure_no_auth:
-        _tell(
+        tell(
             f"refusing to listen on {settings.host}: anyone who reaches the port could run commands. "
             "Say who may call (docs/authentication.md: --auth-tokens and others), listen on 127.0.0.1, or say "
             "--insecure-no-auth if something else keeps strangers out."
@@ -30,7 +30,7 @@ def serve(settings: Settings) -> int:
     try:
         _server(settings).run()
     except StartError as error:
-        _tell(str(error))
+        tell(str(error))
         return _FAILED
     return 0
 
@@ -67,7 +67,3 @@ def _certificate(settings: Settings) -> Certificate | None:
     if bool(settings.tls_certificate) != bool(settings.tls_key):
         raise StartError("K8S_MCP_TLS_CERTIFICATE and K8S_MCP_TLS_KEY (--tls-certificate, --tls-key) go together")
     return Certificate(Path(settings.tls_certificate), Path(settings.tls_key)) if settings.tls_key else None
-
-
-def _tell(text: str) -> None:
-    print(f"k8s-mcp: {text}", file=sys.stderr)

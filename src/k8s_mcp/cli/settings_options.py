@@ -3,13 +3,13 @@
 import argparse
 import logging
 import os
-import sys
 from collections.abc import Callable
 from functools import partial
 
 from pydantic import ValidationError
 
 from k8s_mcp import log_format
+from k8s_mcp.cli.tell import tell
 from k8s_mcp.settings import PREFIX, Settings
 
 _USAGE_ERROR = 2
@@ -45,10 +45,7 @@ def _settings_of(options: argparse.Namespace) -> Settings | None:
     except ValidationError as error:
         for item in error.errors(include_input=False):
             name = str(item["loc"][0])
-            print(
-                f"k8s-mcp: {PREFIX}{name.upper()} (--{name.replace('_', '-')}): {item['msg']}",
-                file=sys.stderr,
-            )
+            tell(f"{PREFIX}{name.upper()} (--{name.replace('_', '-')}): {item['msg']}")
         return None
     log_format.configure(settings.log_level.upper(), settings.log_format)
     _warn_of_unknown_variables()
