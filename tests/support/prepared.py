@@ -1,8 +1,9 @@
-"""Services that begin at once: children of a process that has imported all they need.
+"""Programs that begin at once: children of a process that has imported all they need.
 
-Importing is most of what starting a service takes, and the tests start hundreds. Each is a process of its own all the
-same, in its own session, with its own environment and files, run by the same `main`, and ends as any other. What
-measures or tests the start itself does not come here: a `Service` starts from scratch unless it is told otherwise.
+Importing is most of what starting `k8s-mcp` takes, and the tests start it a thousand times. Each is a process of its
+own all the same, in its own session, with its own environment and files, run by the same `main`, and ends as any
+other. What measures or tests the start itself does not come here: a `Service` starts from scratch unless it is told
+otherwise.
 """
 
 import importlib
@@ -15,17 +16,27 @@ import socket
 import struct
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import IO, Protocol, Self
 
-_EVERYWHERE = ("k8s_mcp.cli.serve", "k8s_mcp.cli.settings_options", "uvloop")
+_SERVICE = (
+    "k8s_mcp.cli.serve",
+    "k8s_mcp.cli.check",
+    "k8s_mcp.cli.settings_options",
+    "k8s_mcp.executors.local.executor",
+    "uvloop",
+)
 _IMPORTED = {
-    "local": (*_EVERYWHERE, "k8s_mcp.executors.local.executor"),
-    "kubernetes": (*_EVERYWHERE, "k8s_mcp.executors.kubernetes.executor", "kubernetes.aio.client"),
+    "local": ("default", _SERVICE),
+    "kubernetes": ("default", (*_SERVICE, "k8s_mcp.executors.kubernetes.executor", "kubernetes.aio.client")),
+    "client": ("error", ("k8s_mcp.cli.exec", "k8s_mcp.cli.clusters", "k8s_mcp.cli.token", "k8s_mcp.cli.policy")),
 }
+"""What Python does with warnings, and what it imports."""
 _NUMBER = struct.Struct("i")
 
 
@@ -63,7 +74,7 @@ def from_scratch(
 
 
 class Prepared:
-    """Starts `k8s-mcp serve` from processes that wait, one for each executor, for as long as the context lasts."""
+    """Starts `k8s-mcp` from processes that wait, one for each kind, for as long as the context lasts."""
 
     def __init__(self) -> None:
         self._waiting: dict[str, socket.socket] = {}
@@ -80,23 +91,58 @@ class Prepared:
     def __call__(
         self, words: Sequence[str], environment: Mapping[str, str], stdout: IO[bytes], stderr: IO[bytes]
     ) -> Process:
+        """A service."""
         executor = environment.get("K8S_MCP_EXECUTOR", "local")
         if executor not in _IMPORTED or words[:2] != ["-m", "k8s_mcp"]:
             return from_scratch(words, environment, stdout, stderr)
-        if executor not in self._waiting:
-            self._waiting[executor] = self._prepare(executor)
+        with Path(os.devnull).open("rb") as nothing:
+            return self._start(executor, words[2:], environment, Path.cwd(), (nothing, stdout, stderr))
+
+    def run(
+        self, kind: str, words: Sequence[str], environment: Mapping[str, str], directory: Path, stdin: bytes = b""
+    ) -> "subprocess.CompletedProcess[bytes]":
+        """`k8s-mcp` with these words, to its end, with what it printed."""
+        with (
+            TemporaryFile() as given,
+            _pipe() as (out, out_end),
+            _pipe() as (err, err_end),
+            ThreadPoolExecutor() as pool,
+        ):
+            given.write(stdin)
+            given.seek(0)
+            process = self._start(kind, words, environment, directory, (given, out_end, err_end))
+            out_end.close()
+            err_end.close()
+            printed = [pool.submit(each.read) for each in (out, err)]
+            try:
+                code = process.wait()
+            except BaseException:
+                process.kill()
+                raise
+            return subprocess.CompletedProcess(words, code, *(each.result() for each in printed))
+
+    def _start(
+        self,
+        kind: str,
+        words: Sequence[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        streams: tuple[IO[bytes], IO[bytes], IO[bytes]],
+    ) -> "_Child":
+        if kind not in self._waiting:
+            self._waiting[kind] = self._prepare(kind)
         reading, writing = os.pipe()
-        request = json.dumps({"words": words[2:], "environment": dict(environment), "directory": str(Path.cwd())})
-        descriptors = [stdout.fileno(), stderr.fileno(), writing]
+        request = json.dumps({"words": words, "environment": dict(environment), "directory": str(directory)})
         try:
-            socket.send_fds(self._waiting[executor], [request.encode()], descriptors)
+            descriptors = [*(stream.fileno() for stream in streams), writing]
+            socket.send_fds(self._waiting[kind], [request.encode()], descriptors)
         finally:
             os.close(writing)
         return _Child(reading)
 
-    def _prepare(self, executor: str) -> socket.socket:
+    def _prepare(self, kind: str) -> socket.socket:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, "-W", "default", "-m", __name__, executor, str(theirs.fileno())]
+        command = [sys.executable, "-W", _IMPORTED[kind][0], "-m", __name__, kind, str(theirs.fileno())]
         with theirs:
             process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], start_new_session=True
@@ -104,6 +150,13 @@ class Prepared:
         self._stack.callback(process.wait)
         self._stack.callback(ours.close)  # first: it ends the process
         return ours
+
+
+@contextmanager
+def _pipe() -> Generator[tuple[IO[bytes], IO[bytes]]]:
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as out, os.fdopen(writing, "wb") as into:
+        yield out, into
 
 
 class _Child:
@@ -116,7 +169,7 @@ class _Child:
 
     def _told(self) -> int:
         data = os.read(self._pipe, _NUMBER.size)
-        assert data, "the parent of a service is gone"
+        assert data, "the parent of a program is gone"
         return _NUMBER.unpack(data)[0]
 
     def poll(self) -> int | None:
@@ -143,12 +196,12 @@ class _Child:
 
 
 def main() -> int:
-    """Wait for requests, and be the service in a child for each; argv: the executor, the socket's descriptor."""
-    executor, descriptor = sys.argv[1:]
-    for module in _IMPORTED[executor]:
+    """Wait for requests, and be the program in a child for each; argv: the kind, the socket's descriptor."""
+    kind, descriptor = sys.argv[1:]
+    for module in _IMPORTED[kind][1]:
         importlib.import_module(module)
     with socket.socket(fileno=int(descriptor)) as requests:
-        words = _next_service(requests)
+        words = _next(requests)
     if words is None:
         return 0
     from k8s_mcp.cli.main import main as run  # noqa: PLC0415 - not in the tests' own process
@@ -156,18 +209,18 @@ def main() -> int:
     return run(words)
 
 
-def _next_service(requests: socket.socket) -> list[str] | None:
-    """Its arguments, in the child that is to be it; None, in the parent, when no more will come."""
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for services
+def _next(requests: socket.socket) -> list[str] | None:
+    """A program's arguments, in the child that is to be it; None, in the parent, when no more will come."""
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for those who wait for programs
     while True:
-        request, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 3)
+        request, descriptors, _, _ = socket.recv_fds(requests, 1 << 20, 4)
         if not request:
             return None
         if os.fork() == 0:
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            stdout, stderr, told = descriptors
+            *streams, told = descriptors
             _fork_and_tell(told)
-            return _become(json.loads(request), stdout, stderr)
+            return _become(json.loads(request), streams)
         for descriptor in descriptors:
             os.close(descriptor)
 
@@ -183,9 +236,9 @@ def _fork_and_tell(pipe: int) -> None:
     os.close(pipe)
 
 
-def _become(request: dict[str, object], stdout: int, stderr: int) -> list[str]:
+def _become(request: dict[str, object], streams: list[int]) -> list[str]:
     os.setsid()
-    for descriptor, number in ((stdout, 1), (stderr, 2)):
+    for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
     os.chdir(str(request["directory"]))
