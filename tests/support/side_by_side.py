@@ -12,8 +12,15 @@ from pathlib import Path
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On a cluster first: these files take longest, and the short ones then fill the workers evenly."""
+    """On a cluster first: these files take longest, and the short ones then fill the workers evenly.
+
+    Whatever takes the fixture `cluster` is on one, even where only one of a test's executors does.
+    """
+    for item in items:
+        if "cluster" in getattr(item, "fixturenames", ()):
+            item.add_marker("cluster")
     items.sort(key=lambda item: (_is_alone(item), item.get_closest_marker("cluster") is None))
 
 
