@@ -16,7 +16,8 @@ from k8s_mcp.auth.guard import OPEN_PATHS, Authentication, Authenticator, Guard
 from k8s_mcp.auth.resource_metadata import ResourceMetadata
 from k8s_mcp.auth.tokens import Tokens
 from k8s_mcp.executors.base import Executor
-from k8s_mcp.executors.local.executor import LocalExecutor, default_directory
+from k8s_mcp.executors.local.directory import default_directory
+from k8s_mcp.executors.local.executor import LocalExecutor
 from k8s_mcp.kubeconfig.resolver import Resolver
 from k8s_mcp.mcp.server import McpApi
 from k8s_mcp.mcp.sessions import Sessions

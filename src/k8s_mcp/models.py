@@ -133,7 +133,7 @@ def digest(*parts: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """A stored cluster. `expires` is None for one that an administrator offers; those belong to no principal."""
+    """A cluster handle. `expires` is None for one that an administrator offers; those belong to no principal."""
 
     name: str
     server: str

@@ -74,13 +74,13 @@ def test_what_kubectl_ignores_is_dropped() -> None:
     assert "preferences" not in read(FULL).dump()
 
 
-def test_the_dump_is_block_yaml_that_people_can_read() -> None:
-    assert read(tree(context={"namespace": "on"})).dump() == (
-        'apiVersion: "v1"\nkind: "Config"\ncurrent-context: "dev"\n'
-        'contexts:\n- name: "dev"\n  context:\n    cluster: "kind"\n    user: "admin"\n    namespace: "on"\n'
-        'clusters:\n- name: "kind"\n  cluster:\n    server: "https://10.0.0.1:6443"\n'
-        f'users:\n- name: "admin"\n  user:\n    token: "{SECRET}-token"\n'
+def test_the_dump_is_json_that_people_can_read() -> None:
+    dump = read(tree(context={"namespace": "on"})).dump()
+    assert json.loads(dump) == tree(context={"namespace": "on"})
+    assert dump.startswith(
+        '{\n "apiVersion": "v1",\n "kind": "Config",\n "current-context": "dev",\n "contexts": [\n'
     )
+    assert f'    "token": "{SECRET}-token"\n' in dump
 
 
 @pytest.mark.parametrize(
@@ -398,6 +398,30 @@ def test_kubectl_reads_the_dump_as_it_reads_the_original(values: Tree, tmp_path:
     original = {key: value for key, value in as_kubectl_reads(written(values)).items() if key not in dropped}
     dumped = {key: value for key, value in as_kubectl_reads(read(values).dump()).items() if key not in dropped}
     assert dumped == original
+
+
+# JSON is YAML but for a few characters: those next to them, and whatever JSON escapes, must reach kubectl as they are
+EDGES = (
+    "\t\r\n \"'\\/%#:{}[],<>&~\u00a0\u00ad\u200b\u2027\u202a"
+    "\ud7ff\ue000\ufefe\ufffd\U00010000\U0001f5fc\U0001fffe\U0010ffff"
+)
+
+
+def test_kubectl_reads_every_character_that_a_kubeconfig_may_have(tmp_path: Path, kubectl: Path) -> None:
+    arguments = [*EDGES, EDGES, f"%{EDGES}", "\n%YAML", "\n---\n", "..." * 2000, *AWKWARD]
+    plugin = {**EXEC, "args": arguments, "env": [{"name": EDGES[4:], "value": EDGES}]}
+    config = read(tree(user={"token": None, "exec": plugin}), EVERYTHING)
+    path = tmp_path / "config"
+    path.write_text(config.dump())
+    seen = json.loads(run_kubectl(kubectl, "config", "view", "--raw", "--output=json", path=path))
+    assert seen["users"][0]["user"]["exec"]["args"] == arguments
+    assert seen["users"][0]["user"]["exec"]["env"] == plugin["env"]
+
+
+@pytest.mark.parametrize("character", "\0\b\x1b\x7f\x80\x85\x9f\u2028\u2029\ud800\udfff\ufeff\ufffe\uffff")
+def test_characters_that_yaml_takes_for_something_else_are_refused_also_when_escaped(character: str) -> None:
+    plugin = {**EXEC, "args": [f"a{character}b"]}
+    assert refusal(json.dumps(tree(user={"token": None, "exec": plugin})), EVERYTHING)
 
 
 # On the user's machine

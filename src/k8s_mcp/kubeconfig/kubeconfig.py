@@ -7,6 +7,7 @@ instead; never with a credential.
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -99,7 +100,10 @@ class Kubeconfig:
         )
 
     def dump(self) -> str:
-        """Block YAML of the checked fields and no others."""
+        """JSON of the checked fields and no others: kubectl reads it as YAML, and no reader takes a text for else.
+
+        Of what YAML reads otherwise, surrogate pairs are not written, and control characters are in no field.
+        """
         values: dict[str, Value] = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -108,7 +112,7 @@ class Kubeconfig:
             "clusters": [{"name": cluster.name, "cluster": cluster.written()} for cluster in self.clusters],
             "users": [{"name": user.name, "user": user.written()} for user in self.users],
         }
-        return strict_yaml.dump(values)
+        return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
 
 
 def parse(text: str, allowed: Allowed) -> Kubeconfig:
@@ -228,8 +232,8 @@ def _content(body: Fields, key: str, read_file: Callable[[str], bytes]) -> bytes
 
 
 def _spellings(secret: str) -> tuple[str, ...]:
-    """As it is; as `dump` and so `cat $KUBECONFIG` has it; as kubectl writes it in JSON and in YAML."""
-    dumped = strict_yaml.scalar(secret)[1:-1]
+    """As it is; as `dump` and so `cat $KUBECONFIG` has it; as Go writes it in JSON; as kubectl does in YAML."""
+    dumped = json.dumps(secret, ensure_ascii=False)[1:-1]
     in_json = re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", dumped)
     return secret, dumped, in_json, secret.replace("'", "''")
 

@@ -1,4 +1,4 @@
-"""YAML from a stranger: read in bounded time and memory; written so that all readers understand the same.
+"""YAML from a stranger, read in bounded time and memory.
 
 `load` builds the values itself from the parser's events, so that nothing is composed, resolved or recursed
 into before it was counted. What makes a small text large, or what two parsers could read differently, is
@@ -7,7 +7,6 @@ unquoted scalar is what kubectl takes it for (go-yaml's YAML 1.1: `y` and `on` a
 number, `2001-01-01` is text).
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -68,17 +67,6 @@ def load(text: str, *, max_nodes: int, instead: str = _SEND_RAW, lines: dict[Pat
         return tree.root
     # Raised out here: the parser's error quotes the text, and even `from None` would keep it as the context.
     raise KubeconfigError(f"is not valid YAML{where}; send the whole content of the file")
-
-
-def dump(value: dict[str, Value]) -> str:
-    """Block YAML with every text in quotes, as JSON quotes it: no reader can take it for something else."""
-    return "".join(_lines(value, ""))
-
-
-def scalar(value: Value) -> str:
-    """As `dump` writes it."""
-    # Every JSON text is a YAML one, except for its surrogate pairs; so what is not ASCII stays as it is.
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -183,25 +171,3 @@ class _Tree:
         *above, into = self._open
         step = len(into.into) if isinstance(into.into, list) else into.key or str(value)
         return (*(one.last for one in above), step)
-
-
-def _lines(value: "dict[str, Value] | list[Value]", indent: str) -> Iterator[str]:
-    if isinstance(value, list):
-        for item in value:
-            if isinstance(item, list | dict) and item:
-                first, *rest = _lines(item, indent + "  ")
-                yield f"{indent}- {first.lstrip(' ')}"
-                yield from rest
-            else:
-                yield f"{indent}- {scalar(item)}\n"
-        return
-    for key, item in value.items():
-        if isinstance(item, list | dict) and item:
-            yield f"{indent}{_key(key)}:\n"
-            yield from _lines(item, indent if isinstance(item, list) else indent + "  ")
-        else:
-            yield f"{indent}{_key(key)}: {scalar(item)}\n"
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch("[A-Za-z][A-Za-z-]*", key) and _plain(key) == key else scalar(key)

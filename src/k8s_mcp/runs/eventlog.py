@@ -18,6 +18,11 @@ class EventLog:
     Events that a reader has still to take are not forgotten: `append` waits instead, which slows the command down. At
     most half of the capacity is for those; the other half keeps what was taken already, for a client whose connection
     broke before it had everything.
+
+    A place in the log has three coordinates, each of which answers what the others cannot. The number of an event
+    finds it among those kept without a search. The byte position says how far a reader is behind, for the bounds are
+    in bytes. The id is what a client knows that comes back: one event has those of many lines, and some have none.
+    So what was forgotten is counted in all three; and by stream, which a `gap` names.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -27,9 +32,9 @@ class EventLog:
         self._events: deque[Event] = deque()
         self._forgotten = 0  # number of events that were dropped from the front
         self._forgotten_id = 0  # id of the last line among them
-        self._forgotten_streams: set[StreamName] = set()
-        self._forgotten_bytes = 0
-        self._bytes = 0
+        self._forgotten_streams: set[StreamName] = set()  # of their lines
+        self._forgotten_bytes = 0  # the byte position of the first event kept
+        self._bytes = 0  # of the events kept
         self._taken = 0  # where the furthest reader is, as a byte position
         self._readers: set[Reader] = set()
         self._keeps_all = True  # whether `append` waits rather than forget what nobody has taken

@@ -84,7 +84,7 @@ class Handles:
         self._storing = asyncio.Lock()
 
     async def put(self, principal: Principal, name: str, request: ClusterRequest) -> Handle:
-        """Store a cluster, or replace it. Raises Forbidden, KubeconfigError and InvalidRequest."""
+        """Store a handle, or replace it. Raises Forbidden, KubeconfigError and InvalidRequest."""
         kubeconfig, _ = self._admission.admit(principal, request.kubeconfig)
         owner = owner_of(principal)
         async with self._storing:
@@ -101,7 +101,7 @@ class Handles:
         return handle
 
     async def all(self, principal: Principal) -> list[Handle]:
-        """What the principal can name: its own clusters, and those it is offered."""
+        """What the principal can name: its own handles, and those it is offered."""
         own = await self._store.all(owner_of(principal))
         names = {handle.name for handle in own}
         offered: list[Handle] = []

@@ -159,10 +159,10 @@ class Run:
         async for item in execution:
             if isinstance(item, Ended):
                 return self._output_limit.ended() if self._output_limit.passed else item
-            await self._keep(item)
+            await self._record(item)
         raise RuntimeError("the executor said nothing about the end")
 
-    async def _keep(self, item: Item) -> None:
+    async def _record(self, item: Item) -> None:
         if isinstance(item, Pending):
             message = self.masked(item.message)
             await self.log.append(Control({"status": "pending", "reason": item.reason, "message": message}))

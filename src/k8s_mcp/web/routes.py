@@ -90,13 +90,14 @@ def router(runs: Runs, handles: Handles, json_rpc: ASGIApp, metrics: Callable[[s
     `metrics` gives them, and their media type, for a header `Accept`.
     """
     api = APIRouter()
-    _add_runs(api, runs, json_rpc)
+    _add_start(api, runs, json_rpc)
+    _add_runs(api, runs)
     _add_clusters(api, handles)
     _add_operations(api, runs, metrics)
     return api
 
 
-def _add_runs(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
+def _add_start(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
     @api.post(
         "/sse",
         status_code=200,
@@ -126,6 +127,8 @@ def _add_runs(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
             return PassedOn(json_rpc, body)
         return EventStream(await runs.start(caller, as_model(value, RunRequest), idempotency_key))
 
+
+def _add_runs(api: APIRouter, runs: Runs) -> None:
     @api.get("/runs", responses=documented(*_REFUSED))
     async def list_runs(caller: _Caller) -> dict[str, object]:
         """The caller's runs, oldest first."""
