@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import testcluster
@@ -30,6 +31,11 @@ def pytest_configure(config: pytest.Config) -> None:
     when its terminal is closed, and a program that is told to hang up ends.
     """
     config.pluginmanager.register(side_by_side)
+    in_their_time = [hypothesis.HealthCheck.too_slow]  # a busy machine is no fault of the code
+    hypothesis.settings.register_profile(
+        "k8s-mcp", hypothesis.settings.default, deadline=None, suppress_health_check=in_their_time
+    )
+    hypothesis.settings.load_profile("k8s-mcp")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:

@@ -15,7 +15,7 @@ echo "$*" >>tries
 mkdir -p .pytest_cache/v/cache
 exec bash "try$(wc -l <tries)"
 """
-_LIST = '{"tests/a.py::test_one[x y]": true, "tests/b.py::test_two": true}'
+_LIST = '{"a.py::test_one[x y]": true, "b.py::test_two": true}'
 _FAILS = f"echo '{_LIST}' >.pytest_cache/v/cache/lastfailed;"
 
 
@@ -57,7 +57,7 @@ def test_each_test_that_needed_a_second_try_is_named_at_the_end(tmp_path: Path, 
     done = _ci(tmp_path, f"{_FAILS} exit 1", f"exit {second}")
     assert done.returncode == second
     assert _tries(tmp_path) == ["", " --last-failed"]
-    named = ["== failed at the first try:", "tests/a.py::test_one[x y]", "tests/b.py::test_two"]
+    named = ["== failed at the first try:", "a.py::test_one[x y]", "b.py::test_two"]
     assert done.stdout.splitlines()[-4:] == ["make cluster-down", *named]
 
 
