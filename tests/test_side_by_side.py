@@ -91,6 +91,13 @@ def test_files_run_side_by_side_whole_and_those_that_must_be_alone_when_all_othe
     assert max(of_others) < min(alone)
 
 
+def test_what_takes_the_cluster_is_not_among_what_needs_none() -> None:
+    """Though the others of its file, for the same executor, are."""
+    done = _pytest("--collect-only", "--quiet", "-m", "not cluster", "tests/executors/test_contract.py")
+    assert "::test_kubeconfig_is_writable[local]" in done.stdout
+    assert "::test_50_runs_at_once_on_two_clusters" not in done.stdout
+
+
 _IGNORED = """
 import signal
 print([number.name for number in signal.valid_signals() if signal.getsignal(number) == signal.SIG_IGN])

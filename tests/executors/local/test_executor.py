@@ -238,8 +238,8 @@ def test_directory_that_others_could_change_is_refused(serve: StartService, tmp_
     assert list((tmp_path / "target").iterdir()) == []
 
 
-LINES = 1_000_000
-GIGABYTE = f"yes {'x' * 999} | head -{LINES}"
+LINES = 10_000_000
+GIGABYTE = f"yes {'x' * 99} | head -{LINES}"
 BOUND = 200_000_000
 
 
