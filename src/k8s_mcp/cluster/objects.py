@@ -5,13 +5,13 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 """
 
 import base64
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from k8s_mcp.cluster import read_only
+from k8s_mcp.cluster.sizes import file_size, log_rate
 from k8s_mcp.models import Access, RunSpec
 
 Manifest = dict[str, Any]
@@ -22,6 +22,8 @@ RUN = "k8s-mcp-server/run"
 REPLICA = "k8s-mcp-server/replica"
 CANCELLED = "k8s-mcp-server/cancelled"
 ENDED = "k8s-mcp-server/ended"
+UNTIL_READ = "k8s-mcp-server/until-read"
+FOLLOWED = "k8s-mcp-server/followed"
 _OWNER = "k8s-mcp-server/owner"
 _DIGEST = "k8s-mcp-server/request"
 _SERVER = "k8s-mcp-server/server"
@@ -31,6 +33,7 @@ _ACCESS = "k8s-mcp-server/access"
 _SERVERS = "k8s-mcp-server/servers"
 _MAX_OUTPUT = "k8s-mcp-server/max-output"
 _RULE = "k8s-mcp-server/rule"
+_ISOLATION = "k8s-mcp-server/isolation"
 RUNNER_CONTAINER = "runner"
 PROXY_CONTAINER = "credential-proxy"
 FIRST_PROXY_PORT = 9001
@@ -42,11 +45,6 @@ _CREDENTIAL_FILES = "/run/k8s-mcp/credentials"
 _RUNNER_DIRECTORY = "/opt/k8s-mcp/k8s_mcp/runner"
 _RUNNER = ("python3", "-I", "-S", f"{_RUNNER_DIRECTORY}/__main__.py")
 _STORAGE_REQUEST = "16Mi"  # the log of nearly every command; without a request the scheduler counts the limit
-_LOG_FILES, _LOG_FILE_BYTES, _LOG_SECONDS = 5, 10 << 20, 10
-_SLOWEST_LOG = 100_000
-_QUANTITY = re.compile(r"(\d+(?:\.\d*)?)([kMGT]|[KMGT]i|)")
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_SMALLEST_FILE = 2**20  # standard input is one
 _DEADLINE_MARGIN = 60  # the runner's own timeout comes first; this one is for a runner that hangs
 
 # One `kubectl proxy` for each context, on the pod's loopback, which only this pod's containers reach. --reject-paths:
@@ -114,6 +112,7 @@ def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
         _ACCESS: run.access,
         _SERVERS: " ".join(run.servers),
         _RULE: run.rule,
+        _ISOLATION: "on" if template.isolation else "off",
     }
     if run.max_output is not None:
         annotations[_MAX_OUTPUT] = str(run.max_output)
@@ -144,41 +143,32 @@ def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
     }
 
 
-def is_run(job: Manifest) -> bool:
-    """Whether a Job has all that `read_job` needs."""
-    annotations = job["metadata"].get("annotations", {})
-    return RUN in job["metadata"]["labels"] and all(
-        key in annotations for key in (REPLICA, _OWNER, _DIGEST, _SERVER, _TIMEOUT, _CREATED)
-    )
+def read_run(job: Manifest) -> RunSpec | None:
+    """The run that a Job was made for, as far as the Job tells: without command and kubeconfig.
 
-
-def read_job(job: Manifest) -> RunSpec:
-    """The run that a Job was made for, as far as the Job tells: without command and kubeconfig."""
-    metadata = job["metadata"]
-    annotations = metadata["annotations"]
-    return RunSpec(
-        run_id=metadata["labels"][RUN],
-        name=metadata["name"],
-        owner=annotations[_OWNER],
-        digest=annotations[_DIGEST],
-        server=annotations[_SERVER],
-        timeout=int(annotations[_TIMEOUT]),
-        created=annotations[_CREATED],
-        access=_access(annotations.get(_ACCESS, "full")),
-        ended=annotations.get(ENDED, ""),
-        servers=tuple(annotations.get(_SERVERS, annotations[_SERVER]).split()),
-        max_output=int(annotations[_MAX_OUTPUT]) if _MAX_OUTPUT in annotations else None,
-        rule=annotations.get(_RULE, ""),
-    )
-
-
-def kept_for(status: str, seconds: float) -> Manifest:
-    """A patch of the Job of a run that has ended: any replica can read its log for so long, then Kubernetes deletes
-    it.
-
-    https://kubernetes.io/docs/concepts/workloads/controllers/ttlafterfinished/
+    None for a Job that tells of none, or of one in a way that no replica of ours writes.
     """
-    return {"metadata": {"annotations": {ENDED: status}}, "spec": {"ttlSecondsAfterFinished": int(seconds)}}
+    metadata = job["metadata"]
+    annotations: dict[str, str] = metadata.get("annotations") or {}
+    try:
+        datetime.fromisoformat(annotations[_CREATED])
+        return RunSpec(
+            run_id=metadata["labels"][RUN],
+            name=metadata["name"],
+            owner=annotations[_OWNER],
+            digest=annotations[_DIGEST],
+            server=annotations[_SERVER],
+            timeout=int(annotations[_TIMEOUT]),
+            created=annotations[_CREATED],
+            access=_access(annotations.get(_ACCESS, "full")),
+            ended=annotations.get(ENDED, ""),
+            servers=tuple(annotations.get(_SERVERS, annotations[_SERVER]).split()),
+            max_output=int(annotations[_MAX_OUTPUT]) if _MAX_OUTPUT in annotations else None,
+            rule=annotations.get(_RULE, ""),
+            isolated=annotations.get(_ISOLATION) == "on",
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:
@@ -218,20 +208,6 @@ def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:
     return spec
 
 
-def log_rate(storage_limit: str) -> int:
-    """Bytes a second that a runner may go on writing to its log without its pod being evicted for that.
-
-    The kubelet looks every 10 s, begins another file when one is over 10 MiB, and keeps five (its defaults):
-    https://kubernetes.io/docs/concepts/cluster-administration/logging/#log-rotation
-    """
-    return max(int((_bytes(storage_limit) / _LOG_FILES - _LOG_FILE_BYTES) / _LOG_SECONDS), _SLOWEST_LOG)
-
-
-def file_size(tmp_size: str) -> int:
-    """Most bytes of one file that a command writes: as many as fit into its /tmp, the only place that is for it."""
-    return max(_bytes(tmp_size), _SMALLEST_FILE)
-
-
 def make_secret(name: str, run_id: str, job_uid: str, files: Mapping[str, str]) -> Manifest:
     """The run's files, immutable, owned by its Job: whoever deletes the Job takes the Secret along."""
     return {
@@ -244,22 +220,6 @@ def make_secret(name: str, run_id: str, job_uid: str, files: Mapping[str, str]) 
         },
         "immutable": True,
         "data": {key: base64.b64encode(text.encode()).decode() for key, text in files.items()},
-    }
-
-
-def lease_name(replica: str) -> str:
-    """The name of a replica's Lease."""
-    return f"{MANAGER}-{replica}"
-
-
-def make_lease(replica: str, seconds: int) -> Manifest:
-    """Says that a replica lives, for so many seconds from now."""
-    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": {"name": lease_name(replica), "labels": {MANAGED_BY: MANAGER}},
-        "spec": {"holderIdentity": replica, "leaseDurationSeconds": seconds, "renewTime": now},
     }
 
 
@@ -319,12 +279,6 @@ def _access(value: str) -> Access:
     return value if value in ("full", "read-only-with-secrets") else "read-only"
 
 
-def _bytes(quantity: str) -> int:
-    """A quantity in bytes; 0 for one that the API server will refuse."""
-    match = _QUANTITY.fullmatch(quantity)
-    return int(float(match[1]) * _UNITS[match[2]]) if match else 0
-
-
 def _container_security() -> Manifest:
     return {
         "allowPrivilegeEscalation": False,
@@ -334,6 +288,5 @@ def _container_security() -> Manifest:
 
 
 def _secret_volume(name: str, secret: str, keys: tuple[str, ...]) -> Manifest:
-    paths = {"credentials": "kubeconfig"}
-    items = [{"key": key, "path": paths.get(key, key)} for key in keys]
+    items = [{"key": key, "path": {"credentials": "kubeconfig"}.get(key, key)} for key in keys]
     return {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440, "items": items}}

@@ -11,7 +11,9 @@ from http import HTTPStatus
 
 from k8s_mcp.cluster import answers, shapes
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json, OddAnswer
+from k8s_mcp.cluster.credentials import NoCredential
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
+from k8s_mcp.cluster.watched import Watched, version_of
 
 JOBS = "/apis/batch/v1/jobs"
 PODS = "/api/v1/pods"
@@ -29,33 +31,9 @@ _OPENED = "OPENED"  # comes before the API server's own ADDED, MODIFIED, …
 
 _NO_ANSWER = "the API server of the cluster for runner pods does not answer; try again later"
 _ODD_ANSWER = "what answers for the API server of the cluster for runner pods is none; try again later"
+_NO_CREDENTIAL = "the service has no credential for the API server of the cluster for runner pods; its log says why"
 
 _logger = logging.getLogger(__name__)
-
-
-class Watched:
-    """What is known of one Job: its latest state, that of its pod (it never has two), and the warnings about them."""
-
-    def __init__(self) -> None:
-        self.job: Json | None = None
-        self.job_deleted = False
-        self.pod: Json | None = None
-        self.pod_deleted = False
-        self.warnings: list[Json] = []
-        self._changed = asyncio.Event()
-
-    @property
-    def gone(self) -> bool:
-        """Whether neither Job nor pod is left."""
-        return (self.job is None or self.job_deleted) and (self.pod is None or self.pod_deleted)
-
-    async def changed(self) -> None:
-        """Wait until there is news."""
-        await self._changed.wait()
-
-    def wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
 
 
 class Watch:
@@ -107,8 +85,11 @@ class Watch:
         """Follow the Job of that name."""
         watched = Watched()
         self._watched.setdefault(job, []).append(watched)
-        watched.job = self.jobs.get(job)
-        watched.pod = next((pod for pod in self.pods.values() if job_of(pod) == job), None)
+        if job in self.jobs:
+            watched.note_job(self.jobs[job])
+        for pod in self.pods.values():
+            if job_of(pod) == job:
+                watched.note_pod(pod)
         try:
             yield watched
         finally:
@@ -153,6 +134,10 @@ class Watch:
             there = {item["metadata"]["name"] for item in answer["items"]}
             for name in set(known) - there:
                 handle("DELETED", known[name])
+            if path == JOBS:
+                for name in set(self._watched) - there:
+                    for watched in self._watched[name]:
+                        watched.note_missing(version_of(answer))
         for item in answer["items"]:
             handle("MODIFIED", item)
         return answer["metadata"]["resourceVersion"]
@@ -197,6 +182,12 @@ class Watch:
             if rest or (not any_data and clock.time() < begin + _AT_ONCE_SECONDS):
                 raise OddAnswer("the watch ended at once, or within a line, as none of an API server does")
 
+    def wake_all(self) -> None:
+        """Something else than an object has changed that whoever follows one may wait for."""
+        for watched in self._watched.values():
+            for one in watched:
+                one.wake()
+
     def _set_trouble(self, path: str, trouble: str) -> None:
         self._troubles[path] = trouble
         if self.connected:
@@ -209,9 +200,7 @@ class Watch:
         else:
             self.jobs[name] = job
         for watched in self._watched.get(name, ()):
-            watched.job = job
-            watched.job_deleted = kind == "DELETED"
-            watched.wake()
+            watched.note_job(job, deleted=kind == "DELETED")
 
     def _on_pod(self, kind: str, pod: Json) -> None:
         name = pod["metadata"]["name"]
@@ -220,9 +209,7 @@ class Watch:
         else:
             self.pods[name] = pod
         for watched in self._watched.get(job_of(pod), ()):
-            watched.pod = pod
-            watched.pod_deleted = kind == "DELETED"
-            watched.wake()
+            watched.note_pod(pod, deleted=kind == "DELETED")
 
     def _on_event(self, _kind: str, event: Json) -> None:
         about = event["involvedObject"]
@@ -253,4 +240,6 @@ def _log(path: str, error: ApiError | ApiUnreachable, *, again: bool) -> None:
 def _trouble(error: ApiError | ApiUnreachable) -> str:
     if isinstance(error, ApiError):
         return f"the API server of the cluster for runner pods refuses: {error.status} {error.reason}"
+    if isinstance(error, NoCredential):
+        return _NO_CREDENTIAL
     return _ODD_ANSWER if isinstance(error, OddAnswer) else _NO_ANSWER

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from k8s_mcp.errors import Forbidden, InvalidRequest, KubeconfigError, NotFound
+from k8s_mcp.errors import Forbidden, InvalidRequest, KubeconfigError, NotFound, UnknownCluster
 from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import ClusterRequest, Handle, Principal, owner_of
@@ -122,7 +122,7 @@ class Handles:
         for offered, text in await self._store.offered(principal.name):
             if offered == name:
                 return self._offered(principal, name, text)
-        raise NotFound("no such cluster; it may have expired: store it again with PUT /clusters/NAME")
+        raise UnknownCluster("no such cluster; it may have expired: store it again with PUT /clusters/NAME")
 
     async def delete(self, principal: Principal, name: str) -> None:
         """Forget one of the principal's own. Raises NotFound."""

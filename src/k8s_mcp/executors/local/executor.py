@@ -40,7 +40,6 @@ class LocalExecutor:
 
     name = "local"
     loopback_clusters = True
-    durable = False
     can_be_read_only = False
 
     def __init__(self, directory: Path, grace: float) -> None:
@@ -50,9 +49,6 @@ class LocalExecutor:
 
     def check(self) -> None:
         """There is nothing that could be out of reach."""
-
-    async def shown(self, spec: RunSpec) -> None:
-        """There is nothing elsewhere."""
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -74,7 +70,7 @@ class LocalExecutor:
             os.close(alive)
 
     @asynccontextmanager
-    async def start(self, spec: RunSpec, *, adopt: bool) -> AsyncGenerator[Execution]:  # noqa: ARG002 - never true
+    async def start(self, spec: RunSpec) -> AsyncGenerator[Execution]:
         """Start the runner. At the end neither it, nor anything it started, nor a file of the run is left."""
         directory = self._own / spec.run_id
         execution: _LocalExecution | None = None
@@ -93,16 +89,6 @@ class LocalExecutor:
                 _logger.exception("the run's directory cannot be removed")
                 if execution:
                     execution.left = f"the run's directory: {error.strerror}"
-
-    def elsewhere(self) -> list[tuple[RunSpec, str]]:
-        """A child process cannot be another replica's."""
-        return []
-
-    async def recover(self, spec: RunSpec) -> RunSpec | None:
-        raise NotImplementedError
-
-    async def cancel(self, spec: RunSpec) -> None:
-        raise NotImplementedError
 
     def _start(self, directory: Path) -> Child:
         argv = [
@@ -161,17 +147,8 @@ class _LocalExecution:
             if self._stop_requested:
                 self._process.terminate()
 
-    async def taken(self) -> None:
-        await asyncio.Event().wait()
-
     async def settle(self) -> None:
         """Everything was removed before the end was told."""
-
-    async def keep(self, status: str, seconds: float) -> None:
-        """There is no other replica; the log in memory is all."""
-
-    def let_go(self) -> None:
-        """Nobody else can go on with a child process: leaving the context ends it."""
 
     async def close(self) -> None:
         """End the runner, which ends its command. If it cannot, or was killed itself, do it for it."""
