@@ -241,6 +241,10 @@ def _become(request: dict[str, object], streams: list[int]) -> list[str]:
     for number, descriptor in enumerate(streams):
         os.dup2(descriptor, number)
         os.close(descriptor)
+    # Those of the process that waited may be for a file, in which one can seek, and these are for a pipe.
+    sys.stdin = os.fdopen(0, encoding="utf-8", errors=sys.stdin.errors, closefd=False)
+    sys.stdout = os.fdopen(1, "w", encoding="utf-8", errors=sys.stdout.errors, closefd=False)
+    sys.stderr = os.fdopen(2, "w", 1, encoding="utf-8", errors=sys.stderr.errors, closefd=False)
     os.chdir(str(request["directory"]))
     os.environ.clear()
     os.environ.update(request["environment"])  # type: ignore[arg-type]
