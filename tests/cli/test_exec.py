@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.execute import Exec, bytes_in, ended_as, line, runs
 from tests.support.faults import CuttingProxy, Script, answer
+from tests.support.prepared import Prepared
 from tests.support.service import Service, processes_with, wait_for
 
 STARTED = 'event: control\ndata: {"status": "started", "run_id": "0123456789abcdef0123456789abcdef"}\n\n'
@@ -24,19 +25,21 @@ def control(**data: object) -> str:
 
 
 @pytest.fixture
-def execute(server: Service, tmp_path: Path, fake_kubeconfig: str) -> Exec:
+def execute(server: Service, tmp_path: Path, fake_kubeconfig: str, prepared: Prepared) -> Exec:
     """Runs commands on `server`, with the made-up kubeconfig."""
-    return Exec(server.url, tmp_path, fake_kubeconfig)
+    return Exec(server.url, tmp_path, fake_kubeconfig, prepared)
 
 
 @pytest.fixture
-def scripted(tmp_path: Path, fake_kubeconfig: str) -> Generator[Callable[..., tuple[Script, Exec]]]:
+def scripted(
+    tmp_path: Path, fake_kubeconfig: str, prepared: Prepared
+) -> Generator[Callable[..., tuple[Script, Exec]]]:
     """A service that gives answers by heart, for what the real one does not do on demand."""
     with ExitStack() as stack:
 
         def start(*answers: bytes, hold: bool = False) -> tuple[Script, Exec]:
             script = stack.enter_context(Script(*answers, hold=hold))
-            return script, Exec(script.url, tmp_path, fake_kubeconfig)
+            return script, Exec(script.url, tmp_path, fake_kubeconfig, prepared)
 
         yield start
 
@@ -296,9 +299,9 @@ def test_signals_that_are_ignored_stay_ignored(execute: Exec, tmp_path: Path) ->
 
 @pytest.mark.cluster
 def test_kubectl_works_on_the_cluster_of_the_own_kubeconfig(
-    server: Service, kubectl: Path, kubeconfig: str, tmp_path: Path
+    server: Service, kubectl: Path, kubeconfig: str, tmp_path: Path, prepared: Prepared
 ) -> None:
-    execute = Exec(server.url, tmp_path, kubeconfig)
+    execute = Exec(server.url, tmp_path, kubeconfig, prepared)
     assert execute("--", "kubectl", "get", "--raw", "/readyz").stdout == "ok\n"
     assert execute("--", "kubectl get namespaces -o name | grep -x namespace/default").returncode == 0
     missing = execute("--", "kubectl", "get", "configmap", "there is none")

@@ -10,13 +10,14 @@ import yaml
 
 from tests.support.execute import Exec
 from tests.support.kubeconfigs import TOKEN, credentials_in
+from tests.support.prepared import Prepared
 from tests.support.service import Service
 
 
 @pytest.fixture
-def execute(server: Service, tmp_path: Path, fake_kubeconfig: str) -> Exec:
+def execute(server: Service, tmp_path: Path, fake_kubeconfig: str, prepared: Prepared) -> Exec:
     """Runs commands on `server`, with the made-up kubeconfig."""
-    return Exec(server.url, tmp_path, fake_kubeconfig)
+    return Exec(server.url, tmp_path, fake_kubeconfig, prepared)
 
 
 @pytest.mark.parametrize(
@@ -184,9 +185,9 @@ def test_no_message_ever_holds_a_credential(execute: Exec) -> None:
 
 @pytest.mark.cluster
 def test_a_manifest_can_come_from_standard_input(
-    server: Service, kubectl: Path, kubeconfig: str, tmp_path: Path
+    server: Service, kubectl: Path, kubeconfig: str, tmp_path: Path, prepared: Prepared
 ) -> None:
-    execute = Exec(server.url, tmp_path, kubeconfig)
+    execute = Exec(server.url, tmp_path, kubeconfig, prepared)
     name = f"exec-test-{os.getpid()}"
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"key": "värde 😀"}}
     try:

@@ -5,13 +5,11 @@ import os
 import re
 import resource
 import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from anyio.to_thread import run_sync
 from hypothesis import given
@@ -40,6 +38,7 @@ from k8s_mcp.observe.facts import (
 from tests.mcp.clients import python_http
 from tests.support.client import Client
 from tests.support.kubeconfigs import CREDENTIALS, TOKEN, credentials_in
+from tests.support.prepared import Prepared
 from tests.support.service import StartService, wait_for
 
 Json = dict[str, Any]
@@ -207,16 +206,14 @@ def test_line_behind_one_that_was_cut_by_a_full_disk_is_whole(tmp_path: Path) ->
     assert path.read_text() == "one\nthis\nthree\n"
 
 
-def test_service_does_not_start_without_its_audit_log(tmp_path: Path) -> None:
+def test_service_does_not_start_without_its_audit_log(prepared: Prepared, tmp_path: Path) -> None:
     with pytest.raises(StartError, match="audit"), AuditFile(tmp_path / "no" / "audit.log").open():
         pass
     environment = {**os.environ, "K8S_MCP_AUDIT_LOG": str(tmp_path), "K8S_MCP_PORT": "0"}
     environment["K8S_MCP_LOCAL_DIR"] = str(tmp_path / "runs")
-    done = subprocess.run(
-        [sys.executable, "-m", "k8s_mcp", "serve"], env=environment, capture_output=True, text=True, check=False
-    )
+    done = prepared.run("local", ["serve"], environment, tmp_path)
     assert done.returncode == 1
-    assert "the audit log" in done.stderr
+    assert b"the audit log" in done.stderr
 
 
 def test_every_happening_is_written_or_is_no_business_of_an_auditor() -> None:
@@ -382,23 +379,13 @@ async def test_full_disk_refuses_runs_and_nothing_else(serve: StartService, fake
     assert "run.started" in service.log.read_text()
 
 
-def test_audit_log_is_on_stdout_unless_set_otherwise(tmp_path: Path, fake_kubeconfig: str) -> None:
-    def lines(**settings: str) -> list[str]:
-        environment = {**os.environ, "K8S_MCP_PORT": "0", "K8S_MCP_LOCAL_DIR": str(tmp_path / "runs"), **settings}
-        with subprocess.Popen(
-            [sys.executable, "-m", "k8s_mcp", "serve"],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stderr
-            assert process.stdout
-            url = process.stderr.readline().split("listening on ")[1].partition(",")[0]
-            body = {"command": "echo one", "kubeconfig": fake_kubeconfig}
-            httpx.post(f"{url}/sse", json=body, timeout=60, trust_env=False)
-            process.terminate()
-            return process.stdout.read().splitlines()
+async def test_audit_log_is_on_stdout_unless_set_otherwise(serve: StartService, fake_kubeconfig: str) -> None:
+    async def printed(**settings: str) -> list[str]:
+        service = serve(**settings)
+        async with Client(service.url, fake_kubeconfig) as client:
+            await client.run("echo one")
+        assert service.stop() == 0
+        return service.printed.read_text().splitlines()
 
-    assert [json.loads(line)["event"] for line in lines()] == ["run.started", "run.ended"]
-    assert lines(K8S_MCP_AUDIT_LOG="off") == []
+    assert [json.loads(line)["event"] for line in await printed()] == ["run.started", "run.ended"]
+    assert await printed(audit_log="off") == []

@@ -179,7 +179,7 @@ def start(tmp_path: Path) -> Generator[Start]:
 @pytest.fixture(scope="module", autouse=True)
 def silent(tmp_path_factory: pytest.TempPathFactory) -> Generator[Runner]:
     """Silent for seconds already when its test, the last one, comes."""
-    runner = Runner(tmp_path_factory.mktemp("silent") / "run", f"{WAITING}read x <&3")
+    runner = Runner(tmp_path_factory.mktemp("silent") / "run", f"{WAITING}read x <&3", timeout=3600)
     yield runner
     runner.close()
 
