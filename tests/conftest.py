@@ -24,6 +24,13 @@ from tests.support.service import Service, StartService, services
 _ROOT = Path(__file__).parents[1]
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """For `.ci/run`."""
+    config = session.config
+    if config.pluginmanager.hasplugin("cacheprovider") and not hasattr(config, "workerinput"):
+        config.cache.set("k8s-mcp/exitstatus", int(exitstatus))
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Whoever starts the tests in the background may have them ignore signals; the programs under test must not.
 

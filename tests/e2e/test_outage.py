@@ -24,7 +24,7 @@ TICKS = 70
 @pytest.fixture
 def cut(place: Place) -> Iterator[Cutter]:
     """Between every replica and the API server: there is no other service in this file."""
-    host, port = urlsplit(place.server["server"]).netloc.rsplit(":", 1)
+    host, _, port = urlsplit(str(place.server["server"])).netloc.rpartition(":")
     with cutter(host, int(port)) as cut:
         yield cut
 

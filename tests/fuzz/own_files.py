@@ -33,7 +33,7 @@ def own_files(data: bytes) -> None:
     told: list[str] = []
     try:
         merged = merge(sources)
-        named = next(reversed(merged.contexts), "") if how & 2 else ""
+        named = next(reversed([*merged.contexts]), "") if how & 2 else ""
         choice = Choice(named, all_contexts=bool(how & 1))
         sent = prepare(merged, choice, told.append, _machine(printed, broken=bool(how & 4), odd=bool(how & 8)))
     except FileError as error:
@@ -64,13 +64,17 @@ def _machine(printed: bytes, *, broken: bool, odd: bool) -> Machine:
         return printed if odd else _CONTENT.get(path.suffix, printed)
 
     def plugin(body: Fields, directory: Path, cluster: Mapping[str, Value], stdin_is_free: bool) -> Credential:
-        with (
-            mock.patch.object(exec_plugin, "_program", lambda _body, command, _directory: command),
-            mock.patch.object(exec_plugin, "_run", lambda body, *_: _text(body, printed, broken=broken)),
-        ):
+        def run(body: Fields, *_: object) -> str:
+            return _text(body, printed, broken=broken)
+
+        with mock.patch.object(exec_plugin, "_program", _itself), mock.patch.object(exec_plugin, "_run", run):
             return exec_plugin.credential(body, directory, cluster, stdin_is_free)
 
     return Machine(read, plugin)
+
+
+def _itself(_body: Fields, command: str, _directory: Path) -> str:
+    return command
 
 
 def _text(body: Fields, printed: bytes, *, broken: bool) -> str:
