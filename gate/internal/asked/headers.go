@@ -10,7 +10,7 @@ import (
 var notTheCommands = []string{
 	"authorization", "cookie", "proxy-", "x-remote-", "x-forwarded-", "forwarded", "via", "x-real-", "x-client-",
 	"true-client-", "x-original-", "x-rewrite-", "x-http-method", "x-method-", "x-host", "x-auth-", "x-ssl-",
-	"x-envoy-", "x-amzn-", "x-goog-", "x-ms-", "ssl-client-", "x-tls-", "x-api-key", "x-csrf-",
+	"x-envoy-", "x-amzn-", "x-goog-", "x-ms-", "ssl-client-", "x-tls-", "x-api-key",
 }
 
 const (

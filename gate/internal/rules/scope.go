@@ -33,11 +33,10 @@ var clusterScoped = map[string][]string{
 // overAll says whether a request may reach objects of every namespace. One with a name in its path cannot: an object
 // in a namespace is reached only through it; nor can a create.
 func overAll(request *asked.Request) bool {
-	if request.Resource == "namespaces" {
-		return request.Object() == ""
+	if request.Object() != "" || request.Verb == "create" {
+		return false
 	}
-	return request.Namespace == "" && request.Object() == "" && request.Verb != "create" &&
-		!has(clusterScoped[request.APIGroup], request.Resource)
+	return request.Namespace == "" && !has(clusterScoped[request.APIGroup], request.Resource)
 }
 
 // everybodys is what Kubernetes itself lets everybody ask, in system:discovery and system:basic-user: without it no

@@ -44,6 +44,8 @@ func (p *Ports) Serve(listener net.Listener, handler http.Handler, complaints *l
 		IdleTimeout:       idleTimeout,
 		BaseContext:       func(net.Listener) context.Context { return p.context },
 		ErrorLog:          complaints,
+		// Or net/http would answer `OPTIONS *` by itself, and nobody would have seen it.
+		DisableGeneralOptionsHandler: true,
 	}
 	server.Protocols = new(http.Protocols)
 	server.Protocols.SetHTTP1(true)
