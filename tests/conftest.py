@@ -23,9 +23,19 @@ _ROOT = Path(__file__).parents[1]
 
 
 def pytest_configure() -> None:
-    """Whoever starts the tests in the background may have them ignore Ctrl-C; the programs under test must not."""
+    """Whoever starts the tests in the background may have them ignore signals; the programs under test must not.
+
+    A signal that has a handler here has its default effect in what is started from here. So `nohup make test` goes on
+    when its terminal is closed, and a program that is told to hang up ends.
+    """
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _go_on)
+
+
+def _go_on(*_: object) -> None:
+    """Takes a signal and does nothing."""
 
 
 @pytest.fixture(scope="session")

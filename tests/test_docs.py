@@ -5,8 +5,10 @@ How documents say what to run, and what for: tests/support/documents.py.
 
 import os
 import re
+import subprocess
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -137,6 +139,49 @@ def test_architecture_has_every_module_and_the_layers_that_are_checked() -> None
     contract = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]
     [layers] = [fence["text"] for fence in fences(page) if fence["language"] == "text"]
     assert layers.splitlines() == [re.sub(r"[()]", "", layer) for layer in contract["layers"]]
+
+
+_WITH_PATHS = {".md", ".py", ".yml", ".yaml", ".toml", ".sh", ""}
+_PATH = re.compile(
+    r"(?<![\w/.-])((?:src|tests|docs|images|charts|bench|compose|requirements|\.ci|\.github)/[\w./-]*\w)"
+)
+_MODULE = re.compile(r"\bk8s_mcp((?:\.[a-z_0-9]+)+)")
+_MADE = {"images/server/wheels", "images/tools/bin"}
+"""What a build puts there."""
+_NO_MODULES = {"hold", "principal", "refusal", "pth"}
+"""Three keys of a request's scope, and a file's ending."""
+
+
+def _tracked() -> Iterator[Path]:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name in listed.splitlines():
+        if (ROOT / name).suffix in _WITH_PATHS and "corpus" not in name and name != "CHANGELOG.md":
+            yield ROOT / name
+
+
+def test_every_path_that_is_named_exists() -> None:
+    """In documents, chart, images, workflows, tests and code; as a whole, or as the beginning of a pattern."""
+    named = {(path, file) for file in _tracked() for path in _PATH.findall(file.read_text())}
+    lost = {
+        (path, str(file.relative_to(ROOT)))
+        for path, file in named
+        if path not in _MADE and not (ROOT / path).exists() and not list(ROOT.glob(f"{path}*"))
+    }
+    assert named
+    assert not lost
+
+
+def test_every_module_that_is_named_exists() -> None:
+    """`k8s_mcp.policy.rules.Rule` is one by its first parts: a folder, then perhaps a file, then what is in it."""
+    lost: set[tuple[str, str]] = set()
+    for file in _tracked():
+        for name in _MODULE.findall(file.read_text()):
+            first, *rest = name.strip(".").split(".")
+            place = ROOT / "src" / "k8s_mcp" / first
+            inside = place.is_dir() and (not rest or (place / f"{rest[0]}.py").exists() or (place / rest[0]).is_dir())
+            if first not in _NO_MODULES and not inside and not place.with_suffix(".py").exists():
+                lost.add((name, str(file.relative_to(ROOT))))
+    assert not lost
 
 
 def _structure(document: Path) -> list[str]:

@@ -12,7 +12,7 @@ from pydantic.config import JsonDict
 from k8s_mcp.limits import COMMAND_BYTES
 
 StreamName = Literal["stdout", "stderr"]
-Access = Literal["full", "read-only", "read-only-but-secrets"]
+Access = Literal["full", "read-only", "read-only-with-secrets"]
 """What a run's credential may be used for. Read-only includes Secrets in the last only."""
 FinalStatus = Literal["done", "timeout", "cancelled", "error"]
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from k8s_mcp.cli.main import main
 from tests.support.execute import Exec
 from tests.support.service import Service
 
@@ -42,3 +43,23 @@ def test_exec_imports_nothing_of_the_service(execute: Exec) -> None:
 def test_help_imports_next_to_nothing(execute: Exec, words: list[str]) -> None:
     packages = imported(execute, *words)
     assert not packages & {"httpx2", "pydantic", "yaml", "asyncio", "fastapi", "uvicorn", "kubernetes", "mcp"}
+
+
+@pytest.mark.parametrize("words", [[], ["bogus"], ["--", "serve"], ["--bogus", "serve"], ["serv"]])
+def test_the_first_word_must_be_a_subcommand(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "COMMAND" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["serve", "check", "clean", "token", "exec", "clusters", "policy"])
+def test_what_is_wrong_with_a_subcommands_words_is_said_with_its_usage(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([name, "--bogus"])
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"usage: k8s-mcp {name} ")
+    assert f"\nk8s-mcp {name}: error: " in said

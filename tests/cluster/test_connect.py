@@ -11,6 +11,6 @@ async def test_authorities_that_kubectl_takes_are_taken(tmp_path: Path, fake_kub
     file = tmp_path / "kubeconfig"
     file.write_text(fake_kubeconfig)
     async with connect(str(file), "", "here") as api:
-        context = api._client.rest_client.ssl_context  # pyright: ignore[reportPrivateUsage]
+        context = api._server.ssl  # pyright: ignore[reportPrivateUsage]
         assert not context.verify_flags & ssl.VERIFY_X509_STRICT
         assert context.verify_mode == ssl.CERT_REQUIRED

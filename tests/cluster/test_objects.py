@@ -105,7 +105,7 @@ def test_only_tmp_is_writable_and_it_is_bounded_memory() -> None:
         assert writable == (["/tmp"] if one["name"] == RUNNER_CONTAINER else [])
 
 
-@pytest.mark.parametrize("access", ["full", "read-only", "read-only-but-secrets"])
+@pytest.mark.parametrize("access", ["full", "read-only", "read-only-with-secrets"])
 def test_access_comes_with_the_secret_and_the_pod_is_the_same(access: Access) -> None:
     spec = replace(SPEC, access=access)
     assert run_files(spec, isolation=True)["access"] == access

@@ -155,8 +155,8 @@ def proxy(tmp_path_factory: pytest.TempPathFactory, kubectl: Path) -> Iterator[P
 
 
 @pytest.fixture(scope="module")
-def proxy_but_secrets(tmp_path_factory: pytest.TempPathFactory, kubectl: Path) -> Iterator[Proxy]:
-    with _proxy("read-only-but-secrets", tmp_path_factory, kubectl) as proxy:
+def proxy_with_secrets(tmp_path_factory: pytest.TempPathFactory, kubectl: Path) -> Iterator[Proxy]:
+    with _proxy("read-only-with-secrets", tmp_path_factory, kubectl) as proxy:
         yield proxy
 
 
@@ -378,18 +378,18 @@ def test_no_request_is_smuggled_in_another(proxy: Proxy, data: str) -> None:
 
 
 @pytest.mark.parametrize("target", [SECRETS, f"{SECRETS}/token", "/api/v1/secrets?watch=true", PODS])
-def test_secrets_can_be_read_where_that_is_allowed(proxy_but_secrets: Proxy, target: str) -> None:
-    assert proxy_but_secrets.ask("GET", target) == "HTTP/1.1 200 OK"
-    assert proxy_but_secrets.reached() == [f"GET {BASE}{target}"]
+def test_secrets_can_be_read_where_that_is_allowed(proxy_with_secrets: Proxy, target: str) -> None:
+    assert proxy_with_secrets.ask("GET", target) == "HTTP/1.1 200 OK"
+    assert proxy_with_secrets.reached() == [f"GET {BASE}{target}"]
 
 
-def test_nothing_else_is_allowed_with_secrets(proxy_but_secrets: Proxy) -> None:
+def test_nothing_else_is_allowed_with_secrets(proxy_with_secrets: Proxy) -> None:
     for method in METHODS:
-        proxy_but_secrets.ask(method, SECRETS, body="{}")
+        proxy_with_secrets.ask(method, SECRETS, body="{}")
     for target in SUBRESOURCES:
-        proxy_but_secrets.ask("GET", target)
-    proxy_but_secrets.ask("GET", "/api/v1/watch/secrets")
-    assert proxy_but_secrets.reached() == []
+        proxy_with_secrets.ask("GET", target)
+    proxy_with_secrets.ask("GET", "/api/v1/watch/secrets")
+    assert proxy_with_secrets.reached() == []
 
 
 @pytest.mark.parametrize("access", ["", "Full", "full read-only", "whatever", "*"])

@@ -32,7 +32,7 @@ class OftenPinging(Service):
     interval = PING_SECONDS / 75
     program: ClassVar = (
         "-c",
-        f"import k8s_mcp.web.sse\nk8s_mcp.sse.PING_SECONDS = {interval}\nfrom k8s_mcp.cli.main import main\nmain()",
+        f"from k8s_mcp.web import sse\nsse.PING_SECONDS = {interval}\nfrom k8s_mcp.cli.main import main\nmain()",
     )
 
 

@@ -15,7 +15,7 @@ from prometheus_client import Metric
 from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from k8s_mcp.cluster.client import resource_of
+from k8s_mcp.cluster.http import resource_of
 from k8s_mcp.models import Ended, Principal
 from k8s_mcp.observe.facts import (
     CommandStarted,

@@ -107,8 +107,8 @@ def test_read_only_with_secrets_is_between_the_other_two() -> None:
         for name, fields in (("a", "read_only: true"), ("b", "read_only: true, read_secrets: true"), ("c", ""))
     )
     policy = read(rules.replace(", }", "}"))
-    assert decide(policy, ALICE, None, "https://b").access == "read-only-but-secrets"
-    assert decide(policy, ALICE, None, "https://c", "https://b").access == "read-only-but-secrets"
+    assert decide(policy, ALICE, None, "https://b").access == "read-only-with-secrets"
+    assert decide(policy, ALICE, None, "https://c", "https://b").access == "read-only-with-secrets"
     assert decide(policy, ALICE, None, "https://b", "https://a").access == "read-only"
 
 

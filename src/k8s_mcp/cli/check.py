@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Literal
 
 from k8s_mcp.app import create_app, local_directory
-from k8s_mcp.cluster.access import FOR_HANDLES, NEEDED, Permission, refused
+from k8s_mcp.cluster.access import FOR_HANDLES, NEEDED, Permission, not_allowed
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, connect
 from k8s_mcp.errors import K8sMcpError, StartError
 from k8s_mcp.executors.local.executor import LocalExecutor
@@ -128,7 +128,7 @@ async def _api_server(api: Api) -> Finding:
 
 async def _permission(api: Api, permission: Permission, *, needed: bool) -> Finding:
     what = permission.resource if needed else f"{permission.resource}, listed"
-    missing = await refused(api, permission)
+    missing = await not_allowed(api, permission)
     if not missing:
         return Finding(what, "ok", f"may {', '.join(permission.verbs)} in {api.namespace}")
     said = f"may not {', '.join(missing)} in {api.namespace}"

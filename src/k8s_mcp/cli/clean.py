@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+from k8s_mcp.cli.tell import tell
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json, connect
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
 from k8s_mcp.errors import StartError
@@ -136,5 +137,5 @@ async def _left_after(api: Api, seconds: float) -> _Found:
 
 
 def _fail(message: str, code: int = _FAILED) -> int:
-    print(f"k8s-mcp: {message}", file=sys.stderr)
+    tell(message)
     return code

@@ -2,12 +2,12 @@
 
 import argparse
 import json
-import sys
 from typing import Any
 
 import httpx2
 
-from k8s_mcp.client.remote_run import ServiceError, connect, refused, unreachable
+from k8s_mcp.cli.tell import tell
+from k8s_mcp.client.remote_run import ServiceError, connect, refusal, unreachable
 from k8s_mcp.client.request import read_kubeconfig
 from k8s_mcp.client.service import InputError, UsageError, add_service_options, service_of
 
@@ -23,18 +23,18 @@ def clusters(options: argparse.Namespace) -> int:
         with connect(service) as http:
             match options.action:
                 case "add":
-                    body = {"kubeconfig": read_kubeconfig(options, _tell), "ttl": options.ttl}
+                    body = {"kubeconfig": read_kubeconfig(options, tell), "ttl": options.ttl}
                     stored = _call(http, url, "PUT", f"/clusters/{options.name}", body)
-                    _tell(f"{stored['name']} is stored until {stored['expires']}")
+                    tell(f"{stored['name']} is stored until {stored['expires']}")
                 case "remove":
                     _call(http, url, "DELETE", f"/clusters/{options.name}")
                 case _:
                     _print_table(_call(http, url, "GET", "/clusters")["clusters"], as_json=options.json)
     except UsageError as error:
-        _tell(str(error))
+        tell(str(error))
         return _USAGE
     except (InputError, ServiceError) as error:
-        _tell(str(error))
+        tell(str(error))
         return _FAILED
     return 0
 
@@ -43,7 +43,7 @@ def _call(http: httpx2.Client, url: str, method: str, path: str, body: object = 
     try:
         with http.stream(method, f"{url}{path}", json=body) as response:
             if not response.is_success:
-                raise refused(url, response)
+                raise refusal(url, response)
             content = response.read()
     except httpx2.RequestError as error:
         raise unreachable(url, error) from error
@@ -61,10 +61,6 @@ def _print_table(clusters: list[dict[str, Any]], *, as_json: bool) -> None:
     widths = [max(len(row[column]) for row in (_COLUMNS, *rows)) for column in range(len(_COLUMNS))]
     for row in (_COLUMNS, *rows):
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
-
-
-def _tell(text: str) -> None:
-    print(f"k8s-mcp: {text}", file=sys.stderr)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

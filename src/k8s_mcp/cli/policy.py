@@ -4,6 +4,7 @@ import argparse
 import os
 import sys
 
+from k8s_mcp.cli.tell import tell
 from k8s_mcp.errors import Forbidden
 from k8s_mcp.models import Principal
 from k8s_mcp.policy.file import policy_of, read_bytes
@@ -45,12 +46,12 @@ def run(options: argparse.Namespace) -> int:
     """Carry out `options.action`; the exit code."""
     name = options.file or os.environ.get(_VARIABLE)
     if not name:
-        print(f"k8s-mcp: name the policy file, or set {_VARIABLE}", file=sys.stderr)
+        tell(f"name the policy file, or set {_VARIABLE}")
         return _USAGE
     try:
         policy = policy_of(read_bytes(name))
     except OSError as error:
-        print(f"k8s-mcp: {name}: {error.strerror}", file=sys.stderr)
+        tell(f"{name}: {error.strerror}")
         return _REFUSED
     except PolicyError as error:
         for line in str(error).splitlines():
@@ -66,7 +67,7 @@ def _test(policy: Policy, options: argparse.Namespace) -> int:
     who = Principal(options.principal, frozenset(options.group))
     if not options.server:
         if options.cluster:
-            print("k8s-mcp: say with --server where the cluster is", file=sys.stderr)
+            tell("say with --server where the cluster is")
             return _USAGE
         return _show_rules(policy.rules_for(who))
     try:
@@ -97,7 +98,7 @@ def _show_rules(rules: list[Rule]) -> int:
 
 
 def _limits(grant: Grant) -> list[str]:
-    access = {"full": "full", "read-only": "read-only", "read-only-but-secrets": "read-only, Secrets included"}
+    access = {"full": "full", "read-only": "read-only", "read-only-with-secrets": "read-only, Secrets included"}
     lines = [f"access: {access[grant.access]}"]
     numbers = {
         "timeout": (grant.max_timeout, "s at most"),

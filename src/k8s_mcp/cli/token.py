@@ -2,10 +2,10 @@
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 from k8s_mcp.auth.tokens import line_of, make_token
+from k8s_mcp.cli.tell import tell
 
 _FAILED, _USAGE = 1, 2
 
@@ -18,15 +18,15 @@ def token(options: argparse.Namespace) -> int:
         if options.file:
             _append(Path(options.file), line)
     except ValueError as error:
-        _tell(str(error))
+        tell(str(error))
         return _USAGE
     except OSError as error:
-        _tell(f"cannot write {options.file}: {error.strerror}")
+        tell(f"cannot write {options.file}: {error.strerror}")
         return _FAILED
     if options.file:
-        _tell(f"{options.file} has a new line for {options.name}; the token is not written anywhere but here:")
+        tell(f"{options.file} has a new line for {options.name}; the token is not written anywhere but here:")
     else:
-        _tell(f"put this line into the file that K8S_MCP_AUTH_TOKENS (--auth-tokens) names:\n{line}")
+        tell(f"put this line into the file that K8S_MCP_AUTH_TOKENS (--auth-tokens) names:\n{line}")
     print(made, flush=True)
     return 0
 
@@ -38,10 +38,6 @@ def _append(path: Path, line: str) -> None:
         size = file.seek(0, os.SEEK_END)
         is_open = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
         file.write(("\n" if is_open else "").encode() + f"{line}\n".encode())
-
-
-def _tell(text: str) -> None:
-    print(f"k8s-mcp: {text}", file=sys.stderr, flush=True)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -89,7 +89,7 @@ class RemoteRun:
         try:
             with self._http.stream("DELETE", f"{self._url}/runs/{self.run_id}", timeout=_CANCEL_SECONDS) as response:
                 if response.status_code not in {202, 404}:
-                    raise refused(self._url, response)
+                    raise refusal(self._url, response)
         except httpx2.RequestError as error:
             raise unreachable(self._url, error) from error
 
@@ -103,13 +103,13 @@ class RemoteRun:
     def _check(self, response: httpx2.Response) -> None:
         again = self.run_id is not None or self._lost_since is not None
         if again and response.status_code in _TRY_AGAIN:
-            raise _Lost(str(refused(self._url, response)), _retry_after(response))
+            raise _Lost(str(refusal(self._url, response)), _retry_after(response))
         if self.run_id is not None and response.status_code == 404:
             raise ServiceError(
-                f"the connection was lost, and now the run is gone, too: {refused(self._url, response)}"
+                f"the connection was lost, and now the run is gone, too: {refusal(self._url, response)}"
             )
         if response.status_code != 200:
-            raise refused(self._url, response)
+            raise refusal(self._url, response)
         if response.headers.get("Content-Type", "").partition(";")[0] != "text/event-stream":
             raise NotOurs("its answer is not an event stream")
 
@@ -199,7 +199,7 @@ def unreachable(url: str, error: Exception) -> ServiceError:
     )
 
 
-def refused(url: str, response: httpx2.Response) -> ServiceError:
+def refusal(url: str, response: httpx2.Response) -> ServiceError:
     """For the user: the service at `url` said no."""
     if response.status_code == HTTPStatus.UNAUTHORIZED:
         return ServiceError(

@@ -29,7 +29,7 @@ FOR_HANDLES = Permission("", "secrets", ("list",))
 """For cluster handles only."""
 
 
-async def refused(api: Api, permission: Permission) -> list[str]:
+async def not_allowed(api: Api, permission: Permission) -> list[str]:
     """Those of the verbs that the API server would not let us use. Raises ApiError, ApiUnreachable."""
     resource, _, subresource = permission.resource.partition("/")
     found: list[str] = []

@@ -6,26 +6,39 @@ https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#g
 import logging
 from collections.abc import AsyncGenerator
 
-from k8s_mcp.cluster.client import Api
+from k8s_mcp.cluster.client import Api, OddAnswer
 from k8s_mcp.cluster.objects import RUNNER_CONTAINER
-from k8s_mcp.runner.frames import Decoder, Frame
+from k8s_mcp.runner.frames import Decoder, Frame, decode
 
 _PATH = "/api/v1/pods:log"
+_LONGEST_FRAME = 2**16
 _SILENCE_SECONDS = 30.0  # the runner sends a heartbeat every 5 s
 
 _logger = logging.getLogger(__name__)
+
+
+class NoFrames(OddAnswer):
+    """What came is no log of a runner: the kubelet answers 200 with an error's text, or the runner never spoke."""
 
 
 async def follow(api: Api, pod: str, decoder: Decoder) -> AsyncGenerator[list[Frame]]:
     """The frames of the pod's log that `decoder` has not seen, from one connection.
 
     It ends when the log does, which can also be before the pod's end: then follow again; the log is read from its
-    start, and the decoder passes over what it knows. Raises ApiError, or ApiUnreachable when the connection breaks.
+    start, and the decoder passes over what it knows. Raises ApiError, or ApiUnreachable when the connection breaks;
+    NoFrames at the end if there was no frame in it, known or not.
     """
     decoder.restart()
     params = {"container": RUNNER_CONTAINER, "follow": "true"}
+    rest, is_log = b"", False
     async with api.stream("get", _PATH, pod, params, _SILENCE_SECONDS) as content:
         async for data, _ in content.iter_chunks():
+            if not is_log:
+                *lines, rest = (rest + data).split(b"\n")
+                rest = rest[:_LONGEST_FRAME]
+                is_log = any(decode(line) for line in lines)
             frames = decoder.feed(data)
             if frames:
                 yield frames
+    if not is_log:
+        raise NoFrames("the log has no frame in it")

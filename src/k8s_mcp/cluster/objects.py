@@ -57,7 +57,7 @@ trap 'kill $(jobs -p)' TERM
 filter=(--accept-paths='{read_only.ACCEPT_PATHS}' --reject-methods='{read_only.REJECT_METHODS}')
 case $(<{_CREDENTIAL_FILES}/access) in
   full) filter=(--reject-paths='^$') ;;
-  read-only-but-secrets) filter+=(--reject-paths='{read_only.REJECT_PATHS_BUT_SECRETS}') ;;
+  read-only-with-secrets) filter+=(--reject-paths='{read_only.REJECT_PATHS_WITH_SECRETS}') ;;
   *) filter+=(--reject-paths='{read_only.REJECT_PATHS}') ;;
 esac
 port={FIRST_PROXY_PORT}
@@ -315,7 +315,8 @@ def _proxy(template: PodTemplate) -> Manifest:
 
 
 def _access(value: str) -> Access:
-    return value if value in ("full", "read-only-but-secrets") else "read-only"
+    """Read-only where another version of the service wrote a word that this one does not know."""
+    return value if value in ("full", "read-only-with-secrets") else "read-only"
 
 
 def _bytes(quantity: str) -> int:

@@ -44,4 +44,4 @@ ACCEPT_PATHS = ",".join(_PATHS)
 """kubectl splits at commas; so no pattern has one."""
 REJECT_METHODS = _all_but("GET", "HEAD")
 REJECT_PATHS = f"{_FORMER_VERBS},{_SECRETS}"
-REJECT_PATHS_BUT_SECRETS = _FORMER_VERBS
+REJECT_PATHS_WITH_SECRETS = _FORMER_VERBS

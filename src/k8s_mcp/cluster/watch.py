@@ -4,25 +4,31 @@ https://kubernetes.io/docs/reference/using-api/api-concepts/#efficient-detection
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
+from http import HTTPStatus
 
-from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
+from k8s_mcp.cluster import answers, shapes
+from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json, OddAnswer
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
 
 JOBS = "/apis/batch/v1/jobs"
 PODS = "/api/v1/pods"
 EVENTS = "/api/v1/events"
 
-_WATCH_SECONDS = 300
-_SILENCE_SECONDS = 90.0  # the API server sends a bookmark about every minute
+_SILENCE_SECONDS = 90.0  # the API server sends a bookmark about every minute …
+_WATCH_SECONDS = {JOBS: 300, PODS: 300, EVENTS: 60}  # … but for events none, which it does not cache
+_LONGEST_LINE = 2**24
+_AT_ONCE_SECONDS = 1.0
 _FIRST_LISTS_SECONDS = 5.0
 _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 5.0
 _EVENTS_KEPT = 20
 _OPENED = "OPENED"  # comes before the API server's own ADDED, MODIFIED, …
+
+_NO_ANSWER = "the API server of the cluster for runner pods does not answer; try again later"
+_ODD_ANSWER = "what answers for the API server of the cluster for runner pods is none; try again later"
 
 _logger = logging.getLogger(__name__)
 
@@ -58,7 +64,7 @@ class Watch:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._watched: dict[str, list[Watched]] = {}
-        self._connected: dict[str, bool] = dict.fromkeys((JOBS, PODS, EVENTS), False)
+        self._troubles: dict[str, str] = dict.fromkeys((JOBS, PODS, EVENTS), _NO_ANSWER)
         self._ready = asyncio.Event()
         self.jobs: dict[str, Json] = {}
         self.pods: dict[str, Json] = {}
@@ -66,7 +72,12 @@ class Watch:
     @property
     def connected(self) -> bool:
         """Whether the API server answers."""
-        return all(self._connected.values())
+        return not self.trouble
+
+    @property
+    def trouble(self) -> str:
+        """Why what is known here may be out of date, for whoever asks for a run; empty while all is well."""
+        return next(filter(None, self._troubles.values()), "")
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -109,28 +120,28 @@ class Watch:
         """List, then watch from there, for ever; list again when the watch has lost its place (410)."""
         version = ""
         pause = _FIRST_PAUSE
-        broken = False
+        broken = wary = False
         while True:
             silent = True
             try:
                 if not version:
                     version = await self._list(path, handle)
-                async for kind, item in self._stream(path, version):
+                async for kind, item in self._stream(path, version, wary=wary):
                     if kind == _OPENED:
-                        self._set_connected(path, connected=True)
-                        broken = False
+                        self._set_trouble(path, "")
+                        broken = wary = False
                         continue
                     silent = False
                     if kind != "BOOKMARK":
                         handle(kind, item)
                     version = item["metadata"]["resourceVersion"]
             except (ApiError, ApiUnreachable) as error:
-                _logger.warning("watching %s: %s", path, error)
-                if isinstance(error, ApiError):
+                _log(path, error, again=broken)
+                if isinstance(error, ApiError | OddAnswer):
                     version = ""
                 if broken:  # a watch that ends is worth a new attempt before runs are refused
-                    self._set_connected(path, connected=False)
-                broken = True
+                    self._set_trouble(path, _trouble(error))
+                broken = wary = True
             if silent:
                 await asyncio.sleep(pause)
             pause = min(2 * pause, _LONGEST_PAUSE) if silent else _FIRST_PAUSE
@@ -146,28 +157,48 @@ class Watch:
             handle("MODIFIED", item)
         return answer["metadata"]["resourceVersion"]
 
-    async def _stream(self, path: str, version: str) -> AsyncGenerator[tuple[str, Json]]:
+    async def _stream(self, path: str, version: str, *, wary: bool) -> AsyncGenerator[tuple[str, Json]]:
+        """Changes, behind _OPENED: that comes at once, or when something has come that only an API server says."""
         params = {
             **_selection(path),
             "watch": "true",
             "resourceVersion": version,
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(_WATCH_SECONDS),
+            "timeoutSeconds": str(_WATCH_SECONDS[path]),
         }
-        rest = b""
+        shape = shapes.item_of(path.rpartition("/")[2])
+        clock = asyncio.get_running_loop()
         async with self._api.stream("watch", path, "", params, _SILENCE_SECONDS) as content:
-            yield _OPENED, {}
-            async for data, _ in content.iter_chunks():
+            opened, rest, any_data, begin = not wary, b"", False, clock.time()
+            if opened:
+                yield _OPENED, {}
+            while True:
+                try:
+                    async with asyncio.timeout(None if opened else _AT_ONCE_SECONDS):
+                        data = await content.readany()
+                except TimeoutError:
+                    if opened:
+                        raise
+                    opened = True  # it is quiet, as watches are
+                    yield _OPENED, {}
+                    continue
+                if not data:
+                    break
+                any_data = True
                 *lines, rest = (rest + data).split(b"\n")
-                for line in lines:
-                    change = json.loads(line)
-                    if change["type"] == "ERROR":
-                        status = change["object"]
-                        raise ApiError(status.get("code", 500), status.get("reason", ""), status.get("message", ""))
-                    yield change["type"], change["object"]
+                changes = [answers.change(line, shape) for line in lines]
+                if changes and not opened:
+                    opened = True
+                    yield _OPENED, {}
+                for change in changes:
+                    yield change
+                if len(rest) > _LONGEST_LINE:
+                    raise OddAnswer(f"a line of a watch is over {_LONGEST_LINE} bytes")
+            if rest or (not any_data and clock.time() < begin + _AT_ONCE_SECONDS):
+                raise OddAnswer("the watch ended at once, or within a line, as none of an API server does")
 
-    def _set_connected(self, path: str, *, connected: bool) -> None:
-        self._connected[path] = connected
+    def _set_trouble(self, path: str, trouble: str) -> None:
+        self._troubles[path] = trouble
         if self.connected:
             self._ready.set()
 
@@ -210,3 +241,16 @@ def _selection(path: str) -> dict[str, str]:
 def job_of(pod: Json) -> str:
     """The name of the Job that a pod belongs to."""
     return pod["metadata"]["labels"].get("batch.kubernetes.io/job-name", "")
+
+
+def _log(path: str, error: ApiError | ApiUnreachable, *, again: bool) -> None:
+    """A warning, but for what happens every day: a place that is too old, a connection that ends for once."""
+    is_old = isinstance(error, ApiError) and error.status == HTTPStatus.GONE
+    is_odd = isinstance(error, ApiError | OddAnswer)
+    _logger.log(logging.WARNING if (again or is_odd) and not is_old else logging.INFO, "watching %s: %s", path, error)
+
+
+def _trouble(error: ApiError | ApiUnreachable) -> str:
+    if isinstance(error, ApiError):
+        return f"the API server of the cluster for runner pods refuses: {error.status} {error.reason}"
+    return _ODD_ANSWER if isinstance(error, OddAnswer) else _NO_ANSWER

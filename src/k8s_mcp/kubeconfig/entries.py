@@ -43,7 +43,7 @@ class Context:
         return cls(name, body.text("cluster"), body.text("user"), namespace)
 
     def written(self) -> dict[str, Value]:
-        return _given({"cluster": self.cluster, "user": self.user, "namespace": self.namespace})
+        return _without_empty({"cluster": self.cluster, "user": self.user, "namespace": self.namespace})
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Cluster:
             "disable-compression": self.disable_compression,
             "proxy-url": self.proxy_url,
         }
-        return _given(values)
+        return _without_empty(values)
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ class Exec:
             "interactiveMode": self.interactive_mode,
             "provideClusterInfo": self.provide_cluster_info,
         }
-        return _given(values)
+        return _without_empty(values)
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ class User:
             "as-groups": list(self.impersonate_groups),
             "as-user-extra": {key: list(values) for key, values in self.impersonate_extra},
         }
-        return _given(values)
+        return _without_empty(values)
 
 
 def _proxy_url(body: Fields, allowed: Allowed) -> str:
@@ -220,6 +220,5 @@ def _refuse_files(body: Fields, *keys: str) -> None:
             raise body.error(key, f"names a file; embed its content as {instead}")
 
 
-def _given(values: dict[str, Value]) -> dict[str, Value]:
-    """Without what is empty."""
+def _without_empty(values: dict[str, Value]) -> dict[str, Value]:
     return {key: value for key, value in values.items() if value}

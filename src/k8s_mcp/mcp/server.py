@@ -157,7 +157,7 @@ class McpApi:
             with self._sessions.busy(caller, request.query_params.get("session_id", "")):
                 return await self._calls.answer(caller, arguments, context.session.report_progress, key)
         except K8sMcpError as error:
-            self._observe(_refused(call.name, error, caller))
+            self._observe(_fact(call.name, error, caller))
             text = types.TextContent(type="text", text=error.message.removeprefix("body: "))
             return types.CallToolResult(content=[text], is_error=True)  # not a protocol error: the model reads it
 
@@ -228,7 +228,7 @@ async def _read_message(request: Request) -> tuple[types.JSONRPCMessage, bytes]:
     return message, body
 
 
-def _refused(tool: str, error: K8sMcpError, caller: Principal) -> Refused:
+def _fact(tool: str, error: K8sMcpError, caller: Principal) -> Refused:
     """As if the tool were a path of its own: what the model reads is an ordinary answer to HTTP."""
     fields = refusals.known(fields_of(error))
     reason = type(error).__name__

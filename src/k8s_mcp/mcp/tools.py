@@ -16,12 +16,12 @@ INSTRUCTIONS = (
 )
 
 
-def _given(value: str | None) -> str | None:
+def _none_if_empty(value: str | None) -> str | None:
     """Some models fill what they have no use for with empty strings."""
     return value or None
 
 
-_OptionalText = Annotated[Text | None, AfterValidator(_given)]
+_OptionalText = Annotated[Text | None, AfterValidator(_none_if_empty)]
 
 
 class RunCommand(BaseModel):

@@ -125,7 +125,7 @@ def entry_of(happening: Happening, command_bytes: int) -> Json | None:
         case HandleDeleted(principal, name):
             return {"event": "cluster.deleted", "cluster": {"handle": name}, **_principal(principal)}
         case Refused():
-            return {"event": "request.refused", **_refused(happening)}
+            return {"event": "request.refused", **_refusal(happening)}
         case _:
             return None
 
@@ -166,7 +166,7 @@ def _outcome(run: RunFacts, outcome: Outcome) -> Json:
     }
 
 
-def _refused(refused: Refused) -> Json:
+def _refusal(refused: Refused) -> Json:
     return {
         "status": refused.status,
         "reason": refused.reason,

@@ -80,7 +80,7 @@ class Metrics:
             ["verb", "resource", "code"],
             registry=registry,
         )
-        self._refused = Counter(
+        self._refusals = Counter(
             "k8s_mcp_requests_refused", "Requests answered with an error.", ["code", "reason"], registry=registry
         )
         self._auth_failures = Counter(
@@ -129,7 +129,7 @@ class Metrics:
             case RunReleased():
                 self._leave(happening)
             case Refused(status, reason):
-                self._refused.labels(str(status), reason).inc()
+                self._refusals.labels(str(status), reason).inc()
                 if status == HTTPStatus.UNAUTHORIZED:
                     self._auth_failures.inc()
             case _:

@@ -84,7 +84,7 @@ class Rule(BaseModel):
     def access(self) -> Access:
         if not self.read_only:
             return "full"
-        return "read-only-but-secrets" if self.read_secrets else "read-only"
+        return "read-only-with-secrets" if self.read_secrets else "read-only"
 
     @property
     def grant(self) -> "Grant":
@@ -251,7 +251,7 @@ def _any_like(patterns: Iterable[str], names: Iterable[str]) -> bool:
 
 
 def _strictest(grants: Sequence[Grant]) -> Grant:
-    order: tuple[Access, ...] = ("read-only", "read-only-but-secrets", "full")
+    order: tuple[Access, ...] = ("read-only", "read-only-with-secrets", "full")
     plugins = [grant.exec_plugins for grant in grants]
     return Grant(
         rule=", ".join(grant.rule for grant in grants),

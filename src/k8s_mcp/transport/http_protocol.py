@@ -1,7 +1,7 @@
 """Bounds what surrounds a request's body in size, and its head in time: httptools and uvicorn have no limits.
 
 Without them one connection could grow without end, or stay for ever (https://cwe.mitre.org/data/definitions/770.html).
-What comes behind the head is bounded by `http_body`, and an idle connection is closed by uvicorn.
+What comes behind the head is bounded by `web.body`, and an idle connection is closed by uvicorn.
 
 One request at a time: what is sent behind a request that is not answered yet is not read, and the connection closes
 after the answer, which whoever pipelines has to expect (RFC 9112, section 9.3.2). Uvicorn would write its refusal of

@@ -76,7 +76,7 @@ class Refusals:
             raise
         finally:
             if status >= HTTPStatus.BAD_REQUEST and not _is_ordinary(scope, status):
-                self._observe(_refused(scope, status, noted))
+                self._observe(_fact(scope, status, noted))
 
 
 def _is_ordinary(scope: Scope, status: int) -> bool:
@@ -88,7 +88,7 @@ def _is_ordinary(scope: Scope, status: int) -> bool:
     )
 
 
-def _refused(scope: Scope, status: int, noted: _Noted) -> Refused:
+def _fact(scope: Scope, status: int, noted: _Noted) -> Refused:
     client = scope.get("client")
     first = scope["path"].split("/")[1] if scope["path"].startswith("/") else ""
     via: Via = "mcp" if first in ("mcp", "messages") else "http"

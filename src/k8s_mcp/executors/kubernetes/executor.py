@@ -40,8 +40,8 @@ class KubernetesExecutor:
             yield
 
     def check(self) -> None:
-        if not self._cluster.watch.connected:
-            raise Unavailable(_UNREACHABLE)
+        if self._cluster.watch.trouble:
+            raise Unavailable(self._cluster.watch.trouble)
         if self._cluster.trouble:
             raise Unavailable(f"runs cannot be started: {self._cluster.trouble}")
 

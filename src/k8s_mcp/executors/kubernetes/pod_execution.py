@@ -8,7 +8,7 @@ from contextlib import aclosing, suppress
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.connection import Cluster
-from k8s_mcp.cluster.logs import follow
+from k8s_mcp.cluster.logs import NoFrames, follow
 from k8s_mcp.cluster.objects import PodTemplate
 from k8s_mcp.cluster.watch import Watched
 from k8s_mcp.executors.base import Item, Pending, read_exit
@@ -21,6 +21,7 @@ _REASON_SECONDS = 5.0  # in which Kubernetes says why it has ended a pod
 _JOB_SECONDS = 1.0  # in which the Job says why, after its pod is seen to be deleted: they come on two connections
 _KILLED = 137  # then a termination message is the command's: the runner did not come to write one
 _MADE_UP = ("ContainerStatusUnknown",)  # with it the kubelet reports an exit code that it has not seen
+_EMPTY_LOGS = 3  # how often that of a pod that has ended is asked for, before an answer without frames is believed
 _REFUSALS = 10  # how often the log of a pod that has ended is asked for, while its node does not answer
 
 _logger = logging.getLogger(__name__)
@@ -156,7 +157,7 @@ class PodExecution:
         """Follow the log from connection to connection, until the exit frame or a pod that will send none."""
         decoder = Decoder()
         pause = FIRST_PAUSE
-        refused = 0
+        refused = empty = 0
         over = False  # the runner has ended, and the log was read to its end since
         while True:
             was_over = self._is_over()
@@ -174,6 +175,10 @@ class PodExecution:
                 _logger.warning("log of %s: %s", self._pod_name, error)
                 refused += 1
                 over = was_over and (refused > _REFUSALS or not error.is_passing)
+            except NoFrames as error:
+                _logger.warning("log of %s: %s", self._pod_name, error)
+                empty += 1
+                over = was_over and empty > _EMPTY_LOGS
             except ApiUnreachable as error:
                 _logger.warning("log of %s: %s; connecting again", self._pod_name, error)
             if over or self._is_late():

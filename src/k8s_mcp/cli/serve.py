@@ -1,0 +1,69 @@
+"""`k8s-mcp serve`: the service in the foreground, until a signal ends it."""
+
+from collections.abc import Awaitable
+from pathlib import Path
+
+import uvicorn
+
+from k8s_mcp import __version__, log_format
+from k8s_mcp.app import create_app
+from k8s_mcp.auth.guard import is_loopback
+from k8s_mcp.cli.tell import tell
+from k8s_mcp.errors import StartError
+from k8s_mcp.settings import Settings
+from k8s_mcp.transport.connections import Connections
+from k8s_mcp.transport.server import Server, allow_connections
+from k8s_mcp.transport.tls import Certificate
+
+_FAILED, _USAGE_ERROR = 1, 2
+
+
+def serve(settings: Settings) -> int:
+    """Serve until a signal; the exit code."""
+    if not is_loopback(settings.host) and not settings.authenticates and not settings.insecure_no_auth:
+        tell(
+            f"refusing to listen on {settings.host}: anyone who reaches the port could run commands. "
+            "Say who may call (docs/authentication.md: --auth-tokens and others), listen on 127.0.0.1, or say "
+            "--insecure-no-auth if something else keeps strangers out."
+        )
+        return _USAGE_ERROR
+    try:
+        _server(settings).run()
+    except StartError as error:
+        tell(str(error))
+        return _FAILED
+    return 0
+
+
+def _server(settings: Settings) -> Server:
+    """The service, ready to run. Raises StartError."""
+    app = create_app(settings)
+    certificate = _certificate(settings)
+    config = uvicorn.Config(
+        app,
+        settings.host,
+        settings.port,
+        loop="uvloop",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        ws="none",
+    )
+
+    def drain() -> Awaitable[None]:
+        return app.state.runs.drain(settings.shutdown_grace)
+
+    def on_listening(url: str) -> None:
+        text = f"k8s-mcp {__version__} listening on {url}, executor: {settings.executor}"
+        log_format.announce(text, settings.log_format)
+
+    allow_connections(settings.max_connections)
+    return Server(app, config, drain, on_listening, Connections(settings.max_connections), certificate)
+
+
+def _certificate(settings: Settings) -> Certificate | None:
+    if bool(settings.tls_certificate) != bool(settings.tls_key):
+        raise StartError("K8S_MCP_TLS_CERTIFICATE and K8S_MCP_TLS_KEY (--tls-certificate, --tls-key) go together")
+    return Certificate(Path(settings.tls_certificate), Path(settings.tls_key)) if settings.tls_key else None
