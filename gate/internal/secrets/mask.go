@@ -25,6 +25,9 @@ func (m Masker) Secret(raw json.RawMessage) (json.RawMessage, error) {
 		return nil, err
 	}
 	var values [][]byte
+	if m.Core && (members["type"] != nil || members["data"] != nil || members["stringData"] != nil) {
+		values = [][]byte{} // a whole Secret, if perhaps an empty one
+	}
 	masked := make(map[string]json.RawMessage, len(members))
 	for name, value := range members {
 		switch {

@@ -36,7 +36,7 @@ func randomSecret(random *rand.Rand, seen *values) map[string]any {
 			annotations[name] = string(whole)
 		}
 	}
-	if random.IntN(2) == 0 && len(*seen) > 0 {
+	if random.IntN(2) == 0 && len(data) > 0 {
 		last := (*seen)[len(*seen)-1]
 		annotations["example.com/short"] = "is " + base64.StdEncoding.EncodeToString(last)
 		annotations["example.com/plain"] = "is " + strings.ToValidUTF8(string(last), "") + "!"
@@ -124,6 +124,25 @@ func TestNamesTypesKeysAndSizesStay(t *testing.T) {
 		`"metadata":{"annotations":{"team":"shop"},"labels":{"a":"b"},"name":"web"},"type":"kubernetes.io/tls"}` + "\n"
 	if string(out) != want {
 		t.Errorf("%s", out)
+	}
+}
+
+func TestWithoutValuesToCompareWithOnlyKnownAnnotationsStay(t *testing.T) {
+	annotations := map[string]any{"team": "shop", "meta.helm.sh/release-name": "web"}
+	for given, want := range map[string]string{
+		`{"kind":"PartialObjectMetadata"}`:          `{"meta.helm.sh/release-name":"web"}`,
+		`{"kind":"Secret","type":"Opaque"}`:         `{"meta.helm.sh/release-name":"web","team":"shop"}`,
+		`{"kind":"Secret","data":{}}`:               `{"meta.helm.sh/release-name":"web","team":"shop"}`,
+		`{"kind":"Secret","data":{"a":"c2hvcA=="}}`: `{"meta.helm.sh/release-name":"web"}`,
+	} {
+		var document map[string]any
+		if err := json.Unmarshal([]byte(given), &document); err != nil {
+			t.Fatal(err)
+		}
+		document["metadata"] = map[string]any{"annotations": annotations}
+		if out := masked(t, core, document); !bytes.Contains(out, []byte(`"annotations":`+want)) {
+			t.Errorf("%s became %s", given, out)
+		}
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -18,7 +19,16 @@ var copies = []string{
 	"objectset.rio.cattle.io/applied",
 }
 
-// metadata keeps what is known to hold no value, and of the annotations those that hold no copy of one.
+// Annotations whose values are names, by those who define them. Where an answer has no values to compare with, such as
+// one of metadata alone, only these stay.
+var plainAnnotations = []string{
+	"meta.helm.sh/release-name", "meta.helm.sh/release-namespace", "kubernetes.io/service-account.name",
+	"kubernetes.io/service-account.uid", "cert-manager.io/certificate-name", "cert-manager.io/issuer-name",
+	"cert-manager.io/issuer-kind", "cert-manager.io/issuer-group",
+}
+
+// metadata keeps what is known to hold no value, and of the annotations those that hold no copy of one. values are the
+// object's, nil when they are not in the answer.
 func (m Masker) metadata(raw json.RawMessage, values [][]byte) (json.RawMessage, error) {
 	names := []string{
 		"name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
@@ -59,6 +69,9 @@ func harmless(name, value string, values [][]byte) bool {
 		if strings.Contains(name, copied) {
 			return false
 		}
+	}
+	if values == nil && !slices.Contains(plainAnnotations, name) {
+		return false
 	}
 	if len(value) > longestAnnotation || strings.HasPrefix(value, "{") || strings.HasPrefix(value, "[") {
 		return false
