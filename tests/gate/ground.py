@@ -20,6 +20,7 @@ _CHANGING = (
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UID"),
     (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),
     (r"\b\d{4}-\d\d-\d\d \d\d:\d\d:\d\d[.\d]* [-+]\d{4} \w+( m=\S+)?", "TIME"),
+    (r"\b\w{3}, \d\d \w{3} \d{4} \d\d:\d\d:\d\d [-+]\d{4}", "TIME"),
     (r"\b\w{3} \w{3} {1,2}\d{1,2} \d\d:\d\d:\d\d \d{4}", "TIME"),
     (r'((?:resourceVersion|creationTimestamp)"?: *)"?[^",\n]*"?', r"\1X"),
     (r"\b10\.\d+\.\d+\.\d+\b", "IP"),

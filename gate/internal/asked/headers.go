@@ -2,6 +2,8 @@ package asked
 
 import (
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -12,6 +14,9 @@ var notTheCommands = []string{
 	"true-client-", "x-original-", "x-rewrite-", "x-http-method", "x-method-", "x-host", "x-auth-", "x-ssl-",
 	"x-envoy-", "x-amzn-", "x-goog-", "x-ms-", "ssl-client-", "x-tls-", "x-api-key",
 }
+
+// Whatever else begins so is an ordinary user for Kubernetes.
+var serviceAccount = regexp.MustCompile(`^system:serviceaccount:([a-z0-9][a-z0-9-]*):([a-z0-9][a-z0-9.-]*)$`)
 
 const (
 	impersonate   = "impersonate-"
@@ -81,9 +86,8 @@ func identity(kind, value string) Identity {
 	const authentication = "authentication.k8s.io"
 	switch {
 	case kind == "user":
-		if account, ok := strings.CutPrefix(value, "system:serviceaccount:"); ok {
-			namespace, name, _ := strings.Cut(account, ":")
-			return Identity{Resource: "serviceaccounts", Namespace: namespace, Name: name}
+		if account := serviceAccount.FindStringSubmatch(value); account != nil {
+			return Identity{Resource: "serviceaccounts", Namespace: account[1], Name: account[2]}
 		}
 		return Identity{Resource: "users", Name: value}
 	case kind == "group":
@@ -91,8 +95,10 @@ func identity(kind, value string) Identity {
 	case kind == "uid":
 		return Identity{Group: authentication, Resource: "uids", Name: value}
 	default:
-		return Identity{
-			Group: authentication, Resource: "userextras", Subresource: strings.TrimPrefix(kind, "extra-"), Name: value,
+		key := strings.TrimPrefix(kind, "extra-")
+		if decoded, err := url.PathUnescape(key); err == nil { // as the API server reads it
+			key = decoded
 		}
+		return Identity{Group: authentication, Resource: "userextras", Subresource: key, Name: value}
 	}
 }

@@ -200,6 +200,7 @@ func TestImpersonationIsAVerb(t *testing.T) {
 			"GET /api/v1/pods | Impersonate-User: jane | Impersonate-Group: system:masters", "GET /api/v1/pods | Impersonate-Uid: 1",
 			"GET /api/v1/pods | Impersonate-User: jane | Impersonate-Group: dev | Impersonate-Group: system:masters",
 			"GET /api/v1/pods | Impersonate-User: system:serviceaccount:kube-system:b", "GET /version | Impersonate-Extra-Scopes: x | Impersonate-User: a",
+			"GET /version | Impersonate-Extra-%73cop%65s: x", "GET /version | impersonate-extra-SCOPES: x",
 		},
 	})
 }

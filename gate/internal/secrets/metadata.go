@@ -22,6 +22,7 @@ var copies = []string{
 // Annotations whose values are names, by those who define them. Where an answer has no values to compare with, such as
 // one of metadata alone, only these stay.
 var plainAnnotations = []string{
+	"k8s.io/initial-events-end", // of a watch, not of a Secret
 	"meta.helm.sh/release-name", "meta.helm.sh/release-namespace", "kubernetes.io/service-account.name",
 	"kubernetes.io/service-account.uid", "cert-manager.io/certificate-name", "cert-manager.io/issuer-name",
 	"cert-manager.io/issuer-kind", "cert-manager.io/issuer-group",
