@@ -124,19 +124,20 @@ CHANGING = {
     "attach": "k attach web --container=none; echo | timeout 3 kubectl --namespace=$NS attach web -i </dev/null; echo $?",
     "cp": """
         head -c 300000 /dev/zero | tr '\\0' x >file; echo inner >>file; k cp file web:/tmp/file; k exec web -- md5sum /tmp/file
-        k cp web:/tmp/file back; cmp file back && echo same; k cp web:/none none; mkdir -p d/e; echo 1 >d/e/f; k cp d web:/tmp/d; k exec web -- cat /tmp/d/e/f""",
+        k cp web:/tmp/file back; cmp file back && echo same; k cp web:/none none 2>&1 | head -1; mkdir -p d/e; echo 1 >d/e/f; k cp d web:/tmp/d; k exec web -- cat /tmp/d/e/f""",
     "debug": """
         k debug web --image=$IMAGE --container=look --profile=general -- true
         k get pod/web -o jsonpath='{.spec.ephemeralContainers[*].name}'
         k debug web --image=$IMAGE --copy-to=copied --container=look --profile=general -- true; k delete pod/copied --now""",
     "port-forward": """
-        k port-forward pod/web :8080 >said 2>&1 & trap "kill $!" EXIT
+        kubectl --namespace=$NS port-forward pod/web :8080 >said 2>&1 & trap "kill $!" EXIT
         until port=$(grep -om1 '127.0.0.1:[0-9]*' said); do sleep 0.05; kill -0 $!; done
         for i in 1 2 3; do python3 -c 'import urllib.request, sys; print(urllib.request.urlopen(sys.argv[1]).read())' http://$port/; done""",
     "tokens": "k create serviceaccount tokens; k create token tokens | cut -d. -f1 | base64 -d | jq .alg; k create token none",
     "evict": """
         k run evicted --image=$IMAGE --restart=Never -- sleep 600; k wait --for=condition=Ready pod/evicted --timeout=40s
-        kubectl create --raw /api/v1/namespaces/$NS/pods/evicted/eviction -f - <<<'{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"evicted"}}'
+        kubectl create --raw /api/v1/namespaces/$NS/pods/evicted/eviction -f - <<<'{"apiVersion":"policy/v1","kind":"Eviction","metadata":{"name":"evicted"},
+            "deleteOptions":{"gracePeriodSeconds":0}}'
         k delete pod/evicted --now --ignore-not-found >/dev/null""",
     "custom resources": """
         group=$(echo $NS | tr -d -).example.com; { cat <<EOF
@@ -150,7 +151,7 @@ EOF
         k get things.$group; k patch things.$group x --type=merge -p '{"spec":{"b":2}}' | cut -d' ' -f2; k get things.$group x -o jsonpath='{.spec}'
         k delete things.$group --all | cut -d' ' -f3-; kubectl delete crd/things.$group >/dev/null; echo $?""",
     "watch": """
-        k get configmaps --watch-only --output-watch-events --output=custom-columns=T:.type,N:.object.metadata.name >seen & trap "kill $!" EXIT
+        kubectl --namespace=$NS get configmaps --watch-only --output-watch-events --output=custom-columns=T:.type,N:.object.metadata.name >seen & trap "kill $!" EXIT
         until grep -q 'ADDED *watched' seen; do k create configmap watched; k delete configmap watched; done >/dev/null
         until grep -q 'DELETED *watched' seen; do sleep 0.05; done; grep -m1 -o 'ADDED *watched' seen""",
     "logs followed": """

@@ -25,6 +25,7 @@ const prefix = "/k8s/clusters/c-dev"
 type place struct {
 	t       *testing.T
 	address string
+	server  *httptest.Server
 	ports   *Ports
 	record  *record.Writer
 	lines   safeBuffer
@@ -63,6 +64,7 @@ func start(t testing.TB, settings config.Configuration, user string) *place {
 	server.EnableHTTP2 = true
 	server.StartTLS()
 	t.Cleanup(server.Close)
+	p.server = server
 	kubeconfig := fmt.Sprintf(`{"apiVersion": "v1", "kind": "Config", "current-context": "it",
 	 "clusters": [{"name": "it", "cluster": {"server": "%s%s", "insecure-skip-tls-verify": true}}],
 	 "users": [{"name": "it", "user": {"token": "the-token"%s}}],
