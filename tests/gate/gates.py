@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Generator
 from contextlib import contextmanager
+from http.client import HTTPConnection
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,18 @@ class Gate:
     def requests(self) -> list[Json]:
         """What was asked so far, in the order in which it ended."""
         return [line for line in self.lines() if line["event"] == "request"]
+
+    def ask(self, method: str, path: str, body: str | bytes | Json = b"", **headers: str) -> tuple[int, bytes]:
+        """One request as it is; the code and the body of the answer. `Content_Type` is the header Content-Type."""
+        connection = HTTPConnection("127.0.0.1", self.contexts[0]["port"], timeout=60)
+        sent = body if isinstance(body, str | bytes) else json.dumps(body)
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        try:
+            connection.request(method, path, body=sent or None, headers=named)
+            answer = connection.getresponse()
+            return answer.status, answer.read()
+        finally:
+            connection.close()
 
     def stop(self) -> list[Json]:
         """End it as the kubelet does; the whole record."""

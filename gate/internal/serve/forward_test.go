@@ -306,3 +306,25 @@ func TestTheRecordSaysWhatWasAskedAndNothingThatIsSecret(t *testing.T) {
 		t.Errorf("%+v", two)
 	}
 }
+
+func TestTheRecordHasTheNameOfWhatWasMade(t *testing.T) {
+	p := start(t, masking(), "")
+	long := strings.Repeat("x", 100_000)
+	for _, one := range []struct{ target, answer string }{
+		{"/api/v1/namespaces/a/configmaps", `{"kind":"ConfigMap","metadata":{"generateName":"made-","name":"made-1","labels":{"name":"x"}},"data":{"name":"x"}}`},
+		{"/api/v1/namespaces/a/configmaps", `{"kind":"ConfigMap","metadata":{"name":"made-2"},"data":{"a":"` + long + `"}}`},
+		{"/api/v1/namespaces/a/configmaps", `{"data":{"a":"` + long + `"},"metadata":{"name":"too-late"}}`},
+		{"/api/v1/namespaces/a/configmaps", `{"kind":"Status","metadata":{},"details":{"name":"there","kind":"configmaps"},"code":409}`},
+		{"/api/v1/namespaces/a/configmaps", "k8s\x00"}, {"/api/v1/namespaces/a/configmaps", `[]`}, {"/api/v1/namespaces/a/configmaps", ``},
+		{secretsPath, hunter}, {"/api/v1/namespaces/a/pods/web/eviction", `{"kind":"Status","details":{"name":"other"}}`},
+	} {
+		answering(p, 200, one.answer)
+		p.ask("POST", one.target, "{}")
+	}
+	answered := []string{"made-1", "made-2", "", "there", "", "", "", "x", "web"}
+	for i, line := range p.requests() {
+		if line.Name != answered[i] {
+			t.Errorf("%d: the name is %q, not %q", i, line.Name, answered[i])
+		}
+	}
+}

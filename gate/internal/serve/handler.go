@@ -42,6 +42,9 @@ func (h *Handler) ServeHTTP(plain http.ResponseWriter, r *http.Request) {
 	traffic := &traffic{}
 	w := &answer{ResponseWriter: plain, traffic: traffic}
 	defer func() {
+		if w.keep {
+			line.Name = nameIn(w.start)
+		}
 		line.Code, line.Duration = w.code, time.Since(began).Round(100*time.Microsecond).Seconds()
 		line.Sent, line.Received = traffic.sent.Load(), traffic.received.Load()
 		h.Record.Write(line)
@@ -53,7 +56,7 @@ func (h *Handler) ServeHTTP(plain http.ResponseWriter, r *http.Request) {
 		status.Write(w, refusal.code, refusal.message)
 		return
 	}
-	plan.traffic = traffic
+	w.keep = needsName(plan.request)
 	h.forward(w, r, plan)
 }
 
@@ -65,7 +68,6 @@ type plan struct {
 	newBody bool
 	media   string // of the new body
 	masked  bool
-	traffic *traffic
 }
 
 func (h *Handler) plan(r *http.Request, line *record.Request) (*plan, *refused) {

@@ -27,6 +27,8 @@ type answer struct {
 	http.ResponseWriter
 	traffic *traffic
 	code    int
+	keep    bool   // the beginning of the body
+	start   []byte // of it
 }
 
 func (a *answer) WriteHeader(code int) {
@@ -39,6 +41,9 @@ func (a *answer) WriteHeader(code int) {
 func (a *answer) Write(body []byte) (int, error) {
 	if a.code == 0 {
 		a.code = http.StatusOK
+	}
+	if a.keep {
+		a.start = append(a.start, body[:min(len(body), mostKept-len(a.start))]...)
 	}
 	n, err := a.ResponseWriter.Write(body)
 	a.traffic.received.Add(int64(n))
