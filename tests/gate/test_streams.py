@@ -8,7 +8,7 @@ from tests.gate.conftest import StartGate
 from tests.gate.gates import Gate
 from tests.gate.ground import Answer, Ground, pod
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]  # two hundred processes on a busy machine
 
 _SPDY = "export KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false KUBECTL_PORT_FORWARD_WEBSOCKETS=false\n"
 _PROTOCOLS = pytest.mark.parametrize("protocol", ["", _SPDY], ids=["websocket", "spdy"])
@@ -30,7 +30,7 @@ def web(ground: Ground) -> Iterator[None]:
 
 
 def run(ground: Ground, gate: Gate, script: str) -> Answer:
-    return ground.run(f"set -e -o pipefail\n{script}", gate.kubeconfig, ground.through, seconds=110)
+    return ground.run(f"set -e -o pipefail\n{script}", gate.kubeconfig, ground.through, seconds=380)
 
 
 @_PROTOCOLS
