@@ -33,7 +33,7 @@ KINDS: list[tuple[str, str, str, Json]] = [
     ("replicasets", "apps/v1", "ReplicaSet", {"spec": {"replicas": 0, "selector": _SELECTOR, "template": _TEMPLATE}}),
     ("statefulsets", "apps/v1", "StatefulSet", {"spec": {
         "replicas": 0, "selector": _SELECTOR, "template": _TEMPLATE, "serviceName": "x"}}),
-    ("controllerrevisions", "apps/v1", "ControllerRevision", {"revision": 1}),
+    ("controllerrevisions", "apps/v1", "ControllerRevision", {"data": {}, "revision": 1}),
     ("jobs", "batch/v1", "Job", {"spec": _JOB}),
     ("cronjobs", "batch/v1", "CronJob", {"spec": {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": _JOB}}}),
     ("leases", "coordination.k8s.io/v1", "Lease", {"spec": {"holderIdentity": "x"}}),

@@ -132,7 +132,7 @@ func (a *answer) finish() error {
 		case "kind", "apiVersion":
 			value, err = encode(text(value))
 		case "metadata":
-			value, err = a.metadata(value, nil)
+			value, err = a.metadata(value)
 		}
 		if err != nil {
 			return err

