@@ -42,9 +42,7 @@ def ground(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         yield ground
 
 
-def _gates(
-    program: Path, kubeconfig: str, directories: pytest.TempPathFactory
-) -> Generator[StartGate]:
+def _gates(program: Path, kubeconfig: str, directories: pytest.TempPathFactory) -> Generator[StartGate]:
     with ExitStack() as stack:
 
         def start(content: str = kubeconfig, **settings: Any) -> Gate:
@@ -54,9 +52,7 @@ def _gates(
 
 
 @pytest.fixture
-def start_gate(
-    gate_program: Path, kubeconfig: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StartGate]:
+def start_gate(gate_program: Path, kubeconfig: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartGate]:
     """Starts gates, `start_gate(access="read_only")`, which must end well."""
     yield from _gates(gate_program, kubeconfig, tmp_path_factory)
 

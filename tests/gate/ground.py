@@ -67,8 +67,14 @@ class Ground:
     def kubectl(self, *arguments: str, stdin: str = "") -> str:
         """The administrator's, straight to the API server; an AssertionError with its message when it fails."""
         argv = ["kubectl", *arguments]
-        done = subprocess.run(argv, env=self.environment(self.cluster.kubeconfig, ""), input=stdin, text=True,
-                              capture_output=True, check=False)  # fmt: skip
+        done = subprocess.run(
+            argv,
+            env=self.environment(self.cluster.kubeconfig, ""),
+            input=stdin,
+            text=True,
+            capture_output=True,
+            check=False,
+        )
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
 
@@ -89,8 +95,15 @@ class Ground:
         """Run a script in a directory of its own, with `k` for kubectl in the namespace."""
         text = f'k() {{ kubectl --namespace="$NS" "$@"; }}\nh() {{ helm --namespace="$NS" "$@"; }}\n{script}'
         environment = self.environment(kubeconfig, namespace)
-        done = subprocess.run(["bash", "-c", text], env=environment, cwd=environment["HOME"], stdin=subprocess.DEVNULL,
-                              capture_output=True, check=False, timeout=seconds)  # fmt: skip
+        done = subprocess.run(
+            ["bash", "-c", text],
+            env=environment,
+            cwd=environment["HOME"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            check=False,
+            timeout=seconds,
+        )
         return Answer(done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), done.returncode)
 
     def alike(self, script: str, through: Path) -> tuple[Answer, Answer]:

@@ -27,25 +27,60 @@ KINDS: list[tuple[str, str, str, Json]] = [
     ("podtemplates", "v1", "PodTemplate", {"template": _TEMPLATE}),
     ("replicationcontrollers", "v1", "ReplicationController", {"spec": {"replicas": 0, "template": _TEMPLATE}}),
     ("limitranges", "v1", "LimitRange", {"spec": {"limits": [{"type": "Pod", "max": {"cpu": "9"}}]}}),
-    ("persistentvolumeclaims", "v1", "PersistentVolumeClaim", {"spec": {
-        "accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": {"requests": {"storage": "1Gi"}}}}),
+    (
+        "persistentvolumeclaims",
+        "v1",
+        "PersistentVolumeClaim",
+        {
+            "spec": {
+                "accessModes": ["ReadWriteOnce"],
+                "storageClassName": "none",
+                "resources": {"requests": {"storage": "1Gi"}},
+            }
+        },
+    ),
     ("deployments", "apps/v1", "Deployment", {"spec": {"replicas": 0, "selector": _SELECTOR, "template": _TEMPLATE}}),
     ("replicasets", "apps/v1", "ReplicaSet", {"spec": {"replicas": 0, "selector": _SELECTOR, "template": _TEMPLATE}}),
-    ("statefulsets", "apps/v1", "StatefulSet", {"spec": {
-        "replicas": 0, "selector": _SELECTOR, "template": _TEMPLATE, "serviceName": "x"}}),
+    (
+        "statefulsets",
+        "apps/v1",
+        "StatefulSet",
+        {"spec": {"replicas": 0, "selector": _SELECTOR, "template": _TEMPLATE, "serviceName": "x"}},
+    ),
     ("controllerrevisions", "apps/v1", "ControllerRevision", {"data": {}, "revision": 1}),
     ("jobs", "batch/v1", "Job", {"spec": _JOB}),
-    ("cronjobs", "batch/v1", "CronJob", {"spec": {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": _JOB}}}),
+    (
+        "cronjobs",
+        "batch/v1",
+        "CronJob",
+        {"spec": {"schedule": "0 0 1 1 *", "suspend": True, "jobTemplate": {"spec": _JOB}}},
+    ),
     ("leases", "coordination.k8s.io/v1", "Lease", {"spec": {"holderIdentity": "x"}}),
     ("roles", _VERSIONS["rbac"], "Role", {"rules": [{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}]}),
-    ("rolebindings", _VERSIONS["rbac"], "RoleBinding", {
-        "roleRef": {"kind": "Role", "name": "none", "apiGroup": "rbac.authorization.k8s.io"},
-        "subjects": [{"kind": "User", "name": "none", "apiGroup": "rbac.authorization.k8s.io"}]}),
+    (
+        "rolebindings",
+        _VERSIONS["rbac"],
+        "RoleBinding",
+        {
+            "roleRef": {"kind": "Role", "name": "none", "apiGroup": "rbac.authorization.k8s.io"},
+            "subjects": [{"kind": "User", "name": "none", "apiGroup": "rbac.authorization.k8s.io"}],
+        },
+    ),
     ("ingresses", _VERSIONS["net"], "Ingress", {"spec": {"rules": [{"host": "a.example.com"}]}}),
-    ("networkpolicies", _VERSIONS["net"], "NetworkPolicy", {"spec": {"podSelector": {"matchLabels": {"app": "none"}}}}),
-    ("poddisruptionbudgets", "policy/v1", "PodDisruptionBudget", {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "none"}}}}),
+    (
+        "networkpolicies",
+        _VERSIONS["net"],
+        "NetworkPolicy",
+        {"spec": {"podSelector": {"matchLabels": {"app": "none"}}}},
+    ),
+    (
+        "poddisruptionbudgets",
+        "policy/v1",
+        "PodDisruptionBudget",
+        {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "none"}}}},
+    ),
     ("endpointslices", "discovery.k8s.io/v1", "EndpointSlice", {"addressType": "IPv4", "endpoints": []}),
-]  # fmt: skip
+]
 
 
 def path(namespace: str, plural: str, version: str) -> str:

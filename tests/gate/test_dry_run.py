@@ -51,7 +51,9 @@ def snapshot(ground: Ground, namespace: str) -> dict[str, str]:
     """Every object of the namespace, and the namespace, byte for byte."""
     names = ground.kubectl("api-resources", "--verbs=list", "--namespaced", "--output=name").split()
     kinds = ",".join(name for name in names if not name.startswith("events"))
-    answer = json.loads(ground.kubectl("get", kinds, f"--namespace={namespace}", "--output=json", "--show-managed-fields"))
+    answer = json.loads(
+        ground.kubectl("get", kinds, f"--namespace={namespace}", "--output=json", "--show-managed-fields")
+    )
     found = {f"{one['kind']}/{one['metadata']['name']}": json.dumps(one, sort_keys=True) for one in answer["items"]}
     return {**found, "namespace": ground.kubectl("get", f"namespace/{namespace}", "--output=json")}
 
@@ -111,13 +113,23 @@ def test_what_is_below_a_resource_is_tried_too(ground: Ground, gate: Gate, place
         ("POST", f"{pods}/eviction", "application/json", {**eviction, "deleteOptions": {"dryRun": ["None"]}}, 201),
         ("POST", f"{pods}/binding", "application/json", binding, 409),  # a pod with a gate cannot be bound
         ("PATCH", scale, merge, '{"spec":{"replicas":3}}', 200),
-        ("PATCH", f"{pods}/ephemeralcontainers", "application/strategic-merge-patch+json",
-         '{"spec":{"ephemeralContainers":[{"name":"look","image":"x"}]}}', 200),
+        (
+            "PATCH",
+            f"{pods}/ephemeralcontainers",
+            "application/strategic-merge-patch+json",
+            '{"spec":{"ephemeralContainers":[{"name":"look","image":"x"}]}}',
+            200,
+        ),
         ("PATCH", f"{pods}/resize", merge, "{}", 200),
-        ("PUT", f"/api/v1/namespaces/{place}/finalize", "application/json",
-         {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}, "spec": {"finalizers": []}}, 200),
+        (
+            "PUT",
+            f"/api/v1/namespaces/{place}/finalize",
+            "application/json",
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": place}, "spec": {"finalizers": []}},
+            200,
+        ),
         ("DELETE", f"/api/v1/namespaces/{place}", "application/json", "{}", 200),
-    ):  # fmt: skip
+    ):
         code, answer = gate.ask(method, target, body, Content_Type=media)
         assert code == expected, (method, target, code, answer)
     assert snapshot(ground, place) == before
@@ -126,7 +138,11 @@ def test_what_is_below_a_resource_is_tried_too(ground: Ground, gate: Gate, place
 @pytest.mark.parametrize(
     ("method", "below", "body"),
     [
-        ("POST", "serviceaccounts/there/token", '{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}'),
+        (
+            "POST",
+            "serviceaccounts/there/token",
+            '{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}',
+        ),
         ("POST", "serviceaccounts/there/token?dryRun=All", "{}"),
         ("POST", "pods/there/exec?command=true", ""),
         ("GET", "pods/there/exec?command=true", ""),
@@ -152,9 +168,9 @@ def test_what_cannot_be_tried_is_refused(
 def test_kubectl_shows_what_would_change(ground: Ground, gate: Gate, place: str) -> None:
     before = snapshot(ground, place)
     script = """
-        k create configmap new; k delete cm/there; k label cm/there a=b; k scale deployment/there --replicas=3; k delete pods --all --now --wait=false
-        k apply -f - <<<'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"there"},"data":{"a":"changed"}}' 2>/dev/null
-        k diff -f - <<<'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"there"},"data":{"a":"changed"}}' | grep '^[-+] '
+        echo '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"there"},"data":{"a":"changed"}}' >changed
+        k create configmap new; k delete cm/there; k label cm/there a=b; k scale deployment/there --replicas=3
+        k delete pods --all --now --wait=false; k apply -f changed 2>/dev/null; k diff -f changed | grep '^[-+] '
         k apply --dry-run=server -f - <<<'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"new"}}'
         k auth can-i create pods; k exec there -- true 2>&1 | grep -o 'access: dry_run.*'
     """

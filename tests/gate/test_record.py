@@ -42,7 +42,8 @@ def test_a_gate_that_was_killed_leaves_no_end(start_gate: StartGate) -> None:
 def test_a_change_is_there_with_what_it_was(ground: Ground, start_gate: StartGate) -> None:
     gate = start_gate()
     script = """
-        k create configmap recorded --from-literal=password=hunter2 >/dev/null; k delete cm/recorded --dry-run=server >/dev/null
+        k create configmap recorded --from-literal=password=hunter2 >/dev/null
+        k delete cm/recorded --dry-run=server >/dev/null
         k annotate cm/recorded secret=hunter2 >/dev/null; k delete cm/recorded >/dev/null
     """
     assert ground.run(script, gate.kubeconfig, ground.through).exit_code == 0

@@ -17,7 +17,7 @@ from tests.gate.ground import Ground
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]  # hundreds of long answers are searched
 
 _AT_ONCE = 200  # Secrets in one namespace: what is looked for in an answer
-_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789+/=!\"\\<>&\n\t ü€\0"
+_LETTERS = 'abcdefghijklmnopqrstuvwxyz0123456789+/=!"\\<>&\n\t ü€\0'
 _TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io"
 _METADATA = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
 _ACCEPTS = [
@@ -104,12 +104,10 @@ def space(ground: Ground) -> Iterator[str]:
     ground.kubectl("delete", "namespace", name, "--wait=false")
 
 
-@pytest.fixture(
-    scope="module", params=range(max(1, int(os.environ.get("K8S_MCP_TEST_SECRETS", "200")) // _AT_ONCE))
-)
+@pytest.fixture(scope="module", params=range(max(1, int(os.environ.get("K8S_MCP_TEST_SECRETS", "200")) // _AT_ONCE)))
 def shown(request: pytest.FixtureRequest, gates: StartGate, space: str) -> Iterator[Shown]:
     """Some hundred random Secrets in the namespace."""
-    source = random.Random(request.param)  # noqa: S311 - the same ones every time
+    source = random.Random(request.param)
     made = [random_secret(source, number) for number in range(_AT_ONCE)]
     direct = gates()
     at = f"/api/v1/namespaces/{space}/secrets"
@@ -140,25 +138,45 @@ def test_no_value_is_seen_in_any_form_of_reading(gate: Gate, space: str, shown: 
 
 def test_no_value_is_seen_in_the_answer_to_a_write(gate: Gate, space: str, shown: Shown) -> None:
     at = f"/api/v1/namespaces/{space}/secrets"
-    new = random_secret(random.Random(-1), 0)  # noqa: S311
+    new = random_secret(random.Random(-1), 0)
     seen = Shown([new])
     secret = {**new, "metadata": {"name": "written"}}
     labels = '{"metadata":{"labels":{"x":"y"}}}'
-    for number, (method, path, media, body, expected) in enumerate((
-        ("POST", at, "application/json", secret, 201),
-        ("POST", f"{at}?dryRun=All", "application/json", {**secret, "metadata": {"generateName": "w-"}}, 201),
-        ("PUT", f"{at}/written", "application/json", secret, 200),
-        ("PATCH", f"{at}/s-1", "application/merge-patch+json", labels, 200),
-        ("PATCH", f"{at}/s-2", "application/strategic-merge-patch+json", labels, 200),
-        ("PATCH", f"{at}/s-3", "application/json-patch+json", '[{"op":"remove","path":"/metadata/labels/random"}]', 200),
-        ("PATCH", f"{at}/s-4?fieldManager=x&force=true", "application/apply-patch+yaml", {**secret, "metadata": {"name": "s-4"}}, 200),
-        ("PATCH", f"{at}/s-5", "application/merge-patch+json", '{"data":{"key-0":"%%%"}}', 400),
-        ("PATCH", f"{at}/s-6", "application/merge-patch+json", '{"data":{"Bad key":"YWFhYQ=="}}', 422),
-        ("PATCH", f"{at}/s-7", "application/merge-patch+json", '{"type":"other"}', 422),
-        ("PATCH", f"{at}/s-7", "application/json-patch+json", '[{"op":"copy","from":"/data/key-0","path":"/metadata/labels/x"}]', 403),
-        ("DELETE", f"{at}/s-8", "", "", 200),
-        ("DELETE", f"{at}?labelSelector=random%3Dno", "", "", 200),
-    )):  # fmt: skip
+    for number, (method, path, media, body, expected) in enumerate(
+        (
+            ("POST", at, "application/json", secret, 201),
+            ("POST", f"{at}?dryRun=All", "application/json", {**secret, "metadata": {"generateName": "w-"}}, 201),
+            ("PUT", f"{at}/written", "application/json", secret, 200),
+            ("PATCH", f"{at}/s-1", "application/merge-patch+json", labels, 200),
+            ("PATCH", f"{at}/s-2", "application/strategic-merge-patch+json", labels, 200),
+            (
+                "PATCH",
+                f"{at}/s-3",
+                "application/json-patch+json",
+                '[{"op":"remove","path":"/metadata/labels/random"}]',
+                200,
+            ),
+            (
+                "PATCH",
+                f"{at}/s-4?fieldManager=x&force=true",
+                "application/apply-patch+yaml",
+                {**secret, "metadata": {"name": "s-4"}},
+                200,
+            ),
+            ("PATCH", f"{at}/s-5", "application/merge-patch+json", '{"data":{"key-0":"%%%"}}', 400),
+            ("PATCH", f"{at}/s-6", "application/merge-patch+json", '{"data":{"Bad key":"YWFhYQ=="}}', 422),
+            ("PATCH", f"{at}/s-7", "application/merge-patch+json", '{"type":"other"}', 422),
+            (
+                "PATCH",
+                f"{at}/s-7",
+                "application/json-patch+json",
+                '[{"op":"copy","from":"/data/key-0","path":"/metadata/labels/x"}]',
+                403,
+            ),
+            ("DELETE", f"{at}/s-8", "", "", 200),
+            ("DELETE", f"{at}?labelSelector=random%3Dno", "", "", 200),
+        )
+    ):
         for accept in ("application/json", "application/vnd.kubernetes.protobuf", _TABLE):
             headers = {"Content_Type": media, "Accept": accept} if media else {"Accept": accept}
             code, answer = gate.ask(method, path, body, **headers)
@@ -169,7 +187,8 @@ def test_no_value_is_seen_in_the_answer_to_a_write(gate: Gate, space: str, shown
 
 def test_kubectl_sees_names_keys_and_sizes(ground: Ground, gate: Gate, space: str, shown: Shown) -> None:
     script = """
-        k get secrets | head -3; k get secret s-10 -o yaml; k get secret s-10 -o json --show-managed-fields; k describe secret s-10
+        k get secrets | head -3; k get secret s-10 -o yaml; k describe secret s-10
+        k get secret s-10 -o json --show-managed-fields
         k get secrets -o jsonpath='{.items[*].data}' | tail -c 1000; k get --raw /api/v1/namespaces/$NS/secrets/s-10
         k get secrets -l random=yes --sort-by=.metadata.name -o custom-columns=N:.metadata.name,D:.data | tail -2
         k label secret s-10 new=label; k get secret s-10 --show-labels; k apply view-last-applied secret/s-10
@@ -189,15 +208,19 @@ def test_helm_lists_its_releases_and_shows_none_of_what_they_hold(
     install = """
         rm -rf chart; helm create chart >/dev/null; sed -i "s/replicaCount: 1/replicaCount: 0/" chart/values.yaml
         echo 'note hunter2-in-a-note' >chart/templates/NOTES.txt
-        h install web chart --set password=hunter2-in-a-value >/dev/null; h upgrade web chart --set password=hunter2-in-a-value >/dev/null
+        h install web chart --set password=hunter2-in-a-value >/dev/null
+        h upgrade web chart --set password=hunter2-in-a-value >/dev/null
     """
     assert ground.run(install, gates().kubeconfig, space).exit_code == 0
-    reading = "h list; h list --all -o yaml; h history web; h status web | grep -E '^(NAME|STATUS|REVISION|NAMESPACE)'"
+    reading = (
+        "h list; h list --all -o yaml; h history web; h status web | grep -E '^(NAME|STATUS|REVISION|NAMESPACE)'"
+    )
     plain = ground.run(reading, gates().kubeconfig, space)
     gated = ground.run(reading, gate.kubeconfig, space)
-    assert gated == plain
+    assert gated == plain, (gated.stdout, plain.stdout)
     script = """
-        h get values web; h get manifest web; h get notes web; h get all web; h status web -o json; k get secrets -l owner=helm -o yaml
+        h get values web; h get manifest web; h get notes web; h get all web; h status web -o json
+        k get secrets -l owner=helm -o yaml
         h upgrade web chart; h rollback web 1; h uninstall web
     """
     answer = ground.run(script, gate.kubeconfig, space)

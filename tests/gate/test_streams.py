@@ -1,4 +1,4 @@
-"""What becomes another protocol goes through the gate whole: exec, attach and port-forward, over WebSockets and SPDY."""
+"""What becomes another protocol goes through it whole: exec, attach and port-forward, over WebSockets and SPDY."""
 
 from collections.abc import Iterator
 
@@ -39,7 +39,8 @@ def test_no_exec_of_many_in_a_row_loses_its_input_its_end_or_its_exit_code(
 ) -> None:
     script = """
         for i in $(seq 105); do
-            out=$(echo in$i | k exec -i streams -- sh -c "cat; echo end; exit $((i % 3))" 2>/dev/null) && code=0 || code=$?
+            out=$(echo in$i | k exec -i streams -- sh -c "cat; echo end; exit $((i % 3))" 2>errors) &&
+                code=0 || code=$?
             [[ $out == "in$i"$'\\n'end && $code == $((i % 3)) ]] || echo "$i: $out, $code"
         done
     """
@@ -79,7 +80,8 @@ def test_attach_gets_what_a_container_says_and_gives_it_what_is_said(
     ground: Ground, gate: Gate, protocol: str
 ) -> None:
     script = """
-        echo said | k run attached --image=$IMAGE --restart=Never --rm --stdin --quiet -- sh -c 'read it; echo "got $it"'
+        echo said | k run attached --image=$IMAGE --restart=Never --rm --stdin --quiet -- \\
+            sh -c 'read it; echo "got $it"'
     """
     assert run(ground, gate, protocol + script).stdout == "got said\n"
 
