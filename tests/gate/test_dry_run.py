@@ -107,7 +107,7 @@ def test_what_is_below_a_resource_is_tried_too(ground: Ground, gate: Gate, place
     scale = f"/apis/apps/v1/namespaces/{place}/deployments/there/scale"
     merge = "application/merge-patch+json"
     binding: Json = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": "there"}, "target": {"name": "none"}}
-    for method, target, media, body, expected in (
+    ways: list[tuple[str, str, str, Json | str, int]] = [
         ("POST", f"{pods}/eviction", "application/json", eviction, 201),
         ("POST", f"{pods}/eviction", "application/json", {**eviction, "deleteOptions": {"dryRun": []}}, 201),
         ("POST", f"{pods}/eviction", "application/json", {**eviction, "deleteOptions": {"dryRun": ["None"]}}, 201),
@@ -129,7 +129,8 @@ def test_what_is_below_a_resource_is_tried_too(ground: Ground, gate: Gate, place
             200,
         ),
         ("DELETE", f"/api/v1/namespaces/{place}", "application/json", "{}", 200),
-    ):
+    ]
+    for method, target, media, body, expected in ways:
         code, answer = gate.ask(method, target, body, Content_Type=media)
         assert code == expected, (method, target, code, answer)
     assert snapshot(ground, place) == before

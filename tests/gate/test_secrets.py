@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tests.gate.conftest import StartGate
-from tests.gate.gates import Gate
+from tests.gate.gates import Gate, Json
 from tests.gate.ground import Ground
 
 pytestmark = [pytest.mark.cluster, pytest.mark.timeout(600)]  # hundreds of long answers are searched
@@ -55,7 +55,7 @@ def random_value(source: random.Random) -> str:
     return "".join(source.choices(_LETTERS, k=source.randint(8, 40)))
 
 
-def random_secret(source: random.Random, number: int) -> dict[str, object]:
+def random_secret(source: random.Random, number: int) -> Json:
     """A Secret, applied as kubectl applies it, with its values also in annotations."""
     values = {f"key-{key}": random_value(source) for key in range(source.randint(1, 4))}
     data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
@@ -74,11 +74,10 @@ def random_secret(source: random.Random, number: int) -> dict[str, object]:
 class Shown:
     """Says which value can be seen in an answer: as it is, in base64, or as JSON and YAML write it."""
 
-    def __init__(self, secrets: list[dict[str, object]]) -> None:
+    def __init__(self, secrets: list[Json]) -> None:
         forms: set[bytes] = set()
         for secret in secrets:
-            data = secret["data"]
-            assert isinstance(data, dict)
+            data: dict[str, str] = secret["data"]
             for encoded in data.values():
                 value = base64.b64decode(encoded)
                 quoted = json.dumps(value.decode())[1:-1].encode()
@@ -111,8 +110,12 @@ def shown(request: pytest.FixtureRequest, gates: StartGate, space: str) -> Itera
     made = [random_secret(source, number) for number in range(_AT_ONCE)]
     direct = gates()
     at = f"/api/v1/namespaces/{space}/secrets"
+
+    def create(secret: Json) -> int:
+        return direct.ask("POST", at, secret, Content_Type="application/json")[0]
+
     with ThreadPoolExecutor(8) as pool:
-        codes = set(pool.map(lambda one: direct.ask("POST", at, one, Content_Type="application/json")[0], made))
+        codes = set(pool.map(create, made))
     assert codes == {201}
     shown = Shown(made)
     assert shown.in_(direct.ask("GET", at)[1]), "the test finds no value where there are"
@@ -126,12 +129,13 @@ def test_no_value_is_seen_in_any_form_of_reading(gate: Gate, space: str, shown: 
     paths += [f"{at}/s-0", f"{at}/s-1?pretty=true", f"/api/v1/secrets?fieldSelector=metadata.namespace%3D{space}"]
     paths += [f"/api/v1/watch/namespaces/{space}/secrets?timeoutSeconds=1", f"{at[:-7]}%73ecrets", f"{at}/"]
 
-    def ask(path: str, accept: str) -> tuple[str, str, int, list[bytes]]:
+    def ask(pair: tuple[str, str]) -> tuple[str, str, int, list[bytes]]:
+        path, accept = pair
         code, answer = gate.ask("GET", path, Accept=accept)
         return path, accept, code, shown.in_(answer)
 
     with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(lambda pair: ask(*pair), [(path, accept) for path in paths for accept in _ACCEPTS]))
+        answers = list(pool.map(ask, [(path, accept) for path in paths for accept in _ACCEPTS]))
     assert [answer for answer in answers if answer[3]] == []
     assert sum(code == 200 for _, _, code, _ in answers) > len(answers) * 0.6
 
