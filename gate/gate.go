@@ -31,24 +31,22 @@ func open(configuration, kubeconfig []byte, out io.Writer, complaints *log.Logge
 		}
 		complaints.Print(wrong)
 	}
+	listeners, err := listen(settings.Contexts)
+	if err != nil {
+		return nil, err
+	}
 	known, err := upstream.Parse(kubeconfig)
 	if wrong == nil {
 		wrong = err
 	}
 	handlers := make([]*serve.Handler, len(settings.Contexts))
-	listeners := make([]net.Listener, len(settings.Contexts))
 	contexts := make([]record.Context, len(settings.Contexts))
 	for i, context := range settings.Contexts {
-		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", context.Port))
-		if err != nil {
-			return nil, err
-		}
 		handlers[i] = handler(context.Name, known, wrong)
-		handlers[i].Host = listener.Addr().String()
+		handlers[i].Host = listeners[i].Addr().String()
 		handlers[i].Rules = rules.New(settings)
-		listeners[i] = listener
 		contexts[i] = record.Context{
-			Name: context.Name, Port: listener.Addr().(*net.TCPAddr).Port, Error: handlers[i].Broken,
+			Name: context.Name, Port: listeners[i].Addr().(*net.TCPAddr).Port, Error: handlers[i].Broken,
 		}
 	}
 	opened := &gate{ports: serve.NewPorts()}
@@ -58,6 +56,19 @@ func open(configuration, kubeconfig []byte, out io.Writer, complaints *log.Logge
 		opened.ports.Serve(listeners[i], handler, complaints)
 	}
 	return opened, nil
+}
+
+// listen comes before everything that takes long: whoever connects now waits, and is not refused.
+func listen(contexts []config.Context) ([]net.Listener, error) {
+	var listeners []net.Listener
+	for _, context := range contexts {
+		listener, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", context.Port))
+		if err != nil {
+			return nil, err
+		}
+		listeners = append(listeners, listener)
+	}
+	return listeners, nil
 }
 
 func handler(context string, known *upstream.Kubeconfig, wrong error) *serve.Handler {

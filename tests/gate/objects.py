@@ -26,7 +26,12 @@ KINDS: list[tuple[str, str, str, Json]] = [
     ("pods", "v1", "Pod", {"spec": {**_POD, "schedulingGates": [{"name": "example.com/wait"}]}}),
     ("podtemplates", "v1", "PodTemplate", {"template": _TEMPLATE}),
     ("replicationcontrollers", "v1", "ReplicationController", {"spec": {"replicas": 0, "template": _TEMPLATE}}),
-    ("limitranges", "v1", "LimitRange", {"spec": {"limits": [{"type": "Pod", "max": {"cpu": "9"}}]}}),
+    (
+        "limitranges",
+        "v1",
+        "LimitRange",
+        {"spec": {"limits": [{"type": "PersistentVolumeClaim", "max": {"storage": "9Gi"}}]}},
+    ),
     (
         "persistentvolumeclaims",
         "v1",

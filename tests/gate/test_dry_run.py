@@ -176,6 +176,9 @@ def test_kubectl_shows_what_would_change(ground: Ground, gate: Gate, place: str)
         k auth can-i create pods; k exec there -- true 2>&1 | grep -o 'access: dry_run.*'
     """
     answer = ground.run(script, gate.kubeconfig, place)
+    assert answer.exit_code == 0, answer
+    assert "Warning: this run is a dry run: nothing was changed" in answer.stderr, answer
+    assert 'configmap "there" deleted' in answer.stdout, answer
     assert "-  a: b" in answer.stdout, answer
     assert "+  a: changed" in answer.stdout, answer
     assert "configmap/new created (server dry run)" in answer.stdout, answer

@@ -207,7 +207,9 @@ def test_read_only_reads_and_asks_and_does_nothing_else(start_gate: StartGate, g
         kubectl get --raw /healthz; k logs none; k get cm -w --request-timeout=1s -o name
     """
     answer = ground.run(reading, gate.kubeconfig, space)
-    assert answer.stdout.startswith("configmap/there\nyes\nselfsubjectreview/\nResources\nKg==ok"), answer
+    assert answer.stdout.startswith(
+        "configmap/there\nyes\nselfsubjectreview.authentication.k8s.io/<unknown>\nResources\nKg==ok"
+    ), answer
     changing = "k create cm new; k label cm there a=b; k scale deployment none --replicas=2; k annotate cm there a=b"
     shown = ground.run(changing, gate.kubeconfig, space)
     assert shown.stderr.count("access: read_only of test refuses it: only reading is allowed") == 3, shown

@@ -167,7 +167,7 @@ def test_no_value_is_seen_in_the_answer_to_a_write(gate: Gate, space: str, shown
                 {**secret, "metadata": {"name": "s-4"}},
                 200,
             ),
-            ("PATCH", f"{at}/s-5", "application/merge-patch+json", '{"data":{"key-0":"%%%"}}', 400),
+            ("PATCH", f"{at}/s-5", "application/merge-patch+json", '{"data":{"key-0":"%%%"}}', 422),
             ("PATCH", f"{at}/s-6", "application/merge-patch+json", '{"data":{"Bad key":"YWFhYQ=="}}', 422),
             ("PATCH", f"{at}/s-7", "application/merge-patch+json", '{"type":"other"}', 422),
             (

@@ -156,6 +156,18 @@ func TestWhatACommandAskedForItself(t *testing.T) {
 	}
 }
 
+func TestNobodyWaitsForTheEndOfWhatWasNotDeleted(t *testing.T) {
+	for given, want := range map[string]string{
+		`{"kind":"Status","status":"Success","details":{"name":"x","uid":"u"}}`: `{"details":{"name":"x"},"kind":"Status","status":"Success"}` + "\n",
+		`{"kind":"Pod","metadata":{"name":"x","uid":"u"},"spec":{"uid":"s"}}`:   `{"kind":"Pod","metadata":{"name":"x"},"spec":{"uid":"s"}}` + "\n",
+		`{"kind":"Pod","metadata":null}`:                                        `{"kind":"Pod","metadata":null}` + "\n", "k8s\x00": "k8s\x00", `[]`: `[]`, ``: ``,
+	} {
+		if got := string(WithoutUID([]byte(given))); got != want {
+			t.Errorf("%s became %s", given, got)
+		}
+	}
+}
+
 func FuzzBody(f *testing.F) {
 	for media, texts := range bodies {
 		for _, text := range texts {

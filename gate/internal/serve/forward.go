@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"strconv"
 	"sync"
 
 	"gate/internal/asked"
+	"gate/internal/dryrun"
 	"gate/internal/secrets"
 	"gate/internal/status"
 )
@@ -36,10 +38,7 @@ func (h *Handler) forward(w *answer, r *http.Request, plan *plan) {
 				return w.upgraded(response)
 			}
 			response.Header.Del("Set-Cookie") // of a gateway: a credential
-			if plan.masked {
-				return maskAnswer(response, plan.request)
-			}
-			return nil
+			return plan.answer(response)
 		},
 		ErrorHandler: h.failed,
 	}
@@ -61,8 +60,35 @@ func (h *Handler) rewrite(out *http.Request, plan *plan) {
 	}
 	if plan.masked {
 		out.Header.Set("Accept", secrets.Accept(out.Header["Accept"]))
+	}
+	if plan.masked || plan.dry {
 		out.Header.Set("Accept-Encoding", "identity")
 	}
+}
+
+// answer changes what has to be changed in an answer.
+func (p *plan) answer(response *http.Response) error {
+	if p.masked {
+		if err := maskAnswer(response, p.request); err != nil {
+			return err
+		}
+	}
+	if !p.dry || response.StatusCode >= http.StatusMultipleChoices {
+		return nil
+	}
+	response.Header.Add("Warning", dryrun.Warning)
+	if !dryrun.IsWaitedFor(p.request) {
+		return nil
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, dryrun.LargestAnswer))
+	if err != nil {
+		return err
+	}
+	_ = response.Body.Close() // it was read
+	text = dryrun.WithoutUID(text)
+	response.Body, response.ContentLength = io.NopCloser(bytes.NewReader(text)), int64(len(text))
+	response.Header.Set("Content-Length", strconv.Itoa(len(text)))
+	return nil
 }
 
 // target is the server's own path with the request's after it, encoded in the one usual way.

@@ -329,3 +329,22 @@ func TestTheRecordHasTheNameOfWhatWasMade(t *testing.T) {
 		}
 	}
 }
+
+func TestADryRunSaysSoAndNobodyWaitsForIt(t *testing.T) {
+	p := start(t, drying(), "")
+	answering(p, 200, `{"kind":"Secret","metadata":{"name":"x","uid":"u"}}`)
+	for _, target := range []string{secretsPath + "/x", "/api/v1/namespaces/a/pods/x"} {
+		response := p.raw(fmt.Sprintf("DELETE %s HTTP/1.1\r\nHost: %s\r\nContent-Length: 2\r\n\r\n{}", target, p.address))
+		body, _ := io.ReadAll(response.Body)
+		if response.Header.Get("Warning") != `299 - "this run is a dry run: nothing was changed"` || string(body) != `{"kind":"Secret","metadata":{"name":"x"}}`+"\n" {
+			t.Errorf("%v %s", response.Header, body)
+		}
+	}
+	if response := p.raw(fmt.Sprintf("GET /api/v1/pods HTTP/1.1\r\nHost: %s\r\n\r\n", p.address)); response.Header.Get("Warning") != "" {
+		t.Errorf("reading: %v", response.Header)
+	}
+	answering(p, 404, `{"kind":"Status","details":{"uid":"u"}}`)
+	if _, body := p.ask("DELETE", "/api/v1/namespaces/a/pods/x", "{}"); !strings.Contains(body, `"uid"`) {
+		t.Errorf("an error: %s", body)
+	}
+}

@@ -68,6 +68,7 @@ type plan struct {
 	newBody bool
 	media   string // of the new body
 	masked  bool
+	dry     bool
 }
 
 func (h *Handler) plan(r *http.Request, line *record.Request) (*plan, *refused) {
@@ -86,13 +87,13 @@ func (h *Handler) plan(r *http.Request, line *record.Request) (*plan, *refused) 
 		return nil, &refused{http.StatusForbidden, refusal.Rule, fmt.Sprintf("%s: %s", request, refusal.Reason)}
 	}
 	plan := &plan{request: request, query: request.RawQuery(), masked: h.Rules.Masked(request)}
-	dry := h.Rules.Dry(request)
-	if err := plan.rewrite(r, dry); err != nil {
+	plan.dry = h.Rules.Dry(request)
+	if err := plan.rewrite(r); err != nil {
 		refusal := bodyRefusal(err)
 		refusal.message = fmt.Sprintf("%s: %s", request, err)
 		return nil, refusal
 	}
-	line.DryRun = dry || plan.asksForDryRun(r)
+	line.DryRun = plan.dry || plan.asksForDryRun(r)
 	return plan, nil
 }
 
@@ -106,7 +107,7 @@ func describe(request *asked.Request, line *record.Request) {
 }
 
 // rewrite reads the bodies that have to be looked at, and changes what has to be changed.
-func (p *plan) rewrite(r *http.Request, dry bool) error {
+func (p *plan) rewrite(r *http.Request) error {
 	media := r.Header.Get("Content-Type")
 	if p.masked && p.request.Changes() {
 		body, err := secrets.Write(p.request, media, r.Body)
@@ -115,7 +116,7 @@ func (p *plan) rewrite(r *http.Request, dry bool) error {
 		}
 		p.body, p.newBody, p.media = body, true, media
 	}
-	if !dry {
+	if !p.dry {
 		return nil
 	}
 	p.query = dryrun.Query(p.request.Query)

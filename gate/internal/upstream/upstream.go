@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -57,13 +58,10 @@ func (k *Kubeconfig) Of(context string) (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
-	upgrades, err := http1(settings)
-	if err != nil {
-		return nil, err
-	}
 	as := config.Impersonate
 	return &Upstream{
-		Base: base, Transport: ordinary, Upgrades: upgrades,
+		Base: base, Transport: ordinary,
+		Upgrades:    later{sync.OnceValues(func() (http.RoundTripper, error) { return http1(settings) })},
 		OwnIdentity: as.UserName != "" || as.UID != "" || len(as.Groups)+len(as.Extra) > 0,
 	}, nil
 }
@@ -78,6 +76,19 @@ func address(config *rest.Config) (*url.URL, error) {
 	}
 	base.Path, base.RawPath = strings.TrimRight(base.Path, "/"), strings.TrimRight(base.RawPath, "/")
 	return base, nil
+}
+
+// later is a way that is made when it is first needed: reading keys takes a while, and few runs upgrade anything.
+type later struct {
+	way func() (http.RoundTripper, error)
+}
+
+func (l later) RoundTrip(r *http.Request) (*http.Response, error) {
+	way, err := l.way()
+	if err != nil {
+		return nil, err
+	}
+	return way.RoundTrip(r)
 }
 
 // http1 is the way for upgrades. Unlike apimachinery's handler, which dials by itself, it goes through the
