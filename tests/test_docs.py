@@ -30,6 +30,7 @@ _OTHER_VARIABLES = {
     "K8S_MCP_TOKEN": "src/k8s_mcp/client/service.py",
     "K8S_MCP_TOKEN_FILE": "src/k8s_mcp/client/service.py",
     "K8S_MCP_CA_FILE": "src/k8s_mcp/client/service.py",
+    "K8S_MCP_INSECURE_HTTP": "src/k8s_mcp/client/service.py",
     "K8S_MCP_CACHE": "tests/testcluster/layout.py",
     "K8S_MCP_API_SERVER_PORTS": "images/builder/cluster.py",
     "K8S_MCP_IMAGE": "compose.yaml",

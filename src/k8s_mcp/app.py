@@ -2,26 +2,36 @@
 
 import logging
 import secrets
-from collections.abc import AsyncGenerator, Callable
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, nullcontext
+from collections.abc import AsyncGenerator, Callable, Generator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AbstractContextManager,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
 from k8s_mcp import __version__
 from k8s_mcp.auth import resource_metadata
 from k8s_mcp.auth.guard import OPEN_PATHS, Authentication, Authenticator, Guard
+from k8s_mcp.auth.host import Served
 from k8s_mcp.auth.resource_metadata import ResourceMetadata
 from k8s_mcp.auth.tokens import Tokens
 from k8s_mcp.executors.base import Executor
-from k8s_mcp.executors.local.executor import LocalExecutor, default_directory
+from k8s_mcp.executors.local.directory import default_directory
+from k8s_mcp.executors.local.executor import LocalExecutor
 from k8s_mcp.kubeconfig.resolver import Resolver
+from k8s_mcp.mcp.limits import McpLimits
 from k8s_mcp.mcp.server import McpApi
-from k8s_mcp.mcp.sessions import Sessions
-from k8s_mcp.observe.audit import AuditLog
+from k8s_mcp.observe.audit import AuditLog, not_written
 from k8s_mcp.observe.audit_file import AuditFile
+from k8s_mcp.observe.audit_queue import AuditQueue
 from k8s_mcp.observe.facts import Observe, to_all
 from k8s_mcp.observe.metrics import Metrics
 from k8s_mcp.policy.admission import Admission
@@ -32,9 +42,10 @@ from k8s_mcp.runs.handles import Handles, MemoryStore
 from k8s_mcp.runs.run import Limits
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.settings import Settings
-from k8s_mcp.web import routes
+from k8s_mcp.web import api_page, routes
 from k8s_mcp.web.cors import Cors
 from k8s_mcp.web.error_handlers import add_error_handlers
+from k8s_mcp.web.head import Head
 from k8s_mcp.web.problems import problem_of
 from k8s_mcp.web.refusals import Refusals
 
@@ -64,13 +75,12 @@ def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application. `app.state.runs` is for its server, which drains it before the end."""
     metrics = Metrics(settings.executor)
     audit = _audit(settings, metrics.audit_failed)
-    observe = to_all(audit.observe, metrics.observe)
+    observe = to_all(audit.observe, metrics.observe, on_failure=metrics.observer_failed)
     if settings.executor == "kubernetes":
-        parts = _on_kubernetes(settings, observe, metrics.api_answered)
+        parts = _on_kubernetes(settings, observe, metrics)
     else:
         parts = _on_this_host(settings, observe)
-    sessions = Sessions(settings.mcp_sessions, settings.mcp_session_idle)
-    mcp = McpApi(parts.runs, parts.handles, settings.mcp_text_limit, observe, sessions)
+    mcp = McpApi(parts.runs, parts.handles, _mcp_limits(settings), observe)
     authentication = _authentication(settings, metrics.api_answered)
 
     @asynccontextmanager
@@ -99,7 +109,7 @@ def create_app(settings: Settings) -> FastAPI:
     api = routes.router(parts.runs, parts.handles, mcp.streamable_http, metrics.exposition)
     app.include_router(api)
     app.routes.extend(mcp.routes())
-    routes.add_api_page(app)
+    api_page.add_to(app)
     add_error_handlers(app, api)
     _add_middlewares(app, settings, authentication, observe)
     return app
@@ -111,10 +121,10 @@ def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentic
     open_paths = OPEN_PATHS | (resource_metadata.PATHS if metadata else frozenset[str]())
     if metadata:
         app.routes.extend(metadata.routes())
+    app.add_middleware(Head)
     app.add_middleware(
         Guard,
-        hosts=settings.allowed_hosts,
-        origins=settings.allowed_origins,
+        served=Served(settings.allowed_hosts, settings.allowed_origins, _public_origin(settings)),
         refuse=lambda error, unread: problem_of(error, unread=unread),
         authentication=authentication,
         open_paths=open_paths,
@@ -124,6 +134,12 @@ def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentic
     app.add_middleware(Refusals, observe=observe)
     if authentication.kinds:
         routes.describe_authentication(app, open_paths)
+
+
+def _public_origin(settings: Settings) -> str:
+    """What a browser calls the service's own pages, where something in front of it speaks TLS; "" if nobody says."""
+    parts = urlsplit(settings.public_url.lower())
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
 
 
 def pod_template(settings: Settings) -> "PodTemplate":
@@ -188,20 +204,22 @@ def _metadata(settings: Settings) -> ResourceMetadata | None:
     return ResourceMetadata(settings.oidc_issuer, settings.oidc_scopes, settings.public_url)
 
 
-def _on_kubernetes(settings: Settings, observe: Observe, on_answer: Callable[[str, str, str], None]) -> _Parts:
+def _on_kubernetes(settings: Settings, observe: Observe, metrics: Metrics) -> _Parts:
     from k8s_mcp.cluster.connection import Cluster
     from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
     from k8s_mcp.executors.kubernetes.handle_store import SecretStore
     from k8s_mcp.executors.kubernetes.janitor import Janitor
+    from k8s_mcp.runs.shared_runs import SharedRuns
 
     replica = secrets.token_hex(8)
-    cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace, on_answer)
+    told = metrics.api_answered, metrics.odd_object
+    cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace, *told)
     executor = KubernetesExecutor(cluster, pod_template(settings), replica)
     store = SecretStore(cluster)
     admission, policy = _admission(settings, executor)
     handles = Handles(store, admission, observe)
-    runs = _runs(settings, executor, handles, admission, observe)
-    janitor = Janitor(cluster, store, replica, settings.resume_window, runs.release_all, observe)
+    runs = SharedRuns(executor, handles, admission, _limits(settings), _quotas(settings), observe)
+    janitor = Janitor(cluster, executor, store, settings.resume_window, observe)
     return _Parts(runs, handles, policy, janitor.open())
 
 
@@ -209,7 +227,8 @@ def _on_this_host(settings: Settings, observe: Observe) -> _Parts:
     executor = LocalExecutor(local_directory(settings), settings.grace_period)
     admission, policy = _admission(settings, executor)
     handles = Handles(MemoryStore(), admission, observe)
-    return _Parts(_runs(settings, executor, handles, admission, observe), handles, policy, nullcontext())
+    runs = Runs(executor, handles, admission, _limits(settings), _quotas(settings), observe)
+    return _Parts(runs, handles, policy, nullcontext())
 
 
 @dataclass(frozen=True)
@@ -222,7 +241,15 @@ def _audit(settings: Settings, on_failure: Callable[[], None]) -> _Audit:
     if settings.audit_log == "off":
         return _Audit(lambda _: None, nullcontext)
     file = AuditFile(None if settings.audit_log == "stdout" else Path(settings.audit_log))
-    return _Audit(AuditLog(file.write, settings.audit_command_bytes, on_failure).observe, file.open)
+    queue = AuditQueue(file.write, lambda error, line: not_written(error, line, on_failure))
+    log = AuditLog(queue.put_and_wait, settings.audit_command_bytes, on_failure, queue.put)
+
+    @contextmanager
+    def opened() -> Generator[None]:
+        with file.open(), queue.open():
+            yield
+
+    return _Audit(log.observe, opened)
 
 
 def _admission(settings: Settings, executor: Executor) -> tuple[Admission, AbstractAsyncContextManager[None]]:
@@ -245,9 +272,12 @@ def _admission(settings: Settings, executor: Executor) -> tuple[Admission, Abstr
     return admission, file.open() if file else nullcontext()
 
 
-def _runs(settings: Settings, executor: Executor, handles: Handles, admission: Admission, observe: Observe) -> Runs:
-    quotas = Quotas(settings.max_runs, settings.max_runs_per_principal, settings.max_runs_per_cluster)
-    limits = Limits(
+def _quotas(settings: Settings) -> Quotas:
+    return Quotas(settings.max_runs, settings.max_runs_per_principal, settings.max_runs_per_cluster)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
         max_timeout=settings.max_timeout,
         grace_period=settings.grace_period,
         resume_window=settings.resume_window,
@@ -255,4 +285,13 @@ def _runs(settings: Settings, executor: Executor, handles: Handles, admission: A
         replay_bytes=settings.replay_bytes,
         replay_total_bytes=settings.replay_total_bytes,
     )
-    return Runs(executor, handles, admission, limits, quotas, observe)
+
+
+def _mcp_limits(settings: Settings) -> McpLimits:
+    return McpLimits(
+        text=settings.mcp_text_limit,
+        run_idle=settings.mcp_run_idle,
+        kubeconfigs=settings.mcp_kubeconfig,
+        sessions=settings.mcp_sessions,
+        session_idle=settings.mcp_session_idle,
+    )

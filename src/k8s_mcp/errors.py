@@ -3,17 +3,19 @@
     K8sMcpError
     ├── InvalidRequest          a field has a wrong value
     │   └── KubeconfigError     the kubeconfig cannot be used
-    ├── MalformedRequest        the body cannot be read at all
+    ├── MalformedRequest        the body, or the head, cannot be read at all
     ├── RequestTimeout          the body did not arrive in time
     ├── TooLarge
     ├── UnsupportedMediaType
     ├── Unauthorized            nobody knows who is calling
     ├── Forbidden               this caller, or this page in a browser, may not
     ├── NotFound                no such run, no such cluster, or not the caller's
+    │   └── UnknownCluster
     ├── TooManyRuns             every slot is taken
     ├── TooManyRequests         of one caller, in progress at a time
-    ├── TooManySessions         of MCP, all of them busy
-    ├── Unavailable             shutting down, or the cluster for runner pods is out of reach
+    ├── TooManySessions         of MCP
+    ├── Unavailable             the cluster for runner pods is out of reach
+    │   └── ShuttingDown        this replica takes nothing up any more
     └── StartError              the service itself cannot start
 
 Every message says what was wrong and what to do. None ever holds a credential. What goes wrong after the start of a
@@ -53,7 +55,7 @@ class KubeconfigError(InvalidRequest):
 
 
 class MalformedRequest(K8sMcpError):
-    """The body is not JSON."""
+    """The body is not JSON, or the head not one that can be read in one way only."""
 
 
 class RequestTimeout(K8sMcpError):
@@ -82,6 +84,10 @@ class NotFound(K8sMcpError):
     """Not there, or not the caller's: the two are not told apart."""
 
 
+class UnknownCluster(NotFound):
+    """No cluster of that name is stored for the caller, or offered to them."""
+
+
 class TooManyRuns(K8sMcpError):
     """No slot is free. `retry_after` is in seconds."""
 
@@ -95,7 +101,7 @@ class TooManyRequests(K8sMcpError):
 
 
 class TooManySessions(K8sMcpError):
-    """The caller has as many MCP sessions as allowed, all of them busy. `retry_after` is in seconds."""
+    """The caller has as many MCP sessions as allowed. `retry_after` is in seconds."""
 
     retry_after = 30
 
@@ -104,6 +110,12 @@ class Unavailable(K8sMcpError):
     """Cannot start runs right now. `retry_after` is in seconds."""
 
     retry_after = 5
+
+
+class ShuttingDown(Unavailable):
+    """This replica takes nothing up any more. The connection closes, so that another one gets the next request."""
+
+    retry_after = 1
 
 
 class StartError(K8sMcpError):

@@ -38,12 +38,12 @@ def check_command(value: str) -> str:
     return value
 
 
-def _whole(value: object) -> object:
+def whole(value: object) -> object:
     """5.0 is an integer in JSON."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Seconds = Annotated[int, Field(ge=1), BeforeValidator(_whole)]
+Seconds = Annotated[int, Field(ge=1), BeforeValidator(whole)]
 Text = Annotated[str, AfterValidator(_encodable)]
 
 
@@ -133,7 +133,7 @@ def digest(*parts: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """A stored cluster. `expires` is None for one that an administrator offers; those belong to no principal."""
+    """A cluster handle. `expires` is None for one that an administrator offers; those belong to no principal."""
 
     name: str
     server: str
@@ -162,7 +162,9 @@ class RunSpec:
     server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order, pointing at
     a credential proxy of the pod, which lets through what `access` says. `servers` are all API servers that the
     kubeconfig names. `timeout` is in seconds, `max_output` in bytes. `ended` is the final status of a run that is
-    over and can still be read. `rule` names what in the policy allowed it.
+    over and can still be read. `rule` names what in the policy allowed it. `isolated`, of a run that another replica
+    may have started: its command was kept from its credential, so its log holds none. `left_out` has the contexts
+    that the caller's kubeconfig has and this one has not, as clients are told of them where the run started.
     """
 
     run_id: str
@@ -182,6 +184,8 @@ class RunSpec:
     servers: tuple[str, ...] = ()
     max_output: int | None = None
     rule: str = ""
+    isolated: bool = False
+    left_out: tuple[Mapping[str, str], ...] = ()
 
     @property
     def read_only(self) -> bool:

@@ -9,6 +9,18 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from k8s_mcp import __version__
 
 PREFIX = "K8S_MCP_"
+HEADINGS = {
+    "host": "The service",
+    "allowed_hosts": "Who may call",
+    "max_timeout": "Runs",
+    "max_connections": "Bounds",
+    "allow_insecure_tls": "Kubeconfigs",
+    "mcp_text_limit": "MCP",
+    "kubeconfig": "The cluster of runner pods",
+    "runner_image": "Runner pods",
+    "local_dir": "The local executor",
+}
+"""By the first setting under each."""
 
 
 def _words(value: object) -> object:
@@ -65,7 +77,7 @@ class Settings(BaseSettings):
     trusted_proxies: Words = Field(
         [],
         description="addresses or networks of reverse proxies, separated by commas: what they say in "
-        "`X-Forwarded-For` is where a request comes from",
+        "`X-Forwarded-For` is where a request comes from, and `X-Forwarded-Proto` by which scheme",
     )
     auth_tokens: str = Field(
         "",
@@ -90,7 +102,8 @@ class Settings(BaseSettings):
     )
     public_url: str = Field(
         "",
-        description="URL under which clients reach the service: for discovery by MCP, where a proxy hides it",
+        description="URL under which clients reach the service, where a proxy hides it: for discovery by MCP, and so "
+        "that its own pages are known",
     )
     tls_certificate: str = Field(
         "", description="file with the certificate chain, in PEM, to serve https with; read again when it changes"
@@ -126,7 +139,7 @@ class Settings(BaseSettings):
     max_runs_per_cluster: int = Field(
         0, ge=0, description="most runs at a time on one API server, of all callers; 0: no such limit"
     )
-    replay_seconds: float = Field(60, ge=0, description="how long a finished run can be read and replayed")
+    replay_seconds: float = Field(900, ge=0, description="how long a finished run can be read and replayed")
     replay_bytes: int = Field(16 << 20, ge=1 << 20, description="most output kept of one run for replay")
     replay_total_bytes: int = Field(64 << 20, ge=0, description="most output kept of all finished runs together")
 
@@ -138,6 +151,15 @@ class Settings(BaseSettings):
     )
 
     mcp_text_limit: int = Field(50_000, ge=1000, description="most characters of output in one MCP tool result")
+    mcp_run_idle: float = Field(
+        600,
+        ge=0,
+        le=3600,
+        description="how long a command that outlives its MCP call goes on unless somebody asks for it",
+    )
+    mcp_kubeconfig: bool = Field(
+        True, description="let MCP calls bring a kubeconfig; without, they can only name stored clusters"
+    )
     mcp_sessions: int = Field(
         100, ge=1, description="most sessions of the older SSE transport that one caller may have open"
     )

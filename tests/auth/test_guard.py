@@ -1,6 +1,8 @@
 """Who may call: every path wants to know, one caller sees nothing of another's, and no token is ever repeated."""
 
+import base64
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -257,6 +259,18 @@ def test_tokens_of_an_issuer_are_accepted_and_clients_find_it(serve: StartServic
                 "resource_name": "k8s-mcp-server",
                 "scopes_supported": ["openid", "groups"],
             }
+
+
+@pytest.mark.parametrize("header", [{"alg": []}, {"alg": {}}, {"alg": "RS256", "kid": []}, {"alg": 5}, {"typ": []}])
+def test_jwt_of_a_strange_form_is_a_401_that_is_counted(serve: StartService, header: dict[str, Any]) -> None:
+    with running_issuer() as issuer:
+        service = serve(oidc_issuer=issuer.url, oidc_audiences=AUDIENCE)
+        parts = [base64.urlsafe_b64encode(json.dumps(part).encode()) for part in (header, issuer.claims())]
+        token = b".".join(part.rstrip(b"=") for part in parts).decode() + ".AAAA"
+        assert ask(service, "GET", "/runs", bearer(token)).status_code == 401
+        metrics = ask(service, "GET", "/metrics", bearer(issuer.token())).text
+        assert re.search(r'^k8s_mcp_requests_refused_total\{.*"Unauthorized".*\} 1', metrics, re.MULTILINE), metrics
+        assert "Traceback" not in service.log.read_text()
 
 
 def test_discovery_uses_the_public_url_where_a_proxy_hides_the_service(serve: StartService) -> None:

@@ -104,6 +104,71 @@ async def test_token_without_signature_is_refused(issuer: Issuer, oidc: Oidc) ->
         assert "not signed" in await refusal(oidc, f"{'.'.join(parts)}.")
 
 
+def unsigned(header: object, claims: object) -> str:
+    """A JWT of any header and claims, with a signature that is none."""
+    parts = [part if isinstance(part, bytes) else json.dumps(part).encode() for part in (header, claims)]
+    return ".".join(base64.urlsafe_b64encode(part).rstrip(b"=").decode() for part in parts) + ".AAAA"
+
+
+STRANGE: list[object] = [
+    [],
+    {},
+    ["RS256"],
+    {"RS256": 1},
+    0,
+    1e308,
+    10**400,
+    True,
+    None,
+    "",
+    "rs256",
+    "\ud800",
+    "x" * 5000,
+    float("nan"),
+    float("inf"),
+]
+
+
+@pytest.mark.parametrize("name", ["alg", "kid", "typ", "crit", "b64", "jwk", "zip", "cty"])
+async def test_header_of_a_strange_type_is_refused(issuer: Issuer, oidc: Oidc, name: str) -> None:
+    for value in STRANGE:
+        header = {"alg": "RS256", "kid": "first", name: value}
+        assert await refusal(oidc, unsigned(header, issuer.claims()))
+
+
+@pytest.mark.parametrize("name", ["exp", "nbf", "iat", "aud", "sub", "jti", "groups"])
+async def test_claim_of_a_strange_type_is_refused_or_read(issuer: Issuer, oidc: Oidc, name: str) -> None:
+    """Also when the issuer has signed it."""
+    for value in STRANGE:
+        assert await refusal(oidc, unsigned({"alg": "RS256", "kid": "first"}, issuer.claims(**{name: value})))
+        claims = issuer.claims(**{name: value})
+        token = jwt.api_jws.encode(json.dumps(claims).encode(), issuer.keys["first"], "RS256", {"kid": "first"})
+        try:
+            found = await oidc.principal(token)
+        except Unauthorized:
+            continue
+        assert found is not None
+        assert found.name.startswith("oidc:")
+
+
+async def test_what_is_no_jwt_of_the_issuer_is_left_to_others(oidc: Oidc) -> None:
+    for token in (
+        unsigned(b"\xff\xfe", {"iss": "x"}),
+        unsigned({"alg": "none"}, b"\xff\xfe"),
+        unsigned(b"[" * 4000, b"[" * 4000),
+        unsigned(b'{"a":' * 1500, b"{}"),
+        unsigned([], []),
+        unsigned("RS256", 5),
+        unsigned(b'{"alg": ' + b"9" * 5000 + b"}", {}),
+        unsigned({"alg": "RS256"}, {"iss": []}),
+        "..",
+        "a.b",
+        "a.b.c.d",
+        "=.=.=",
+    ):
+        assert await oidc.principal(token) is None
+
+
 async def test_public_key_is_no_shared_secret(issuer: Issuer, oidc: Oidc) -> None:
     """HS256 with the public key as the secret (CVE-2016-5431, CVE-2022-29217)."""
     public = issuer.keys["first"].public_key()

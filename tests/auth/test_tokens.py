@@ -189,10 +189,16 @@ def test_command_without_a_file_prints_the_line_for_it() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "code"), [(["al ice"], 2), (["alice", "--file", "/"], 1), (["a", "--group", ""], 2)]
+    ("words", "code"), [(["al ice"], 2), (["alice", "--file", "/proc/version"], 1), (["a", "--group", ""], 2)]
 )
 def test_command_says_what_is_wrong(words: list[str], code: int) -> None:
     made = k8s_mcp("token", *words)
     assert made.returncode == code
     assert made.stdout == ""
     assert made.stderr.startswith("k8s-mcp: ")
+
+
+def test_a_directory_of_tokens_is_no_file_to_write_to(tmp_path: Path) -> None:
+    made = k8s_mcp("token", "alice", K8S_MCP_AUTH_TOKENS=str(tmp_path))
+    assert (made.returncode, made.stdout) == (2, "")
+    assert made.stderr == f"k8s-mcp: {tmp_path} is a directory of files with tokens; name one of those with --file\n"

@@ -86,3 +86,11 @@ def test_all_rules_of_a_caller(file: str, capsys: pytest.CaptureFixture[str]) ->
     assert shown.index("everything (line 3)") < shown.index("looking (line 7)")
     assert main([*test, "--principal", "nobody"]) == 1
     assert capsys.readouterr().out == "refused: no rule is for them\n"
+
+
+@pytest.mark.parametrize("server", ["web.dev.example.com", "", "https://", "https://a@b", "ftp://h", "https://h?x"])
+def test_what_is_no_url_of_a_server_is_not_judged(server: str, file: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["policy", "test", "--file", file, "--principal", "root", "--server", server]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "--server must be https or http://HOST[:PORT][/PATH]" in said.err

@@ -222,7 +222,7 @@ def test_every_run_has_a_key_of_its_own() -> None:
         (answer("422 Unprocessable Entity", '{"detail": "timeout: too long"}'), "answered 422: timeout: too long"),
         (answer("502 Bad Gateway", "<html>", "text/html"), "answered 502: Bad Gateway"),
         (answer("500 Internal Server Error", '["detail"]'), "answered 500: Internal Server Error"),
-        (answer("404 Not Found", "{" + "x" * 100_000), "answered 404: Not Found"),
+        (answer("404 Not Found", "{" + "x" * 100_000), "answered 404: no k8s-mcp service is there; correct --url"),
         (answer("307 Temporary Redirect", Location="http://elsewhere.invalid"), "answered 307: Temporary Redirect"),
         (answer("200 OK", "<html>", "text/html"), "is no k8s-mcp service: its answer is not an event stream"),
         (answer("200 OK", "data: something else\n\n"), "is no k8s-mcp service: "),

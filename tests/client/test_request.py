@@ -84,11 +84,13 @@ def test_the_kubeconfig_is_found_where_kubectl_finds_it(execute: Exec) -> None:
     assert contexts(execute, "--kubeconfig", ".kube/config") == ["second"]
 
 
-def test_of_several_kubeconfigs_the_first_is_used_and_that_is_said(execute: Exec) -> None:
-    several = f"/does/not/exist:{execute.kubeconfig}:{execute.kubeconfig}"
+def test_several_kubeconfigs_are_one(execute: Exec) -> None:
+    config = json.loads(execute.kubeconfig.read_text())
+    (execute.home / "users").write_text(json.dumps({"users": config.pop("users")}))
+    execute.kubeconfig.write_text(json.dumps(config))
+    several = f"/does/not/exist:{execute.kubeconfig}:users"
     result = execute("--", "echo fine", environment={"KUBECONFIG": several})
-    assert result.stdout == "fine\n"
-    assert result.stderr == f"k8s-mcp: KUBECONFIG names 2 files; only the first is used: {execute.kubeconfig}\n"
+    assert (result.stdout, result.stderr) == ("fine\n", "")
 
 
 def test_files_that_the_kubeconfig_names_are_sent(execute: Exec) -> None:
@@ -99,7 +101,7 @@ def test_files_that_the_kubeconfig_names_are_sent(execute: Exec) -> None:
     (execute.home / "files" / "ca.crt").write_text("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n")
     (execute.home / "files" / "token").write_text(f"{TOKEN}\n")
     execute.kubeconfig.write_text(json.dumps(config))
-    result = execute("--", "cd /; grep -c -e certificate-authority-data -e token: $KUBECONFIG")
+    result = execute("--", "cd /; grep -c -e certificate-authority-data -e 'token.*:' $KUBECONFIG")
     assert (result.stdout, result.stderr) == ("2\n", "")
     (execute.home / "files" / "token").unlink()
     result = execute("--", "true")
@@ -157,13 +159,13 @@ def test_wrong_options_are_2_and_said(execute: Exec, words: list[str]) -> None:
 def test_no_message_ever_holds_a_credential(execute: Exec) -> None:
     good = execute.kubeconfig.read_text()
     bad = [
-        good + "}",
+        "{" + good,
         good.replace('"kind": "Config"', '"kind": "Pod"'),
         good.replace("https://192.0.2.1:6443", f"https://someone:{TOKEN}@192.0.2.1"),
         good.replace("https://192.0.2.1:6443", "https://169.254.169.254"),
         good.replace('"clusters"', '"Clusters"'),
         good.replace('"token": "', '"token": "\\u0000'),
-        good.replace('"token": "', '"exec": {"command": "aws"}, "token": "'),
+        good.replace('"token": "', '"exec": {"command": "aws"}, "x": "'),
         good.replace('"server": ', '"insecure-skip-tls-verify": true, "server": '),
         good.replace('"client-key-data": "', '"client-key-data": "!').replace(
             'context": "first"', 'context": "third"'

@@ -16,16 +16,17 @@ from k8s_mcp.cluster.objects import (
     RUNNER_CONTAINER,
     PodTemplate,
     file_size,
-    is_run,
     log_rate,
     make_job,
     make_lease,
     make_pod_spec,
     make_secret,
-    read_job,
+    read_run,
+    read_verdict,
+    verdict,
 )
 from k8s_mcp.cluster.run_files import run_files
-from k8s_mcp.models import Access, RunSpec
+from k8s_mcp.models import Access, Ended, RunSpec
 from k8s_mcp.runner.supervise import BURST
 
 TEMPLATE = PodTemplate(image="registry.example.com/runner:1")
@@ -111,13 +112,19 @@ def test_access_comes_with_the_secret_and_the_pod_is_the_same(access: Access) ->
     assert run_files(spec, isolation=True)["access"] == access
     made = make_job(spec, "replica-1", TEMPLATE)
     assert made["spec"] == job()["spec"]
-    assert read_job(made).access == access
+    assert told_of(made).access == access
 
 
 def test_access_of_a_job_that_names_none_we_know_is_read_only() -> None:
     made = make_job(replace(SPEC, access="full"), "replica-1", TEMPLATE)
     made["metadata"]["annotations"]["k8s-mcp-server/access"] = "something newer"
-    assert read_job(made).access == "read-only"
+    assert told_of(made).access == "read-only"
+
+
+def told_of(made: dict[str, Any]) -> RunSpec:
+    told = read_run(made)
+    assert told is not None
+    return told
 
 
 # Nothing of the caller's
@@ -187,15 +194,47 @@ def test_job_and_pod_are_labelled_as_ours_and_expire() -> None:
 
 
 def test_a_job_tells_any_replica_what_it_needs_to_go_on() -> None:
-    assert is_run(job())
-    told = read_job(job())
+    told = told_of(job())
     kept = ("run_id", "name", "owner", "digest", "server", "timeout", "created", "rule")
     assert [getattr(told, name) for name in kept] == [getattr(SPEC, name) for name in kept]
     assert (told.command, told.kubeconfig, told.stdin) == ("", "", None)
 
 
 def test_a_foreign_job_with_our_label_is_not_taken_for_a_run() -> None:
-    assert not is_run({"metadata": {"labels": {MANAGED_BY: MANAGER}}})
+    assert read_run({"metadata": {"name": "job", "labels": {MANAGED_BY: MANAGER}}}) is None
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"), [("timeout", "soon"), ("created", "yesterday"), ("max-output", "much"), ("owner", None)]
+)
+def test_a_job_whose_annotations_somebody_has_spoilt_is_not_taken_for_a_run(
+    annotation: str, value: str | None
+) -> None:
+    made = job()
+    made["metadata"]["annotations"][f"k8s-mcp-server/{annotation}"] = value
+    if value is None:
+        del made["metadata"]["annotations"][f"k8s-mcp-server/{annotation}"]
+    assert read_run(made) is None
+
+
+@ISOLATION
+def test_a_job_says_how_it_was_made(*, isolation: bool) -> None:
+    assert told_of(make_job(SPEC, "replica-1", replace(TEMPLATE, isolation=isolation))).isolated is isolation
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [Ended("error", None, "StartTimeout", "why"), Ended("error", 137, "OOMKilled", "x"), Ended("done", 3)],
+)
+def test_an_owner_s_verdict_is_read_as_it_was_written(ended: Ended) -> None:
+    assert read_verdict(verdict(ended)) == ended
+
+
+@pytest.mark.parametrize(
+    "text", ["", "{}", "[]", "null", '"x"', '{"status": "fine", "exit_code": 0}', '{"status": 1}']
+)
+def test_what_is_no_verdict_is_none(text: str) -> None:
+    assert read_verdict(text) is None
 
 
 # Secret and Lease

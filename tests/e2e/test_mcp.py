@@ -157,6 +157,41 @@ async def test_short_result_leaves_nothing(one: httpx.AsyncClient, kubeconfig: s
     await place.nothing_left(result["run_id"])
 
 
+async def test_command_that_is_still_running_is_read_to_its_end_wherever_the_next_call_arrives(
+    one: httpx.AsyncClient, other: httpx.AsyncClient, kubeconfig: str, place: Place
+) -> None:
+    message = raw.tool("run_command", command="echo one; sleep 12; echo two; exit 3", kubeconfig=kubeconfig, wait=6)
+    result = data_of(raw.answer(await one.post("/mcp", json=message)))
+    assert (result["status"], result["exit_code"]) == ("running", None)
+    message = raw.tool("read_output", run_id=result["run_id"], start_line=1, wait=60)
+    read = data_of(raw.answer(await other.post("/mcp", json=message, timeout=90)))
+    assert (read["status"], read["exit_code"], read["text"]) == ("done", 3, "one\ntwo")
+    message = raw.tool("read_output", run_id=result["run_id"], start_line=2)
+    assert data_of(raw.answer(await other.post("/mcp", json=message)))["text"] == "two"
+
+
+async def test_tool_that_only_reads_does(one: httpx.AsyncClient, kubeconfig: str) -> None:
+    listed = raw.answer(await one.post("/mcp", json=raw.request("tools/list")))["result"]["tools"]
+    [tool] = [tool for tool in listed if tool["name"] == "run_read_only"]
+    assert tool["annotations"]["readOnlyHint"]
+    command = "kubectl get namespace kube-system -o name; kubectl create namespace never-there"
+    message = raw.tool("run_read_only", command=command, kubeconfig=kubeconfig)
+    data = data_of(raw.answer(await one.post("/mcp", json=message)))
+    assert data["stdout"] == "namespace/kube-system\n"
+    assert data["exit_code"] != 0
+    message = raw.tool("run_read_only", command="true", kubeconfig=kubeconfig, read_only=False)
+    assert raw.answer(await one.post("/mcp", json=message))["result"]["isError"]
+    message = raw.tool("run_command", command="kubectl get namespace never-there", kubeconfig=kubeconfig)
+    assert "NotFound" in data_of(raw.answer(await one.post("/mcp", json=message)))["stderr"]
+
+
+async def test_kubectl_edit_fails_at_once(one: httpx.AsyncClient, kubeconfig: str) -> None:
+    message = raw.tool("run_command", command="kubectl edit namespace kube-system", kubeconfig=kubeconfig, timeout=60)
+    data = data_of(raw.answer(await one.post("/mcp", json=message)))
+    assert (data["status"], data["exit_code"]) == ("done", 1)
+    assert "there is no editor here: use kubectl patch" in data["stderr"]
+
+
 async def status_of(run_id: str, replica: httpx.AsyncClient) -> str:
     """What a replica says of a run that another one carried out, once it has heard that the run is over."""
     with anyio.fail_after(10):

@@ -25,7 +25,8 @@ from tests.support.service import Service, StartService, services, wait_for
 
 EXECUTORS: dict[str, type[Service]] = {"local": Service}
 
-PIECE = 64 * 1024
+PIECE = 32 * 1024
+READER_BYTES = 64 * 1024  # the longest line of many readers: Go's bufio.Scanner, asyncio's StreamReader
 CANCELLED = {"status": "cancelled", "exit_code": None}
 
 
@@ -51,6 +52,19 @@ async def client(service: Service, fake_kubeconfig: str) -> AsyncIterator[Client
 
 def done(exit_code: int) -> dict[str, object]:
     return {"status": "done", "exit_code": exit_code}
+
+
+# Nobody sits before a command
+
+
+async def test_editors_fail_with_a_sentence_and_pagers_print(client: Client) -> None:
+    """They would wait for a person until the timeout."""
+    names = "EDITOR VISUAL KUBE_EDITOR"
+    seen = await client.run(
+        f'echo $TERM; echo shown | $PAGER; for name in {names}; do sh -c "${{!name}} file"; echo $?; done', timeout=30
+    )
+    assert seen.stdout == ["dumb", "shown", "1", "1", "1"]
+    assert seen.stderr == ["there is no editor here: use kubectl patch, set, or apply -f - instead"] * 3
 
 
 # Output
@@ -79,11 +93,30 @@ async def test_ids_only_grow(client: Client) -> None:
     assert len(ids) == 1001
 
 
-async def test_long_line_without_newline_comes_in_pieces_of_64_kib(client: Client) -> None:
+async def test_long_line_without_newline_comes_in_pieces_of_32_kib(client: Client) -> None:
     seen = await client.run("head -c 5000000 /dev/zero | tr '\\0' x")
     assert max(map(len, seen.stdout)) == PIECE
     assert "".join(seen.stdout) == "x" * 5_000_000
     assert len(seen.stdout) == -(-5_000_000 // PIECE)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(r"head -c 65530 /dev/zero | tr '\0' x", id="text"),
+        pytest.param(r"head -c 200000 /dev/zero | tr '\0' '\377'", id="no text at all"),
+        pytest.param("head -c 300000 /dev/urandom", id="no text, mostly"),
+        pytest.param(r"yes $'\377\n' | head -c 100000 | tr '\n' a", id="no text, in part"),
+    ],
+)
+async def test_readers_that_stop_at_lines_of_64_kib_read_everything(client: Client, command: str) -> None:
+    """Whatever is in a line: a byte that is no text becomes three."""
+    body = client.body(command)
+    async with client.http.stream("POST", "/sse", json=body) as response:
+        stream = await response.aread()
+    assert stream.endswith(b"\n\n")
+    assert max(map(len, stream.split(b"\n\n"))) < READER_BYTES - 2
+    assert b'"status": "done"' in stream
 
 
 @pytest.mark.parametrize(

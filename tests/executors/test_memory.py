@@ -29,3 +29,13 @@ def test_kept_runs_take_no_more_memory_than_allowed(serve: StartService, fake_ku
     for _ in range(6):
         carry_out(service, fake_kubeconfig)
     assert service.peak_memory() < first + 52 * MIB
+
+
+def test_what_finished_runs_were_sent_is_forgotten(serve: StartService, fake_kubeconfig: str) -> None:
+    """Their output is kept for 15 minutes; what they were sent goes at the end, and takes no place from it."""
+    service = serve(replay_total_bytes=4 * MIB)
+    for _ in range(10):
+        body = {"command": "true", "stdin": "x" * 800_000, "kubeconfig": fake_kubeconfig}
+        with BulkReader(service.url, body) as reader:
+            reader.read_to_end()
+    assert len(service.get("/runs").json()["runs"]) == 10

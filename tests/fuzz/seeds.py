@@ -17,8 +17,11 @@ def of(target: str) -> list[bytes]:
         "frames": _frames,
         "addresses": _addresses,
         "event_source": _streams,
+        "answers": _answers,
         "request": _requests,
         "connection": _connections,
+        "host": _hosts,
+        "token": _tokens,
     }[target]()
 
 
@@ -30,6 +33,10 @@ def words(target: str) -> list[bytes]:
         return [b"k8sm1 ", b" o ", b" e ", b" x ", b" b ", b" z ", b" r ", b"-1", b"65536", b"eJw=", b"ZG9uZSAw"]
     if target == "event_source":
         return [b"event: ", b"data: ", b"id: ", b"stdout\n", b"stderr\n", b"control\n", b"\n\n", b": ping\n\n"]
+    if target == "answers":
+        return [word.encode() for word in _API]
+    if target == "token":
+        return [word.encode() for word in _CLAIMS]
     if target == "connection":
         return list(_HTTP)
     return [b"0x", b"::ffff:", b"169.254.169.254", b"127.", b".localhost", b"[", b"%25", b"2852039166", b"64:ff9b::"]
@@ -63,6 +70,13 @@ _YAML = (
     "\\u",
 )
 
+_API = (
+    "kind", "metadata", "items", "name", "uid", "resourceVersion", "spec", "status", "Status", "code", "reason",
+    "message", "details", "retryAfterSeconds", "type", "object", "ADDED", "DELETED", "BOOKMARK", "ERROR", "null",
+    "labels", "annotations", "data", "conditions", "containerStatuses", "state", "terminated", "exitCode", "allowed",
+    "authenticated", "user", "groups", "audiences", "gitVersion", "Retry-After: 5", "Content-Type: application/json",
+    "NaN", "Infinity", "1e999", "\\ud800", "[[", '{"', '"}', "\r\n\r\n", "\n", "\u00e9",
+)  # fmt: skip
 
 _HTTP = (
     b"\r\n", b"\r\n\r\n", b"GET ", b"POST ", b"HEAD ", b"OPTIONS ", b"CONNECT ", b" HTTP/1.1\r\n", b" HTTP/1.0\r\n",
@@ -119,6 +133,34 @@ def _streams() -> list[bytes]:
     return [b"\x80" + sse.encode(events) + sse.PING]
 
 
+def _answers() -> list[bytes]:
+    names = {"name": "run-1", "uid": "u", "resourceVersion": "7", "labels": {"a": "b"}, "annotations": None}
+    state = {"terminated": {"exitCode": 137, "reason": "OOMKilled", "message": None}}
+    condition = {"type": "Failed", "status": "True", "reason": "r", "message": "m"}
+    statuses = {"containerStatuses": [{"name": "runner", "state": state}], "conditions": [condition]}
+    pod = {"kind": "Pod", "metadata": names, "spec": {"nodeName": "n"}, "status": statuses}
+    job = {"kind": "Job", "metadata": names, "spec": {}, "status": {"conditions": [condition]}}
+    status = {"kind": "Status", "code": 429, "reason": "TooManyRequests", "details": {"retryAfterSeconds": 1}}
+    jobs = {"kind": "JobList", "metadata": {"resourceVersion": "7"}, "items": [job]}
+    event = {"metadata": names, "involvedObject": {"kind": "Pod", "name": "run-1"}, "type": "Warning"}
+    lease = {"kind": "Lease", "metadata": names, "spec": {"holderIdentity": "a", "leaseDurationSeconds": 30}}
+    user = {"authenticated": True, "user": {"username": "u", "groups": ["g"]}, "audiences": ["a"]}
+    bodies: list[tuple[int, object]] = [(0, jobs), (2, job), (3, pod), (5, lease), (10, status), (0, status)]
+    bodies += [(1, {**jobs, "kind": "PartialObjectMetadataList"}), (8, {"status": {"allowed": True}})]
+    bodies += [(4, {"kind": "Secret", "metadata": names, "data": {"a": "YQ=="}}), (9, {"status": user})]
+    bodies += [(7, {"gitVersion": "v1.37.2"}), (6, {"kind": "Namespace", "metadata": names})]
+    bodies += [(0, {"type": "ADDED", "object": job}), (1, {"type": "MODIFIED", "object": pod})]
+    bodies += [(2, {"type": "DELETED", "object": event}), (0, {"type": "ERROR", "object": status})]
+    bodies += [(0, {"type": "BOOKMARK", "object": {"metadata": {"resourceVersion": "8"}}})]
+    head = b"Content-Type: application/json\r\nRetry-After: 3\r\n\r\n"
+    numbers = [number.to_bytes(2) for number in (100, 101, 329, 420)]  # of 200, 201, 429, 520
+    return [
+        bytes([what]) + number + b"\x80" + head + json.dumps(body).encode()
+        for what, body in bodies
+        for number in numbers
+    ] + [b"\0" + number + b"\x80Content-Type: text/html\r\n\r\n<html>" for number in numbers]
+
+
 def _requests() -> list[bytes]:
     config = written(tree())
     run = {"command": "id", "kubeconfig": config, "timeout": 5, "stdin": "x"}
@@ -151,4 +193,42 @@ def _connections() -> list[bytes]:
     return [
         *(b"\x80" + message for message in messages),
         *(b"\x80" + message + other for message in messages for other in (get + b"\r\n", post + length)),
+    ]
+
+
+_CLAIMS = (
+    '"alg":', '"kid":', '"typ":', '"RS256"', '"HS256"', '"none"', '"ES256"', '"crit":', '"b64":false', '"jku":',
+    '"iss":', '"https://issuer.example"', '"aud":', '"k8s-mcp"', '"sub":', '"exp":', '"nbf":', '"iat":', "9999999999",
+    "1e400", "null", "[]", "{}", "true", "Bearer ", ".", "=", '"system:serviceaccount:a:b"', '"groups":',
+    '"\\ud800"', "NaN",
+)  # fmt: skip
+
+
+def _hosts() -> list[bytes]:
+    names = ("localhost", "127.0.0.1", "[::1]", "k8s.example.com", "[::ffff:127.0.0.1]", "a%41", "_b", "")
+    ports = ("", ":", ":80", ":09096", ":65536", ":abc", "@127.0.0.1", ":9096@127.0.0.1", "/", "#", "?x", ".")
+    return [f"{name}{port}".encode() for name in names for port in ports]
+
+
+def _tokens() -> list[bytes]:
+    claims: dict[str, object] = {"iss": "https://issuer.example", "aud": "k8s-mcp", "sub": "me", "exp": 9999999999}
+    account = {"sub": "system:serviceaccount:a:b", "aud": ["k8s-mcp"], "exp": 9999999999}
+    headers: list[dict[str, object]] = [
+        {"alg": "RS256", "kid": "one", "typ": "JWT"},
+        {"alg": "none"},
+        {"alg": []},
+        {"alg": "HS256", "typ": 5},
+    ]
+    bodies: list[dict[str, object]] = [claims, account]
+    bodies += [{**claims, "exp": "soon"}, {**claims, "aud": {}}, {**claims, "sub": []}]
+    return [
+        *(
+            b"\1" + b"\n".join((json.dumps(header).encode(), json.dumps(body).encode(), b"x" * 256))
+            for header in headers
+            for body in bodies
+        ),
+        *(
+            b"\0" + text
+            for text in (b"Bearer abc", b"bearer  a.b.c", b"Basic YTpi", b"Bearer", b"Bearer a b", b"\xff")
+        ),
     ]

@@ -30,16 +30,7 @@ class Nothing(Execution):
     async def stop(self) -> None:
         pass
 
-    async def taken(self) -> None:
-        await asyncio.Event().wait()
-
     async def settle(self) -> None:
-        pass
-
-    async def keep(self, status: str, seconds: float) -> None:
-        pass
-
-    def let_go(self) -> None:
         pass
 
 
@@ -48,7 +39,6 @@ class RunsNothing(Executor):
 
     name = "local"
     loopback_clusters = True
-    durable = False
     can_be_read_only = False
 
     def __init__(self, *_: object) -> None:
@@ -62,17 +52,8 @@ class RunsNothing(Executor):
         yield
 
     @asynccontextmanager
-    async def start(self, spec: RunSpec, *, adopt: bool) -> AsyncGenerator[Nothing]:
+    async def start(self, spec: RunSpec) -> AsyncGenerator[Nothing]:
         yield Nothing()
-
-    def elsewhere(self) -> list[tuple[RunSpec, str]]:
-        return []
-
-    async def recover(self, spec: RunSpec) -> RunSpec | None:
-        return None
-
-    async def cancel(self, spec: RunSpec) -> None:
-        pass
 
 
 class Service:

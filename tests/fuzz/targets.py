@@ -1,17 +1,32 @@
 """What is fuzzed. A target takes any bytes, and raises when a promise is broken."""
 
+import asyncio
+import base64
 import json
 import socket
 import time
 import zlib
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AsyncExitStack, nullcontext, suppress
 from itertools import pairwise
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
+from unittest import mock
+from urllib.parse import urlsplit
 
+import jwt
 import yaml
+from cryptography.hazmat.primitives.asymmetric.rsa import generate_private_key
+from jwt.algorithms import RSAAlgorithm
+from starlette.datastructures import Headers
 
+from k8s_mcp.auth.guard import Authentication
+from k8s_mcp.auth.host import Served, host_of
+from k8s_mcp.auth.jwks import Jwks
+from k8s_mcp.auth.oidc import Oidc
+from k8s_mcp.auth.token_review import TokenReview
 from k8s_mcp.client.event_source import EventSource, NotOurs
+from k8s_mcp.cluster import answers, shapes
+from k8s_mcp.errors import MalformedRequest, Unauthorized
 from k8s_mcp.executors.base import read_exit
 from k8s_mcp.kubeconfig import strict_yaml
 from k8s_mcp.kubeconfig.addresses import why_refused
@@ -118,6 +133,109 @@ def event_source(data: bytes) -> None:
             list(source.feed(part))
 
 
+_SHAPES = (
+    shapes.list_of("jobs"),
+    shapes.list_of("secrets", metadata_only=True),
+    *(shapes.one_of(kind) for kind in ("jobs", "pods", "secrets", "leases", "namespaces")),
+    *(shapes.VERSION, shapes.ACCESS_REVIEW, shapes.TOKEN_REVIEW, shapes.DELETED),
+)
+_CHANGES = tuple(shapes.item_of(kind) for kind in ("jobs", "pods", "events"))
+_LONGEST_ERROR = 1000
+_LONGEST_PAUSE = 60
+
+
+def answers_of_anybody(data: bytes) -> None:
+    """Any status, headers and bytes, cut anywhere, are what an API server answers, or one of our errors.
+
+    The first byte says what was asked, the next two the status, the fourth where it is cut; headers end as in HTTP.
+    """
+    what, high, low, cut = (data + b"\0\0\0\0")[:4]
+    status = 100 + (high * 256 + low) % 900
+    head, _, body = data[4:].partition(b"\r\n\r\n")
+    lines = [line.partition(":") for line in head.decode("latin-1").split("\r\n")]
+    headers = {name.title(): value.strip() for name, _, value in lines}
+    for part in (body, body[: len(body) * cut // 256]):
+        _check_answer(lambda: answers.value(status, headers, part, _SHAPES[what % len(_SHAPES)]))  # noqa: B023
+        error = answers.error(status, headers, part)
+        assert len(str(error)) < len(part) + _LONGEST_ERROR
+        for line in part.split(b"\n"):
+            _check_answer(lambda: answers.change(line, _CHANGES[what % len(_CHANGES)]))  # noqa: B023
+    for check in (lambda: answers.check_log(status, headers), lambda: answers.check_watch(status)):
+        with suppress(answers.OddAnswer):
+            check()
+
+
+def _check_answer(read: Callable[[], object]) -> None:
+    """What it gives can be written down; a pause that it asks for is bounded."""
+    with suppress(answers.OddAnswer):
+        try:
+            found = read()
+        except answers.ApiError as error:
+            found = error.retry_after or 0
+            if not 0 <= found <= _LONGEST_PAUSE:
+                raise AssertionError(found) from error
+        json.dumps(found, ensure_ascii=False).encode()
+
+
+class Tokens:
+    """Any Authorization header is let in or refused with a 401: tokens of all kinds, JWTs of any form.
+
+    The first byte says whether the rest is the header as it is, or header and claims of a JWT in JSON, one a line.
+    """
+
+    ISSUER = "https://issuer.example"
+
+    AUDIENCE = "k8s-mcp"
+
+    def __init__(self) -> None:
+        review = TokenReview(self.AUDIENCE, nullcontext(cast("Any", _KnowsNobody())))
+        self._authentication = Authentication((Oidc(self.ISSUER, [self.AUDIENCE], "sub", "groups"), review), 10)
+        self._loop = asyncio.new_event_loop()
+        self._open = AsyncExitStack()
+        self._loop.run_until_complete(self._open.enter_async_context(review.open()))
+        public = jwt.PyJWK({**json.loads(RSAAlgorithm.to_jwk(generate_private_key(65537, 2048).public_key()))})
+        self._keys = mock.patch.object(Jwks, "key", mock.AsyncMock(return_value=public))
+        self._keys.start()
+
+    def close(self) -> None:
+        """Forget the key."""
+        self._keys.stop()
+        self._loop.run_until_complete(self._open.aclose())
+        self._loop.close()
+
+    def __call__(self, data: bytes) -> None:
+        how, rest = data[:1] or b"\0", data[1:]
+        if how[0] & 1:
+            parts = [*rest.split(b"\n", 2), b"", b""][:3]
+            rest = b"Bearer " + b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in parts)
+        with suppress(Unauthorized):
+            self._loop.run_until_complete(self._authentication.principal(Headers(raw=[(b"authorization", rest)])))
+            raise AssertionError("somebody was let in without a key")
+
+
+class _KnowsNobody:
+    """An API server that accepts no token."""
+
+    async def review_token(self, _token: str, _audience: str) -> dict[str, Any]:
+        return {"authenticated": False}
+
+
+def host(data: bytes) -> None:
+    """Any Host is one name and perhaps a port, as the whole world reads it, or malformed."""
+    try:
+        found = host_of(Headers(raw=[(b"host", data)]), "1.1")
+    except MalformedRequest:
+        return
+    served = Served(["k8s.example.com"])
+    parts = urlsplit(f"//{data.decode('latin-1')}")
+    assert parts.username is None
+    assert parts.path == parts.query == parts.fragment == ""
+    assert (parts.hostname or "").lower() == found.name
+    assert str(parts.port or "") == found.port
+    if served.has_host(found):
+        assert found.name in {"localhost", "127.0.0.1", "::1", "k8s.example.com"}
+
+
 class Requests:
     """Any body at any path gets a well-formed answer, and never one that says that the service failed.
 
@@ -183,6 +301,17 @@ def target(name: str) -> Target:
     return _MADE[name]() if name in _MADE else _PLAIN[name]
 
 
-_PLAIN = {function.__name__: function for function in (kubeconfig, frames, addresses, event_source)}
-_MADE: dict[str, Callable[[], Requests | Connection]] = {"request": Requests, "connection": Connection}
+_PLAIN: dict[str, Target] = {
+    "kubeconfig": kubeconfig,
+    "frames": frames,
+    "addresses": addresses,
+    "event_source": event_source,
+    "answers": answers_of_anybody,
+    "host": host,
+}
+_MADE: dict[str, Callable[[], Requests | Connection | Tokens]] = {
+    "request": Requests,
+    "connection": Connection,
+    "token": Tokens,
+}
 NAMES = (*_PLAIN, *_MADE)

@@ -22,8 +22,11 @@ _NEW = {
     "frames": 3000,
     "addresses": 20_000,
     "event_source": 10_000,
+    "answers": 20_000,
     "request": 800,
     "connection": 5000,
+    "host": 20_000,
+    "token": 2000,
 }
 _SEED = 20261123
 _MOST_DUMPS = 25
@@ -33,7 +36,7 @@ _MOST_DUMPS = 25
 def target(request: pytest.FixtureRequest) -> Iterator[targets.Target]:
     one = targets.target(request.param)
     yield one
-    if isinstance(one, targets.Requests | targets.Connection):
+    if isinstance(one, targets.Requests | targets.Connection | targets.Tokens):
         one.close()
 
 

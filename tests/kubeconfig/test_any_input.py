@@ -87,7 +87,14 @@ def kubeconfigs(draw: st.DrawFn) -> Kubeconfig:
         )
         for name in draw(NAMES)
     )
-    return Kubeconfig(draw(st.sampled_from(contexts)).name, contexts, clusters, users)
+    # What no context names is not kept.
+    in_use = {context.cluster for context in contexts}, {context.user for context in contexts}
+    return Kubeconfig(
+        draw(st.sampled_from(contexts)).name,
+        contexts,
+        tuple(cluster for cluster in clusters if cluster.name in in_use[0]),
+        tuple(user for user in users if user.name in in_use[1]),
+    )
 
 
 @given(kubeconfigs())

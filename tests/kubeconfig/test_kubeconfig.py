@@ -1,15 +1,13 @@
-import base64
 import json
 import subprocess
-import traceback
-from collections.abc import Callable
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from k8s_mcp.errors import KubeconfigError
-from k8s_mcp.kubeconfig.kubeconfig import Cluster, Context, Exec, Kubeconfig, User, flatten, parse
-from k8s_mcp.limits import KUBECONFIG_BYTES
+from k8s_mcp.kubeconfig.kubeconfig import Cluster, Context, Exec, Kubeconfig, LeftOut, User, described, parse
 from tests.support.kubeconfig_trees import (
     AWKWARD,
     CA,
@@ -74,13 +72,13 @@ def test_what_kubectl_ignores_is_dropped() -> None:
     assert "preferences" not in read(FULL).dump()
 
 
-def test_the_dump_is_block_yaml_that_people_can_read() -> None:
-    assert read(tree(context={"namespace": "on"})).dump() == (
-        'apiVersion: "v1"\nkind: "Config"\ncurrent-context: "dev"\n'
-        'contexts:\n- name: "dev"\n  context:\n    cluster: "kind"\n    user: "admin"\n    namespace: "on"\n'
-        'clusters:\n- name: "kind"\n  cluster:\n    server: "https://10.0.0.1:6443"\n'
-        f'users:\n- name: "admin"\n  user:\n    token: "{SECRET}-token"\n'
+def test_the_dump_is_json_that_people_can_read() -> None:
+    dump = read(tree(context={"namespace": "on"})).dump()
+    assert json.loads(dump) == tree(context={"namespace": "on"})
+    assert dump.startswith(
+        '{\n "apiVersion": "v1",\n "kind": "Config",\n "current-context": "dev",\n "contexts": [\n'
     )
+    assert f'    "token": "{SECRET}-token"\n' in dump
 
 
 @pytest.mark.parametrize(
@@ -125,7 +123,6 @@ UNUSABLE: list[tuple[Tree, str]] = [
     ({"contexts": [{"context": {}}]}, r"contexts\[0\].name must have 1 to 512 characters"),
     ({"contexts": [{**NAMED, "name": "a" * 513}]}, r"contexts\[0\].name must have 1 to 512"),
     ({"contexts": [NAMED, NAMED]}, r"contexts\[1\].name 'a' is another entry's name already"),
-    ({"contexts": [{**NAMED, "name": str(n)} for n in range(9)]}, "contexts has 9 entries, more than 8;.*--minify"),
     ({"clusters": []}, r"contexts\[0\].context.cluster \(of 'dev'\) 'kind' does not exist"),
     ({"users": []}, r"contexts\[0\].context.user \(of 'dev'\) 'admin' does not exist"),
     ({"users": [{"name": "admin", "user": []}]}, r"users\[0\].user must be a mapping, not a list"),
@@ -278,13 +275,14 @@ def test_what_the_operator_allows_is_kept() -> None:
     plugin = {
         **EXEC,
         "args": ["a\nb"],
-        "env": [{"name": "K", "value": f"{SECRET}\nline"}],
+        "env": [{"name": "API_KEY", "value": f"{SECRET}\nline"}],
         "provideClusterInfo": True,
     }
     cluster = {"server": "https://127.0.0.1", "proxy-url": "http://proxy:3128", "insecure-skip-tls-verify": True}
     config = read(tree(user={"token": None, "exec": plugin, "password": None}, cluster=cluster), EVERYTHING)
     api_version = "client.authentication.k8s.io/v1"
-    assert config.users[0].exec == Exec("aws", api_version, ("a\nb",), (("K", f"{SECRET}\nline"),), "Never", True)  # noqa: FBT003
+    env = (("API_KEY", f"{SECRET}\nline"),)
+    assert config.users[0].exec == Exec("aws", api_version, ("a\nb",), env, "Never", True)  # noqa: FBT003
     assert config.clusters[0].proxy_url == "http://proxy:3128"
     assert config.clusters[0].insecure_skip_tls_verify
     assert f"{SECRET}\nline" in config.secrets()
@@ -310,6 +308,126 @@ def test_what_the_operator_allows_is_kept() -> None:
 def test_some_things_are_refused_whatever_the_operator_allows(user: Tree, cluster: Tree) -> None:
     with pytest.raises(KubeconfigError):
         read(tree(user=user, cluster=cluster), EVERYTHING)
+
+
+OMITTED = "DATA+OMITTED"
+
+
+@pytest.mark.parametrize(
+    ("user", "cluster", "named"),
+    [
+        ({"token": "REDACTED"}, {}, r"users\[0\].user.token \(of 'admin'\)"),
+        ({"token": None, "username": "a", "password": "REDACTED"}, {}, r"users\[0\].user.password \(of 'admin'\)"),
+        ({"client-certificate-data": OMITTED, "client-key-data": OMITTED}, {}, "user.client-certificate-data"),
+        ({"client-certificate-data": CERTIFICATE, "client-key-data": OMITTED}, {}, "user.client-key-data"),
+        (
+            {},
+            {"certificate-authority-data": OMITTED},
+            r"clusters\[0\].cluster.certificate-authority-data \(of 'kind'\)",
+        ),
+    ],
+)
+def test_what_kubectl_left_out_is_named_with_the_flag_that_keeps_it(user: Tree, cluster: Tree, named: str) -> None:
+    with pytest.raises(KubeconfigError, match=f"{named}.* is left out: .* --raw"):
+        read(tree(user=user, cluster=cluster))
+
+
+def test_what_kubectl_leaves_out_is_known(tmp_path: Path, kubectl: Path) -> None:
+    path = tmp_path / "config"
+    for user in (
+        {"client-certificate-data": CERTIFICATE, "client-key-data": KEY, "token": None},
+        {},
+        {"token": None, "username": "a", "password": "b"},
+    ):
+        path.write_text(written(tree(user=user)))
+        error = refusal(run_kubectl(kubectl, "config", "view", path=path))
+        assert error
+        assert "--raw" in error.message
+
+
+def test_pem_that_was_cut_off_is_named() -> None:
+    cut = b64("-----BEGIN CERTIFICATE-----\nY2E=\n-----END CERTIF")
+    with pytest.raises(KubeconfigError, match=r"certificate-authority-data \(of 'kind'\) is cut off"):
+        read(tree(cluster={"certificate-authority-data": cut}))
+
+
+@pytest.mark.parametrize("end", ["---\n", "---", "...\n---\n# no more\n", "---\n---\n"])
+def test_a_document_with_nothing_in_it_may_follow(end: str) -> None:
+    assert parse(f"---\n{written(tree())}\n{end}", NOTHING) == read(tree())
+
+
+NO_FIELDS: Tree = {}
+
+
+def several(*more: tuple[str, Tree, Tree], **top: Any) -> Tree:
+    """The context `dev`, and others, each with a cluster and a user of its own."""
+    base = tree()
+    for name, cluster, user in more:
+        base["contexts"].append({"name": name, "context": {"cluster": name, "user": name}})
+        base["clusters"].append({"name": name, "cluster": {"server": "https://10.0.0.9", **cluster}})
+        base["users"].append({"name": name, "user": user})
+    return base | top
+
+
+def test_contexts_that_cannot_be_used_are_left_out_and_named() -> None:
+    config = read(
+        several(
+            ("eks", {}, {"exec": EXEC}),
+            ("files", {"certificate-authority": "/ca"}, {}),
+            ("open", {"insecure-skip-tls-verify": True}, {}),
+            ("omitted", {}, {"token": "REDACTED"}),
+            ("metadata", {"server": "https://169.254.169.254"}, {}),
+            ("good", {}, {"token": "t"}),
+        )
+    )
+    assert [context.name for context in config.contexts] == ["dev", "good"]
+    assert [entry.name for entry in (*config.clusters, *config.users)] == ["kind", "good", "admin", "good"]
+    assert [one.context for one in config.left_out] == ["eks", "files", "open", "omitted", "metadata"]
+    assert "kubectl create token" in config.left_out[0].why
+    assert parse(config.dump(), NOTHING) == config
+    assert config.without({"good": "why not"}).left_out[-1] == LeftOut("good", "why not")
+
+
+def test_a_cluster_or_user_that_does_not_exist_matters_for_its_context_alone() -> None:
+    values = several()
+    values["contexts"] += [
+        {"name": "x", "context": {"cluster": "gone"}},
+        {"name": "y", "context": {"cluster": "kind", "user": "z"}},
+    ]
+    config = read(values)
+    assert [one.context for one in config.left_out] == ["x", "y"]
+    with pytest.raises(KubeconfigError, match=r"contexts\[1\].context.cluster \(of 'x'\) 'gone' does not exist"):
+        read({**values, "current-context": "x"})
+
+
+def test_of_many_contexts_the_current_one_and_the_first_others_are_kept() -> None:
+    many = several(*[(f"c{n}", NO_FIELDS, NO_FIELDS) for n in range(11)], **{"current-context": "c10"})
+    config = read(many)
+    assert [context.name for context in config.contexts] == ["dev", *(f"c{n}" for n in range(6)), "c10"]
+    assert [one.context for one in config.left_out] == ["c6", "c7", "c8", "c9"]
+    assert "8 contexts" in config.left_out[0].why
+
+
+def test_only_those_that_are_asked_for_are_looked_at() -> None:
+    text = written(several(("a", {}, {"exec": EXEC}), ("b", {}, {})))
+    config = parse(text, NOTHING, only={"b"})
+    assert ([context.name for context in config.contexts], config.left_out) == (["dev", "b"], ())
+
+
+def test_a_thousand_contexts_of_one_large_cluster_take_no_longer_than_one() -> None:
+    large = b64("-----BEGIN CERTIFICATE-----\n" + "A" * 300_000)
+    contexts = [{"name": f"c{n}", "context": {"cluster": "large"}} for n in range(1000)]
+    values = tree()
+    values["contexts"] += contexts
+    values["clusters"].append(
+        {"name": "large", "cluster": {"server": "https://a", "certificate-authority-data": large}}
+    )
+    begin = time.process_time()
+    config = read(values)
+    assert time.process_time() - begin < 2
+    assert len(config.left_out) == 1000
+    assert len(json.dumps(described(config.left_out))) < 32 * 1024
+    assert described(config.left_out)[-1]["why"].startswith("and ")
 
 
 def test_base64_on_several_lines_is_kept_on_one() -> None:
@@ -386,7 +504,15 @@ def run_kubectl(kubectl: Path, *arguments: str, path: Path) -> str:
 
 
 @pytest.mark.parametrize(
-    "values", [FULL, TWO, tree(users=[{"name": name, "user": {"token": name}} for name in [*AWKWARD[1:], "admin"]])]
+    "values",
+    [
+        FULL,
+        TWO,
+        tree(
+            contexts=[{"name": name, "context": {"cluster": "kind", "user": name}} for name in [*AWKWARD[1:], "dev"]],
+            users=[{"name": name, "user": {"token": name}} for name in [*AWKWARD[1:], "dev"]],
+        ),
+    ],
 )
 def test_kubectl_reads_the_dump_as_it_reads_the_original(values: Tree, tmp_path: Path, kubectl: Path) -> None:
     def as_kubectl_reads(text: str) -> Tree:
@@ -400,99 +526,25 @@ def test_kubectl_reads_the_dump_as_it_reads_the_original(values: Tree, tmp_path:
     assert dumped == original
 
 
-# On the user's machine
-
-
-@pytest.fixture
-def on_disk(tmp_path: Path) -> Callable[[str], bytes]:
-    (tmp_path / "pki").mkdir()
-    for name, content in {
-        "ca.crt": CA,
-        "c.crt": CERTIFICATE,
-        "c.key": KEY,
-        "token": b64(f" {SECRET}-file\n"),
-    }.items():
-        (tmp_path / "pki" / name).write_bytes(base64.b64decode(content))
-    (tmp_path / "pki" / "empty").touch()
-    return lambda name: (tmp_path / name).read_bytes()
-
-
-WITH_FILES = {
-    **TWO,
-    "clusters": [
-        {"name": "kind", "cluster": {"server": "https://127.0.0.1:6443", "certificate-authority": "pki/ca.crt"}},
-        {"name": "other", "cluster": {"server": "https://10.0.0.2", "certificate-authority": "missing"}},
-        {"name": "unused", "cluster": {"server": ""}},
-    ],
-    "users": [
-        {"name": "admin", "user": {"client-certificate": "pki/c.crt", "client-key": "pki/c.key"}},
-        {"name": "jane", "user": {"tokenFile": "pki/token", "token": "older"}},
-        {"name": "unused", "user": {"exec": EXEC}},
-    ],
-}
-
-
-def test_flatten_makes_what_kubectl_makes(tmp_path: Path, kubectl: Path, on_disk: Callable[[str], bytes]) -> None:
-    text = written(WITH_FILES)
-    (tmp_path / "config").write_text(text)
-    arguments = ("config", "view", "--raw", "--minify", "--flatten")
-    theirs = run_kubectl(kubectl, *arguments, path=tmp_path / "config")
-    assert parse(flatten(text, on_disk), EVERYTHING) == parse(theirs, EVERYTHING)
-
-
-def test_flatten_embeds_the_token_of_a_token_file(on_disk: Callable[[str], bytes]) -> None:
-    config = parse(flatten(written(WITH_FILES), on_disk, "dev as jane"), EVERYTHING)
-    assert config.current_context == "dev as jane"
-    assert config.secrets() == (f"{SECRET}-file",)
-
-
-def test_flatten_keeps_all_contexts_if_asked(on_disk: Callable[[str], bytes]) -> None:
-    files = written(WITH_FILES).replace("missing", "pki/ca.crt")
-    config = parse(flatten(files, on_disk, "other", all_contexts=True), EVERYTHING)
-    assert config.current_context == "other"
-    assert [context.name for context in config.contexts] == ["dev", "dev as jane", "other"]
-
-
-def test_flatten_chooses_one_of_thousands_of_contexts(on_disk: Callable[[str], bytes]) -> None:
-    names = [f"c{n}" for n in range(2000)]
-    cluster = {
-        "server": "https://10.0.0.1",
-        "certificate-authority-data": CA,
-        "tls-server-name": "x" * 200,
-        "extensions": [{"x": 1.5}],
-    }
-    contexts = [{"name": name, "context": {"cluster": name}} for name in names]
-    text = written(tree(contexts=contexts, clusters=[{"name": name, "cluster": cluster} for name in names]))
-    assert len(text) > KUBECONFIG_BYTES
-    assert parse(flatten(text, on_disk, "c400"), NOTHING).contexts == (Context("c400", "c400"),)
-
-
-@pytest.mark.parametrize(
-    ("user", "context", "message"),
-    [
-        (
-            {"exec": EXEC},
-            None,
-            r"users\[0\].user.exec \(of 'admin'\) needs a program on your machine.*kubectl create token",
-        ),
-        ({"auth-provider": {"name": "gcp"}}, None, "auth-provider .*`kubectl create token"),
-        (
-            {"tokenFile": "pki/none"},
-            None,
-            r"tokenFile \(of 'admin'\) 'pki/none' cannot be read \(No such file or directory\)",
-        ),
-        ({"tokenFile": "pki/empty"}, None, "'pki/empty' is an empty file"),
-        (
-            {"client-key": "pki/token", "client-certificate": "pki/c.crt"},
-            None,
-            "client-key-data .* is not PEM of the right kind",
-        ),
-        ({}, "none", r"current-context 'none' does not exist; name one of the contexts \('dev'\)"),
-    ],
+# JSON is YAML but for a few characters: those next to them, and whatever JSON escapes, must reach kubectl as they are
+EDGES = (
+    "\t\r\n \"'\\/%#:{}[],<>&~\u00a0\u00ad\u200b\u2027\u202a"
+    "\ud7ff\ue000\ufefe\ufffd\U00010000\U0001f5fc\U0001fffe\U0010ffff"
 )
-def test_flatten_refuses_what_cannot_be_sent(
-    user: Tree, context: str | None, message: str, on_disk: Callable[[str], bytes]
-) -> None:
-    with pytest.raises(KubeconfigError, match=message) as refused:
-        flatten(written(tree(user=user)), on_disk, context)
-    assert SECRET not in "".join(traceback.format_exception(refused.value))
+
+
+def test_kubectl_reads_every_character_that_a_kubeconfig_may_have(tmp_path: Path, kubectl: Path) -> None:
+    arguments = [*EDGES, EDGES, f"%{EDGES}", "\n%YAML", "\n---\n", "..." * 2000, *AWKWARD]
+    plugin = {**EXEC, "args": arguments, "env": [{"name": EDGES[4:], "value": EDGES}]}
+    config = read(tree(user={"token": None, "exec": plugin}), EVERYTHING)
+    path = tmp_path / "config"
+    path.write_text(config.dump())
+    seen = json.loads(run_kubectl(kubectl, "config", "view", "--raw", "--output=json", path=path))
+    assert seen["users"][0]["user"]["exec"]["args"] == arguments
+    assert seen["users"][0]["user"]["exec"]["env"] == plugin["env"]
+
+
+@pytest.mark.parametrize("character", "\0\b\x1b\x7f\x80\x85\x9f\u2028\u2029\ud800\udfff\ufeff\ufffe\uffff")
+def test_characters_that_yaml_takes_for_something_else_are_refused_also_when_escaped(character: str) -> None:
+    plugin = {**EXEC, "args": [f"a{character}b"]}
+    assert refusal(json.dumps(tree(user={"token": None, "exec": plugin})), EVERYTHING)

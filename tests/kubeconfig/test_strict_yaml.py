@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from k8s_mcp.errors import KubeconfigError
-from k8s_mcp.kubeconfig.strict_yaml import Number, Value, dump, load
+from k8s_mcp.kubeconfig.strict_yaml import Number, Value, load
 
 KIB_512 = 512 * 1024
 TEXT_LINE = "tRUE NuLL 1e 0o9 _1 190:20:30 2001-01-01 2001-01-01T00:00:00Z = 0x inf nan 0b12 1.5e 0x1p4 1.2.3"
@@ -70,9 +70,9 @@ def test_quoted_scalars_are_text_and_so_are_block_scalars() -> None:
     assert read("a: '1'\nb: \"true\"\nc: >-\n  1\n") == {"a": "1", "b": "true", "c": "1"}
 
 
-@given(VALUES.map(lambda value: {"root": value}))
-def test_what_is_dumped_is_loaded_as_the_same(value: dict[str, Value]) -> None:
-    text = dump(value)
+@given(VALUES.map(lambda value: {"root": value}), st.sampled_from([None, 1]))
+def test_json_is_loaded_as_the_same(value: dict[str, Value], indent: int | None) -> None:
+    text = json.dumps(value, ensure_ascii=False, indent=indent)
     assert read(text) == value
     assert yaml.safe_load(text) == value
 

@@ -35,11 +35,12 @@ class Report:
 
 @dataclass(frozen=True)
 class Result:
-    """A tool's result: the text that a model reads, and the structured content."""
+    """A tool's result: the text that a model reads, the structured content, and the addresses it links to."""
 
     is_error: bool
     text: str
     data: Json | None
+    links: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,16 +72,16 @@ class Call:
             await self._news.wait()
 
     async def result(self) -> Result:
-        outcome = await self._end()
+        outcome = await self.end_of_any_kind()
         assert isinstance(outcome, Result), outcome
         return outcome
 
     async def failure(self) -> Failure:
-        outcome = await self._end()
+        outcome = await self.end_of_any_kind()
         assert isinstance(outcome, Failure), outcome
         return outcome
 
-    async def _end(self) -> Result | Failure:
+    async def end_of_any_kind(self) -> Result | Failure:
         while self._outcome is None:
             await self._news.wait()
         return self._outcome
@@ -176,11 +177,12 @@ class NodeClient(_Base):
         self.order(list=self._number)
         return await listed
 
-    def start(self, name: str, arguments: Json, *, progress: bool = False) -> Call:
+    def start(self, name: str, arguments: Json, *, progress: bool = False, timeout: int | None = None) -> Call:
+        """`timeout` in milliseconds, set back by progress; 120,000 by default."""
         self._number += 1
         number = self._number
         call = self._calls[number] = Call(lambda: self.order(cancel=number))
-        self.order(call=number, name=name, arguments=arguments, progress=progress)
+        self.order(call=number, name=name, arguments=arguments, progress=progress, timeout=timeout)
         return call
 
     def order(self, **order: object) -> None:
@@ -221,9 +223,11 @@ async def until(seen: Callable[[], object], what: str, seconds: float = 30) -> N
 
 def result_of(result: Json) -> Result:
     """A `CallToolResult` as it came."""
-    [content] = result["content"]
+    content, *links = result["content"]
     assert content["type"] == "text"
-    return Result(bool(result.get("isError")), content["text"], result.get("structuredContent"))
+    assert all(link["type"] == "resource_link" for link in links)
+    uris = tuple(link["uri"] for link in links)
+    return Result(bool(result.get("isError")), content["text"], result.get("structuredContent"), uris)
 
 
 @asynccontextmanager

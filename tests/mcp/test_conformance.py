@@ -2,15 +2,13 @@
 
 import json
 import re
-import socket
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.mcp.node_packages import NodePackages
-from tests.support.service import Service, services
+from tests.support.service import Service
 
 SUITE = "@modelcontextprotocol/conformance"
 
@@ -51,18 +49,10 @@ NOT_RUN = {
 }
 
 
-@pytest.fixture(scope="module")
-def allowed_server(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Service]:
-    """A service that allows its own origin, which the suite's scenario for DNS rebinding sends."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    with services(tmp_path_factory.mktemp("conformance"), tools) as start:
-        yield start(port=port, allowed_origins=f"http://127.0.0.1:{port}")
-
-
 @pytest.mark.parametrize("scenario", RUN)
-def test_scenario_passes(node: NodePackages, allowed_server: Service, tmp_path: Path, scenario: str) -> None:
-    url = f"{allowed_server.url}/mcp"
+def test_scenario_passes(node: NodePackages, server: Service, tmp_path: Path, scenario: str) -> None:
+    """Against a service as `make run` starts it, without a setting."""
+    url = f"{server.url}/mcp"
     command = node.program(SUITE, "server", "--url", url, "--scenario", scenario, "--output-dir", str(tmp_path))
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -156,8 +156,9 @@ async def test_client_of_streamable_http_gets_no_session_of_the_older_transport(
     [
         ("", 400),
         ("?session_id=", 400),
-        ("?session_id=me", 400),
-        ("?session_id=%0aERROR: a line that was never written", 400),
+        ("?session_id=me", 404),
+        ("?session_id=%0aERROR: a line that was never written", 404),
+        ("?session_id=%ff%00", 404),
         (f"?session_id={'0' * 32}", 404),
     ],
 )

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from k8s_mcp.mcp.tools import Offer
+from k8s_mcp.settings import Settings
 from tests.mcp import raw
 from tests.mcp.clients import McpClient, Result, python_http, until
 from tests.support import kubeconfigs
@@ -45,26 +48,39 @@ def data_of(result: Result) -> dict[str, Any]:
 async def read_all(client: McpClient, run_id: str, **arguments: object) -> list[str]:
     """Every line, page by page, as a model that follows `next_line`."""
     lines: list[str] = []
-    next_line: int | None = 1
-    while next_line:
-        page = await client.call("read_output", run_id=run_id, start_line=next_line, **arguments)
+    place: tuple[int | None, int] = (1, 1)
+    while place[0]:
+        line, column = place
+        page = await client.call("read_output", run_id=run_id, start_line=line, column=column, **arguments)
         assert not page.is_error, page.text
-        assert len(page.text) <= TEXT_LIMIT + 100
-        lines += data_of(page)["text"].split("\n")
-        assert data_of(page)["next_line"] != next_line
-        next_line = data_of(page)["next_line"]
+        assert len(page.text) <= TEXT_LIMIT + 250
+        text = re.sub(r"\[… characters left out: .*?\]", "", data_of(page)["text"])
+        if column > 1:
+            lines[-1] += text.split("\n")[0]
+            lines += text.split("\n")[1:]
+        else:
+            lines += text.split("\n")
+        place = (data_of(page)["next_line"], data_of(page)["next_column"] or 1)
+        assert place != (line, column)
     return lines
+
+
+def unnumbered(lines: list[str]) -> list[str]:
+    """What was found by `grep`, without the line's number."""
+    return [line.partition(":")[2] for line in lines]
 
 
 # What a model is told
 
 
 async def test_tools_take_little_of_a_models_context(client: McpClient) -> None:
-    """Under 1,500 tokens for all of them. Estimated, at 3 characters a token: for JSON and English tokenizers need
+    """Under 1,100 tokens for all of them. Estimated, at 3 characters a token: for JSON and English tokenizers need
     fewer tokens than that, and none can be had here that brings its vocabulary along.
     """
-    listed = json.dumps(await client.tools(), separators=(",", ":"), ensure_ascii=False)
-    assert len(listed) / 3 < 1500
+    everything = [tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in Offer().tools()]
+    assert len(everything) > len(await client.tools())  # this executor cannot keep a run to reading
+    shown = [{name: tool[name] for name in ("name", "description", "inputSchema")} for tool in everything]
+    assert len(json.dumps(shown, separators=(",", ":"), ensure_ascii=False)) / 3 < 1100
 
 
 async def test_tools_say_what_they_do(client: McpClient) -> None:
@@ -81,8 +97,18 @@ async def test_tools_say_what_they_do(client: McpClient) -> None:
         },
     }
     assert {name: list(tool["inputSchema"]["properties"]) for name, tool in tools.items()} == {
-        "run_command": ["command", "cluster", "kubeconfig", "timeout", "stdin", "read_only"],
-        "read_output": ["run_id", "start_line", "max_lines", "stream", "grep"],
+        "run_command": ["command", "cluster", "clusters", "kubeconfig", "timeout", "wait", "stdin"],
+        "read_output": [
+            "run_id",
+            "start_line",
+            "max_lines",
+            "stream",
+            "grep",
+            "context",
+            "tail",
+            "column",
+            "wait",
+        ],
         "list_clusters": [],
         "cancel_run": ["run_id"],
     }
@@ -98,20 +124,25 @@ async def test_tools_say_what_they_do(client: McpClient) -> None:
 async def test_timeout_is_an_error_with_the_output_so_far(client: McpClient) -> None:
     result = await run(client, "echo before; sleep 60", timeout=1)
     assert result.is_error
-    assert result.text == "$ echo before; sleep 60\ntimeout\nbefore"
+    said = "timed out after 1 s; give it a longer `timeout`, or ask for less"
+    assert result.text == f"$ echo before; sleep 60\n{said}\nbefore"
     assert data_of(result)["status"] == "timeout"
     assert data_of(result)["exit_code"] == 124
 
 
 async def test_command_without_output_says_how_it_ended(client: McpClient) -> None:
-    assert (await run(client, "true")).text == "$ true\nexit code 0"
-    assert (await run(client, "false")).text == "$ false\nexit code 1"
+    """And how long it took."""
+    assert re.fullmatch(r"\$ true\nexit code 0 after [\d.]+ s", (await run(client, "true")).text)
+    assert re.fullmatch(r"\$ false\nexit code 1 after [\d.]+ s", (await run(client, "false")).text)
+    assert 1 <= data_of(await run(client, "sleep 1"))["seconds"] < 30
 
 
 async def test_long_command_is_not_repeated_whole(client: McpClient) -> None:
+    """The model has it already."""
     result = await run(client, "true " + "x" * 100_000)
     assert not result.is_error
-    assert len(result.text) < 1100
+    assert len(result.text) < 150
+    assert result.text.startswith("$ true xxx")
 
 
 async def test_characters_survive_wherever_their_bytes_are_split(client: McpClient) -> None:
@@ -152,15 +183,38 @@ async def test_both_streams_have_their_room(client: McpClient) -> None:
     assert len(data_of(result)["stdout"]) > TEXT_LIMIT / 2
     assert len(data_of(result)["stderr"]) > TEXT_LIMIT / 5
     assert result.text.endswith("\n100000")
-    assert len(result.text) < TEXT_LIMIT + 500
+    assert len(result.text) < TEXT_LIMIT + 800
+
+
+async def test_note_about_a_cut_stream_leads_to_that_stream(client: McpClient) -> None:
+    result = await run(client, "seq 100000; seq 100001 200000 >&2")
+    data = data_of(result)
+    for stream, first in (("stdout", 1), ("stderr", 100_001)):
+        match = re.search(r'read_output\(run_id="(\w+)", start_line=(\d+), stream="(\w+)"\)', data[stream])
+        assert match, data[stream][:1000]
+        assert match[3] == stream
+        head = data[stream].partition("[…")[0].split("\n")
+        page = await client.call(
+            "read_output", run_id=match[1], start_line=int(match[2]), stream=match[3], max_lines=1
+        )
+        assert data_of(page)["text"] == str(first + len(head) - 1)
+
+
+async def test_result_says_until_when_its_output_can_be_read(client: McpClient) -> None:
+    """15 minutes by default, for a person may have to be asked; here ten."""
+    result = await run(client, "seq 100000")
+    until = datetime.fromisoformat(data_of(result)["readable_until"])
+    assert 590 < (until - datetime.now(UTC)).total_seconds() <= 600
+    assert f"reads them until {data_of(result)['readable_until']} …]" in result.text
+    assert Settings.model_fields["replay_seconds"].default == 900
 
 
 async def test_limit_is_the_operators(serve: StartService) -> None:
     async with python_http(f"{serve(mcp_text_limit=1000).url}/mcp") as client:
         result = await run(client, "seq 10000")
-        assert len(result.text) < 1300
+        assert len(result.text) < 1400
         page = await client.call("read_output", run_id=data_of(result)["run_id"], max_lines=5000)
-        assert len(page.text) < 1100
+        assert len(page.text) < 1150
         assert data_of(page)["next_line"] == data_of(page)["lines"] + 1
 
 
@@ -182,12 +236,14 @@ async def test_lines_can_be_read_from_anywhere(client: McpClient, mixed: str) ->
     everything = await read_all(client, mixed)
     assert len(everything) == 1000
     assert data_of(page)["text"].split("\n") == everything[499:502]
-    assert page.text == data_of(page)["text"] + "\n[more from line 503; 1000 lines in all]"
-    assert {key: value for key, value in data_of(page).items() if key != "text"} == {
+    assert page.text.startswith(data_of(page)["text"] + "\n[more from line 503; 1000 lines in all]\n[exit code 0 ")
+    assert {key: value for key, value in data_of(page).items() if key not in ("text", "readable_until")} == {
         "run_id": mixed,
         "status": "done",
+        "exit_code": 0,
         "lines": 3,
         "next_line": 503,
+        "next_column": None,
         "total_lines": 1000,
     }
 
@@ -207,33 +263,87 @@ async def test_one_stream_can_be_read(client: McpClient, mixed: str) -> None:
     ],
 )
 async def test_lines_can_be_searched(client: McpClient, mixed: str, grep: str, lines: list[str]) -> None:
-    assert await read_all(client, mixed, grep=grep) == lines
-    assert await read_all(client, mixed, grep=grep, max_lines=len(lines) // 3 + 1) == lines
+    assert unnumbered(await read_all(client, mixed, grep=grep)) == lines
+    assert unnumbered(await read_all(client, mixed, grep=grep, max_lines=len(lines) // 3 + 1)) == lines
+
+
+async def test_lines_that_are_found_have_their_numbers(client: McpClient) -> None:
+    run_id = data_of(await run(client, "seq -f 'line %.0f' 2000"))["run_id"]
+    assert await read_all(client, run_id, grep="line 77", max_lines=5) == ["77:line 77"] + [
+        f"{number}:line {number}" for number in range(770, 780)
+    ]
+
+
+async def test_what_is_around_a_match_can_be_read_with_it(client: McpClient) -> None:
+    run_id = data_of(await run(client, "seq 2000"))["run_id"]
+    page = await client.call("read_output", run_id=run_id, grep="100", context=1)
+    expected = ["99-99", "100:100", "101-101", "--"]
+    expected += [
+        "999-999",
+        *(f"{n}:{n}" for n in range(1000, 1010)),
+        "1010-1010",
+        "--",
+        "1099-1099",
+        "1100:1100",
+        "1101-1101",
+    ]
+    assert data_of(page)["text"].split("\n") == expected
+    for most in range(1, 8):  # wherever a page ends
+        lines = await read_all(client, run_id, grep="100", context=1, max_lines=most)
+        assert [line for line in lines if line != "--"] == [line for line in expected if line != "--"]
+
+
+async def test_context_is_of_the_stream_that_is_read(client: McpClient, mixed: str) -> None:
+    lines = await read_all(client, mixed, grep="odd 51", context=1, stream="stdout")
+    assert [line[-6:] for line in lines[:3]] == ["odd 49", "odd 51", "odd 53"]
+
+
+async def test_last_lines_can_be_read(client: McpClient, mixed: str) -> None:
+    page = await client.call("read_output", run_id=mixed, tail=3, stream="stderr")
+    assert data_of(page)["text"].split("\n")[-3:] == ["even 996", "even 998", "even 1000"]
+    page = await client.call("read_output", run_id=mixed, tail=2, grep="odd 9")
+    assert unnumbered(data_of(page)["text"].split("\n"))[-2:] == ["odd 997", "odd 999"]
+
+
+async def test_last_lines_are_the_last_that_there_is_room_for(client: McpClient) -> None:
+    run_id = data_of(await run(client, f"for i in {{1..100}}; do echo $i {'x' * 1000}; done"))["run_id"]
+    page = await client.call("read_output", run_id=run_id, tail=80)
+    lines = data_of(page)["text"].split("\n")
+    assert lines[0] == f"[more before line {lines[1].split()[0]}]"
+    assert [line.split()[0] for line in lines[1:]] == [str(number) for number in range(102 - len(lines), 101)]
+    assert 45 < len(lines) <= 50
 
 
 async def test_search_is_for_text_and_not_for_a_pattern(client: McpClient) -> None:
     run_id = data_of(await run(client, r"printf 'a.c\nabc\n\nA.C\n'"))["run_id"]
-    assert await read_all(client, run_id, grep="a.c") == ["a.c"]
+    assert await read_all(client, run_id, grep="a.c") == ["1:a.c"]
     assert await read_all(client, run_id, grep="") == ["a.c", "abc", "", "A.C"]
     for absent in ("x", "a.c\nabc", "\n"):
         page = await client.call("read_output", run_id=run_id, grep=absent)
-        assert page.text == "[no such lines]"
+        assert page.text.startswith("[no such lines]\n[exit code 0 ")
         assert data_of(page)["lines"] == 0
 
 
 async def test_behind_the_last_line_there_is_nothing(client: McpClient, mixed: str) -> None:
     page = await client.call("read_output", run_id=mixed, start_line=1001)
-    assert page.text == "[no such lines]"
+    assert page.text.startswith("[no such lines]\n[exit code 0 ")
     assert data_of(page)["next_line"] is None
 
 
-async def test_line_longer_than_an_answer_is_cut_and_says_so(client: McpClient) -> None:
+async def test_every_character_of_a_line_longer_than_an_answer_can_be_read(client: McpClient) -> None:
     """Such as JSON on one line; lines over 64 KiB come in pieces."""
-    run_id = data_of(await run(client, "echo start; head -c 64000 /dev/zero | tr '\\0' x; echo; echo end"))["run_id"]
-    pages: list[str] = await read_all(client, run_id)
-    assert pages[0] == "start"
-    assert pages[1] == "x" * TEXT_LIMIT + "[… characters left out: 14000]"
-    assert pages[2] == "end"
+    run_id = data_of(await run(client, "echo start; seq 14000 | head -c 60000 | tr '\\n' ,; echo; echo end"))[
+        "run_id"
+    ]
+    page = await client.call("read_output", run_id=run_id, start_line=2)
+    assert page.text.count("[… characters left out: 10000; start_line=2, column=50001 reads them]") == 1
+    whole = "".join(f"{number}," for number in range(1, 14_001))[:60_000]
+    assert await read_all(client, run_id) == ["start", whole, "end"]
+    found = await client.call("read_output", run_id=run_id, grep="11500")
+    match = re.search(r"start_line=(\d+), column=(\d+) reads them", found.text)
+    assert match
+    rest = await client.call("read_output", run_id=run_id, start_line=int(match[1]), column=int(match[2]))
+    assert data_of(rest)["text"] == f"{whole[int(match[2]) - 1 :]}\nend"
 
 
 async def test_output_can_be_read_while_the_command_runs(
@@ -245,11 +355,11 @@ async def test_output_can_be_read_while_the_command_runs(
     await call.until_reported("one")
     run_id = server.get("/runs").json()["runs"][-1]["run_id"]
     page = await client.call("read_output", run_id=run_id)
-    assert page.text == "one"
+    assert data_of(page)["text"] == "one"
     assert data_of(page)["status"] == "running"
     later = client.start("read_output", {"run_id": run_id, "start_line": 2})
     (tmp_path / "go").touch()
-    assert (await later.result()).text == "two"
+    assert data_of(await later.result())["text"] == "two"
     ended = await client.call("cancel_run", run_id=run_id)
     assert ended.text == "The command was told to end."
     assert data_of(await call.result())["status"] == "cancelled"
@@ -278,13 +388,25 @@ async def test_what_is_not_kept_is_said_to_be_missing(serve: StartService) -> No
         ("run_command", {}, "command: Field required"),
         ("run_command", {"command": " "}, "command: must not be empty"),
         ("run_command", {"command": 5}, "command: Input should be a valid string"),
-        ("run_command", {"command": None}, "command: Input should be a valid string"),
+        ("run_command", {"command": None}, "command: Field required"),
         ("run_command", {"command": "a\0b"}, "command: must not contain NUL characters"),
         ("run_command", {"command": "x" * 131_072}, "command: must be at most 131071 bytes"),
-        ("run_command", {"command": "ls", "kubeconfig": "", "cluster": ""}, "send exactly one of `kubeconfig` and"),
+        (
+            "run_command",
+            {"command": "ls", "kubeconfig": "", "cluster": ""},
+            "send exactly one of `cluster`, `clusters` and",
+        ),
         ("run_command", {"command": "ls", "kubeconfig": ["x"]}, "kubeconfig: Input should be a valid string"),
-        ("run_command", {"command": "ls", "kubeconfig": None}, "send exactly one of `kubeconfig` and `cluster`"),
-        ("run_command", {"command": "ls", "cluster": "c"}, "send exactly one of `kubeconfig` and `cluster`"),
+        (
+            "run_command",
+            {"command": "ls", "kubeconfig": None},
+            "send exactly one of `cluster`, `clusters` and `kubeconfig`",
+        ),
+        (
+            "run_command",
+            {"command": "ls", "cluster": "c"},
+            "send exactly one of `cluster`, `clusters` and `kubeconfig`",
+        ),
         ("run_command", {"command": "ls", "cluster": 1}, "cluster: Input should be a valid string"),
         ("run_command", {"command": "ls", "timeout": 0}, "timeout: Input should be greater than or equal to 1"),
         ("run_command", {"command": "ls", "timeout": "60"}, "timeout: Input should be a valid integer"),
@@ -354,7 +476,7 @@ async def test_stored_cluster_is_named_instead_of_its_kubeconfig(
     server: Service, client: McpClient, fake_kubeconfig: str
 ) -> None:
     """What a model sees of it is a name; `PUT /clusters/{name}` was somebody else's call."""
-    assert (await client.call("list_clusters")).text == "No clusters are stored."
+    assert (await client.call("list_clusters")).text.startswith("No clusters are stored; ask the person")
     async with raw.http(server) as http:
         (await http.put("/clusters/prod", json={"kubeconfig": fake_kubeconfig, "ttl": 60})).raise_for_status()
         listed = await client.call("list_clusters")
@@ -363,7 +485,7 @@ async def test_stored_cluster_is_named_instead_of_its_kubeconfig(
         assert cluster["server"] == "https://192.0.2.1:6443"
         assert cluster["contexts"] == ["first", "second", "third"]
         assert 0 < (datetime.fromisoformat(cluster["expires"]) - datetime.now(UTC)).total_seconds() <= 60
-        assert listed.text == "prod: https://192.0.2.1:6443"
+        assert listed.text.startswith("prod: https://192.0.2.1:6443; contexts first, second, third; until 20")
         result = await client.call("run_command", command='grep current-context "$KUBECONFIG"', cluster="prod")
         assert not result.is_error
         assert "first" in data_of(result)["stdout"]

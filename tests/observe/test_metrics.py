@@ -111,6 +111,8 @@ def test_outcomes_gaps_and_failures_are_counted() -> None:
     metrics.observe(RunReleased(RUN, command_started=False))
     metrics.observe(Refused(401, "Unauthorized", "http"))
     metrics.audit_failed()
+    metrics.odd_object("leases")
+    metrics.observer_failed()
     metrics.api_answered("create", "jobs", "201")
     found = told(metrics)
     for outcome in ("succeeded", "failed", "timeout", "cancelled", "error"):
@@ -121,6 +123,7 @@ def test_outcomes_gaps_and_failures_are_counted() -> None:
     assert (found["k8s_mcp_run_start_seconds_count"], found["k8s_mcp_run_duration_seconds_sum"]) == (5, 10)
     assert found['k8s_mcp_requests_refused_total{code="401",reason="Unauthorized"}'] == 1
     assert (found["k8s_mcp_auth_failures_total"], found["k8s_mcp_audit_failures_total"]) == (1, 1)
+    assert (found['k8s_mcp_odd_objects_total{resource="leases"}'], found["k8s_mcp_observer_failures_total"]) == (1, 1)
     assert found['k8s_mcp_api_requests_total{code="201",resource="jobs",verb="create"}'] == 1
 
 

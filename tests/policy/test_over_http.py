@@ -22,6 +22,15 @@ def rule(fields: str) -> str:
     return f"rules:\n- {{name: the rule, {EVERYBODY}, {fields}}}\n"
 
 
+def two_contexts(current: str = "a", other: str = "https://192.0.2.9", user: str = "token: x") -> str:
+    """`a` as `kubeconfig` has it, and `b` at `other`."""
+    return f"""
+        {{current-context: {current},
+         contexts: [{{name: a, context: {{cluster: a}}}}, {{name: b, context: {{cluster: b, user: b}}}}],
+         clusters: [{{name: a, cluster: {{server: "{SERVER}"}}}}, {{name: b, cluster: {{server: "{other}"}}}}],
+         users: [{{name: b, user: {{{user}}}}}]}}"""
+
+
 def kubeconfig(server: str = SERVER, cluster: str = "", user: str = "token: x") -> str:
     return f"""
         {{current-context: a, contexts: [{{name: a, context: {{cluster: a, user: a}}}}],
@@ -86,11 +95,28 @@ async def test_audit_log_names_the_rule(start: StartService, tmp_path: Path) -> 
     assert json.loads(log.read_text().splitlines()[0])["rule"] == "the rule (line 2)"
 
 
-async def test_every_server_of_a_kubeconfig_has_to_be_allowed(start: StartService) -> None:
+async def test_a_context_that_the_policy_refuses_is_left_out_unless_it_is_the_current_one(
+    start: StartService,
+) -> None:
     service = start(rule("servers: [192.0.2.1]"))
-    two = kubeconfig().replace("clusters: [", 'clusters: [{name: b, cluster: {server: "https://192.0.2.9"}}, ')
-    async with Client(service.url, two) as client:
+    async with Client(service.url, two_contexts("b")) as client:
         assert "https://192.0.2.9" in await refused(client, 403)
+        run = await client.run("kubectl config get-contexts -o name || cat $KUBECONFIG", kubeconfig=two_contexts())
+        [left_out] = run.controls[0]["left_out"]
+        assert left_out["context"] == "b"
+        assert "https://192.0.2.9" in left_out["why"]
+        assert not any("192.0.2.9" in line or line == "b" for line in run.stdout)
+
+
+async def test_a_context_that_would_take_from_the_current_one_what_it_needs_is_left_out(start: StartService) -> None:
+    wide, narrow = f"{EVERYBODY}, servers: [192.0.2.1], exec_plugins: [aws]", f"{EVERYBODY}, servers: [192.0.2.9]"
+    service = start(f"rules:\n- {{name: wide, {wide}}}\n- {{name: narrow, {narrow}}}\n")
+    with_plugin = two_contexts().replace("{cluster: a}", "{cluster: a, user: a}", 1)
+    plugin = "{name: a, user: {exec: " + EXEC % "aws" + "}}, "
+    async with Client(service.url, with_plugin.replace("users: [", f"users: [{plugin}")) as client:
+        [left_out] = (await client.run("echo ran")).controls[0]["left_out"]
+        assert left_out["context"] == "b"
+        assert "narrow" in left_out["why"]
 
 
 async def test_rule_holds_for_what_was_stored_before_it(start: StartService, file: Path) -> None:
@@ -239,7 +265,7 @@ async def test_quota_is_exact_under_parallel_requests(
 
 async def test_quota_counts_each_api_server_by_itself(serve: StartService) -> None:
     service = serve(max_runs_per_cluster=1, grace_period=1)
-    both = kubeconfig().replace("clusters: [", 'clusters: [{name: b, cluster: {server: "https://192.0.2.9"}}, ')
+    both = two_contexts()
     async with (
         Client(service.url, kubeconfig()) as client,
         client.stream("echo up; sleep 99", kubeconfig=both) as stream,

@@ -146,6 +146,8 @@ RULE = "rules:\n- name: r\n  principals: [a]\n  handles: [h]\n"
         ("other: 1\nrules: []", "line 1: other is not a field; there are rules"),
         (f"{RULE}  principal: [a]", "line 5: rules[0].principal is not a field; there are name, principals,"),
         (f"{RULE}  line: 7", "line 5: rules[0].line is not a field"),
+        (f"{RULE}  _line: 7", "line 5: rules[0]._line is not a field"),
+        (f'{RULE}  "\\0line": 7', "line 5: rules[0].\0line is not a field"),
         ("rules:\n- principals: [a]\n  handles: [h]", "line 2: rules[0].name is missing"),
         ("rules:\n- name: r\n  handles: [h]", "line 2: rules[0] is for nobody"),
         ("rules:\n- name: r\n  principals: [a]", "line 2: rules[0] is for no cluster"),

@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -63,6 +64,7 @@ class Runner:
         timeout: float = 60,
         grace: float = 5,
         stdin: str | None = None,
+        proxies: str | None = None,
         raw: bool = True,
         lifeline: bool = True,
         options: tuple[str, ...] = (),
@@ -78,9 +80,15 @@ class Runner:
         self._reported = False
         self._decoder = PipeDecoder() if raw else Decoder()
         self.work.mkdir(mode=0o700, parents=True)
-        files = {"id": RUN_ID, "command": command, "timeout": str(timeout), "kubeconfig": KUBECONFIG}
-        for name, content in (files | ({"stdin": stdin} if stdin is not None else {})).items():
-            (directory / name).write_text(content)
+        files: dict[str, str | None] = {
+            "id": RUN_ID,
+            "command": command,
+            "timeout": str(timeout),
+            "kubeconfig": KUBECONFIG,
+        }
+        for name, content in (files | {"stdin": stdin, "proxies": proxies}).items():
+            if content is not None:
+                (directory / name).write_text(content)
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [
@@ -412,14 +420,19 @@ def test_the_environment_is_minimal_and_not_the_services(start: Start) -> None:
     assert runner.to_end() == "done 0"
     work = str(runner.work)
     variables = dict(entry.split("=", 1) for entry in runner.stdout.decode().rstrip("\0").split("\0"))
+    editor = variables["EDITOR"]
     assert variables == {
+        "EDITOR": editor,
         "HOME": work,
+        "KUBE_EDITOR": editor,
         "KUBECONFIG": str(runner.kubeconfig),
         "LANG": "C.UTF-8",
+        "PAGER": "cat",
         "PATH": os.environ["PATH"],
         "SHELL": "/bin/bash",
         "TERM": "dumb",
         "TMPDIR": work,
+        "VISUAL": editor,
         "PWD": work,  # these three are the shell's own
         "SHLVL": variables["SHLVL"],
         "_": variables["_"],
@@ -495,6 +508,22 @@ def test_a_signal_to_the_runner_cancels_the_command(start: Start, number: signal
     assert runner.to_end() == "cancelled 1"
     assert runner.stdout == b"ready\nbye\n"
     assert runner.has_left_nothing()
+
+
+@pytest.mark.parametrize("by", ["signal", "lifeline"])
+def test_a_run_that_ends_while_it_waits_for_its_proxies_starts_no_command(start: Start, by: str) -> None:
+    with socket.socket() as nobody_listens:
+        nobody_listens.bind(("127.0.0.1", 0))
+        runner = start("touch started", proxies=str(nobody_listens.getsockname()[1]))
+        while not runner.frames:
+            assert runner.read()
+        if by == "signal":
+            runner.process.send_signal(signal.SIGTERM)
+        else:
+            assert runner.process.stdin is not None
+            runner.process.stdin.close()
+        assert runner.to_end() == "cancelled 143"
+    assert not (runner.work / "started").exists()
 
 
 def test_a_killed_runner_takes_its_command_with_it(start: Start) -> None:

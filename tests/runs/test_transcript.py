@@ -165,7 +165,7 @@ def test_a_character_is_never_cut_by_chunks_or_pieces(text: str, chunk: int) -> 
 
 @pytest.mark.parametrize("length", [PIECE - 1, PIECE, PIECE + 1, 2 * PIECE, 2 * PIECE + 1, 5_000_000])
 @pytest.mark.parametrize("end", [b"", b"\n"])
-def test_a_long_line_comes_in_pieces_of_64_kib(length: int, end: bytes) -> None:
+def test_a_long_line_comes_in_pieces_of_32_kib(length: int, end: bytes) -> None:
     source = random.Random(length)
     line = bytes(source.choices(b"abcdefghijklmnopqrstuvwxyz", k=length))
     chunks: Chunks = [(STDOUT, line[start : start + 50_000]) for start in range(0, length, 50_000)]
@@ -173,6 +173,27 @@ def test_a_long_line_comes_in_pieces_of_64_kib(length: int, end: bytes) -> None:
     assert [len(line.text) for line in lines[:-1]] == [PIECE] * (len(lines) - 1)
     assert len(lines) == pieces_in(line, PIECE)
     assert "".join(line.text for line in lines) == line.decode()
+
+
+@pytest.mark.parametrize(
+    ("unit", "text"),
+    [
+        pytest.param(b"x", "x", id="text"),
+        pytest.param(b"8letters", MASK.decode(), id="what is masked"),
+        pytest.param(b"\xff", "?", id="no text at all"),
+        pytest.param(b"\xffa", "?a", id="no text, in part"),
+        pytest.param(b"\xff8letters", f"\ufffd{MASK.decode()}", id="masked, between what is no text"),
+    ],
+)
+def test_no_line_is_over_60_kib(unit: bytes, text: str) -> None:
+    output = unit * (200_000 // len(unit))
+    chunks: Chunks = [(STDOUT, output[start : start + 20_000]) for start in range(0, len(output), 20_000)]
+    lines = lossless(framed([*chunks, (STDOUT, b"\n\xff")]), Redactor(["8letters"]))
+    assert max(len(line.text.encode()) for line in lines) <= 60 * 1024
+    assert lines[0].text.startswith(text)
+    everything = "".join(line.text for line in lines[:-1]).replace("?", "\ufffd")
+    assert everything.count(text.replace("?", "\ufffd")) >= 200_000 // len(unit) - len(lines)
+    assert lines[-1].text == "\ufffd"
 
 
 def is_dropped(number: int, some: Sequence[Frame], lost: Sequence[int]) -> bool:

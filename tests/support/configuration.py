@@ -9,7 +9,7 @@ from typing import get_args
 from pydantic.fields import FieldInfo
 
 from k8s_mcp import __version__
-from k8s_mcp.settings import PREFIX, Settings
+from k8s_mcp.settings import HEADINGS, PREFIX, Settings
 from tests.support import chart
 
 PAGE = Path(__file__).parents[2] / "docs" / "configuration.md"
@@ -26,17 +26,6 @@ as an option.
 
 This page is made from the program: `.venv/bin/python -m tests.support.configuration`.
 """
-_HEADINGS = {  # by the first setting under each
-    "host": "The service",
-    "allowed_hosts": "Who may call",
-    "max_timeout": "Runs",
-    "max_connections": "Bounds",
-    "allow_insecure_tls": "Kubeconfigs",
-    "mcp_text_limit": "MCP",
-    "kubeconfig": "The cluster of runner pods",
-    "runner_image": "Runner pods",
-    "local_dir": "The local executor",
-}
 
 
 _OBVIOUS = {0, 1, 65535}
@@ -46,8 +35,8 @@ def page() -> str:
     """The whole page."""
     lines = [_BEGINNING]
     for name, field in Settings.model_fields.items():
-        if name in _HEADINGS:
-            lines += [f"\n## {_HEADINGS[name]}", "| variable | option | default | |", "|---|---|---|---|"]
+        if name in HEADINGS:
+            lines += [f"\n## {HEADINGS[name]}", "| variable | option | default | |", "|---|---|---|---|"]
         variable, option = f"{PREFIX}{name.upper()}", f"--{name.replace('_', '-')}"
         lines.append(f"| `{variable}` | `{option}` | {_default(field)} | {_description(field)} |")
     return "\n".join(lines).replace("\n\n\n", "\n\n") + "\n"

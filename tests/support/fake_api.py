@@ -56,6 +56,9 @@ class FakeApi:
             self.cut()
             await server.wait_closed()
 
+    def on_head(self, head: str) -> None:
+        """A request begins so: for who wants to know more of it."""
+
     def cut(self) -> None:
         """Break all connections off."""
         for writer in self._open:
@@ -69,6 +72,7 @@ class FakeApi:
             body = await reader.readexactly(int(length or 0))
             call = " ".join(head.partition("\r\n")[0].split(" ")[:2])
             self.asked.append(call)
+            self.on_head(head)
             said = self.answer(call, body)
             writer.write(said.data)
             await writer.drain()

@@ -1,6 +1,7 @@
 """Heads of requests are bounded in size and time; see docs/security.md for the attacks that this ends."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -239,3 +240,30 @@ def test_chunks_and_trailers_without_end_are_cut_off(server: Service, beginning:
                 connection.sendall(b"a" * 10_000)
                 sent += 10_000
     assert sent < 16 << 20
+
+
+@pytest.mark.parametrize("connection_header", [b"", b"Connection: keep-alive\r\n"])
+def test_http_1_0_gets_no_chunks(server: Service, fake_kubeconfig: str, connection_header: bytes) -> None:
+    """It does not know them: the stream ends with the connection. RFC 9112, sections 6.3 and 7.1."""
+    body = json.dumps({"command": "echo one; exit 3", "kubeconfig": fake_kubeconfig}).encode()
+    with connect(server) as connection:
+        request = post(body).replace(b"HTTP/1.1", b"HTTP/1.0").replace(b"\r\n\r\n", b"\r\n%b\r\n", 1)
+        connection.sendall(request % connection_header)
+        head, _, stream = answer(connection).partition(b"\r\n\r\n")
+    assert head.split()[1] == b"200"
+    assert b"transfer-encoding" not in head.lower()
+    assert b"connection: close" in head.lower()
+    assert stream.startswith(b"event: control\ndata: ")
+    assert stream.endswith(b'data: {"status": "done", "exit_code": 3}\nid: 2\n\n')
+
+
+def test_http_1_0_with_a_length_is_as_ever(server: Service) -> None:
+    for host in (b"", b"Host: localhost\r\n"):
+        with connect(server) as connection:
+            connection.sendall(b"GET /healthz HTTP/1.0\r\nExpect: 100-continue\r\n%b\r\n" % host)
+            head, _, body = answer(connection).partition(b"\r\n\r\n")
+        if host:
+            assert head.startswith(b"HTTP/1.1 200 ")
+            assert body == b'{"status":"ok"}'
+        else:
+            assert head.startswith(b"HTTP/1.1 403 "), "without authentication the host has to be a local one"

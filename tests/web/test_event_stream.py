@@ -82,6 +82,7 @@ async def test_client_that_never_reads_is_left(
 
 POST: Scope = {
     "type": "http",
+    "http_version": "1.1",
     "method": "POST",
     "path": "/sse",
     "query_string": b"",

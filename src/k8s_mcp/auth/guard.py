@@ -1,23 +1,22 @@
 """Who may call. Nothing is served before it is known who asks, but for the few paths that are for everybody."""
 
 import re
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
 from dataclasses import replace
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from k8s_mcp.auth.host import LOCAL_HOSTS, Served, host_of
 from k8s_mcp.errors import Forbidden, K8sMcpError, Unauthorized
 from k8s_mcp.models import Principal
 from k8s_mcp.transport.connections import HOLD, InProgress
 
 ANONYMOUS = Principal("anonymous")
 """Everybody, where there is no authentication."""
-LOCAL_HOSTS = frozenset(("localhost", "127.0.0.1", "::1"))
 OPEN_PATHS: frozenset[str] = frozenset(("/healthz", "/readyz"))
 """For everybody: whatever probes the service has no token."""
 
@@ -92,25 +91,23 @@ class Guard:
     """On every path, before anything else looks at a request or reads its body: keeps browsers from becoming callers,
     and says who calls.
 
-    A request with an `Origin` that is not allowed is a web page's (CSRF). One with a `Host` that is neither local nor
-    allowed was sent to a name that an attacker pointed at us (DNS rebinding); that page has no token, so with
-    `authentication` any name will do. `open_paths` need no principal, and have none. `refuse` makes the answer to an
-    error; its second argument says whether a body may follow. `hint` gives a parameter for WWW-Authenticate.
+    A `Host` that is not `served` is a name that an attacker pointed at us (DNS rebinding); that page has no token, so
+    with `authentication` any name will do. A request with an `Origin` is a web page's, and refused unless that is
+    served (CSRF). `open_paths` need no principal, and have none. `refuse` makes the answer to an error; its second
+    argument says whether a body may follow. `hint` gives a parameter for WWW-Authenticate.
     """
 
     def __init__(
         self,
         app: ASGIApp,
-        hosts: Iterable[str],
-        origins: Iterable[str],
+        served: Served,
         refuse: Callable[[K8sMcpError, bool], ASGIApp],
         authentication: Authentication,
         open_paths: Collection[str] = OPEN_PATHS,
         hint: Callable[[Scope], str] = lambda _: "",
     ) -> None:
         self._app = app
-        self._hosts = LOCAL_HOSTS | {host.lower() for host in hosts}
-        self._origins = frozenset(origins)
+        self._served = served
         self._refuse = refuse
         self._authentication = authentication
         self._open_paths = open_paths
@@ -140,18 +137,18 @@ class Guard:
             await self._app(scope, receive, send)
 
     async def _check(self, scope: Scope, headers: Headers) -> Principal | None:
-        origin = headers.get("origin")
-        if origin is not None and origin not in self._origins:
+        host = host_of(headers, scope["http_version"])
+        if not self._authentication.kinds and not self._served.has_host(host):
+            raise Forbidden(
+                "the service is not reached under this host name; the operator can add it to K8S_MCP_ALLOWED_HOSTS"
+            )
+        origins = headers.getlist("origin")
+        if not all(self._served.has_origin(origin, host, scope["scheme"]) for origin in origins):
             raise Forbidden(
                 "requests from web pages of this origin are not allowed; "
                 "the operator can add it to K8S_MCP_ALLOWED_ORIGINS"
             )
         if not self._authentication.kinds:
-            if len(headers.getlist("host")) != 1 or _host(headers["host"]) not in self._hosts:
-                raise Forbidden(
-                    "the service is not reached under this host name; "
-                    "the operator can add it to K8S_MCP_ALLOWED_HOSTS"
-                )
             return ANONYMOUS
         if scope["path"] in self._open_paths and scope["method"] in ("GET", "HEAD"):
             return None
@@ -167,11 +164,3 @@ def _invalid(message: str) -> Unauthorized:
     error = Unauthorized(message)
     error.challenge = 'Bearer error="invalid_token"'
     return error
-
-
-def _host(header: str) -> str:
-    """The name in a Host header, without its port."""
-    try:
-        return urlsplit(f"//{header}").hostname or ""
-    except ValueError:
-        return ""

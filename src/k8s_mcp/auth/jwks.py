@@ -58,6 +58,12 @@ class Jwks:
             finally:
                 refreshing.cancel()
 
+    async def trouble(self) -> str | None:
+        """Why the keys cannot be had, as the last answer was, or the first one is."""
+        if self._asked is None:
+            await self._ask()
+        return self._trouble
+
     async def key(self, kid: str | None, algorithm: str) -> PyJWK | None:
         """The issuer's key of that id, or its only one when a token names none; None when it has no such key.
 

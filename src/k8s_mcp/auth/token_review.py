@@ -6,6 +6,7 @@ https://kubernetes.io/docs/reference/kubernetes-api/authentication-resources/tok
 import asyncio
 import hashlib
 import logging
+import math
 import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
@@ -48,13 +49,13 @@ class TokenReview:
         What does not even claim to be for us is refused without a call, so that strangers cannot make us call.
         """
         _, claims = unverified(token)
-        if not str(claims.get("sub", "")).startswith(_ACCOUNT):
+        subject = claims.get("sub")
+        if not isinstance(subject, str) or not subject.startswith(_ACCOUNT):
             return None
         audiences = claims.get("aud")
         if self._audience not in (audiences if isinstance(audiences, list) else [audiences]):
             raise Unauthorized(f"the service account's token is not for the audience {self._audience}")
-        expires = claims.get("exp")
-        left = expires - time.time() if isinstance(expires, int | float) else _CACHE_SECONDS
+        left = _seconds_left(claims.get("exp"))
         if left <= 0:
             raise Unauthorized("the service account's token has expired; read it again from its file")
         key = hashlib.sha256(token.encode()).digest()
@@ -95,3 +96,14 @@ class TokenReview:
         self._known.move_to_end(key)
         while len(self._known) > _CACHE_SIZE:
             self._known.popitem(last=False)
+
+
+def _seconds_left(expires: object) -> float:
+    """By a claim that anybody may have written: whether it is true, the API server says."""
+    if not isinstance(expires, int | float):
+        return _CACHE_SECONDS
+    try:
+        left = float(expires) - time.time()
+    except OverflowError:
+        return _CACHE_SECONDS
+    return left if math.isfinite(left) else _CACHE_SECONDS

@@ -9,9 +9,10 @@ from contextlib import aclosing
 from dataclasses import asdict, dataclass
 from http import HTTPStatus
 from pathlib import Path
-from typing import Literal
 
 from k8s_mcp.app import create_app, local_directory
+from k8s_mcp.cli.check_service import of_service
+from k8s_mcp.cli.finding import Finding
 from k8s_mcp.cluster.access import FOR_HANDLES, NEEDED, Permission, not_allowed
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, connect
 from k8s_mcp.errors import K8sMcpError, StartError
@@ -47,16 +48,6 @@ users: [{name: check, user: {token: nobodys}}]
 """
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One line of the table. A `note` is no reason why runs would fail. `advice` is there unless all is well."""
-
-    what: str
-    status: Literal["ok", "failed", "note"]
-    said: str
-    advice: str = ""
-
-
 def check(settings: Settings, *, as_json: bool) -> int:
     """Print the findings, each as soon as it is known, or all as JSON; 1 if one has failed, else 0."""
     return asyncio.run(_check(settings, as_json))
@@ -83,9 +74,13 @@ def _line(finding: Finding) -> str:
 
 async def _findings(settings: Settings) -> AsyncGenerator[Finding]:
     failed = False
+    async with aclosing(of_service(settings)) as found:
+        async for finding in found:
+            failed = failed or finding.status == "failed"
+            yield finding
     if settings.policy:
         policy = await _policy(settings.policy)
-        failed = policy.status == "failed"
+        failed = failed or policy.status == "failed"
         yield policy
     async with aclosing(_cluster(settings) if settings.executor == "kubernetes" else _host(settings)) as found:
         async for finding in found:
@@ -205,17 +200,23 @@ class _Watched:
 
 async def _one_run(settings: Settings) -> list[Finding]:
     """A real run, as any other: through the service's own parts, from the request to the clean-up."""
-    # No rule of a policy is for this caller, and what goes to standard output is the table, or the JSON.
+    # No rule of a policy is for this caller, who shows no token. Standard output has the table, or the JSON.
     audit_log = "off" if settings.audit_log == "stdout" else settings.audit_log
-    app = create_app(settings.model_copy(update={"policy": "", "audit_log": audit_log}))
+    without = {"policy": "", "auth_tokens": "", "oidc_issuer": "", "service_account_audience": ""}
     request = RunRequest.model_validate({"command": "echo ok", "kubeconfig": _KUBECONFIG, "timeout": _TIMEOUT})
     seen = _Watched()
+    error: BaseException | None = None
     try:
+        app = create_app(settings.model_copy(update={**without, "audit_log": audit_log}))
         async with app.router.lifespan_context(app):
             start = time.monotonic()
             await _follow(await app.state.runs.start(Principal("k8s-mcp check"), request), start, seen)
             await app.state.runs.drain(_CLEAN_UP_SECONDS)  # else another replica would have to clean up
-    except (K8sMcpError, StartError) as error:
+    except* K8sMcpError as group:
+        error = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    if error is not None:
         return [Finding("one run", "failed", str(error), "the log above says more")]
     if settings.executor == "kubernetes":
         return [_image(settings, seen), _timed(settings, seen)]

@@ -90,7 +90,7 @@ def _shortened(names: list[str]) -> str:
 
 def _confirmed() -> bool:
     """Somebody at a terminal says yes."""
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         return False
     print("Runs in progress are cut off. Remove all of it? [y/N] ", end="", flush=True)
     return sys.stdin.readline().strip().lower() in {"y", "yes"}
@@ -137,5 +137,5 @@ async def _left_after(api: Api, seconds: float) -> _Found:
 
 
 def _fail(message: str, code: int = _FAILED) -> int:
-    tell(message)
+    tell(*message.split("\n"))
     return code

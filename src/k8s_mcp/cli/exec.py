@@ -6,12 +6,14 @@ import select
 import signal
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Thread, Timer
+from threading import Thread
 from types import FrameType
 
+from k8s_mcp.cli.start_notice import StartNotice
+from k8s_mcp.cli.tell import printable
 from k8s_mcp.client.event_source import Control, Lines
 from k8s_mcp.client.remote_run import RemoteRun, ServiceError
 from k8s_mcp.client.request import run_request
@@ -24,7 +26,6 @@ _FILES = {"stdout": 1, "stderr": 2}
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _CANCEL_SECONDS = 20.0  # for the final event, once the service was asked to cancel: commands have a grace period
 _START_SECONDS = 2.0  # for the run's id, without which it cannot be asked
-_PENDING_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -41,33 +42,78 @@ def execute(options: argparse.Namespace) -> int:
     """Run the command; the exit code."""
     _open_standard_files()
     try:
-        run = RemoteRun(service_of(options), run_request(options, _tell), _tell)
+        service = service_of(options)
+        run = RemoteRun(service, run_request(options, _tell), _tell)
+        if options.detach:
+            return _detach(run)
     except UsageError as error:
         _tell(str(error))
         return USAGE
     except (InputError, ServiceError) as error:
         _tell(str(error))
         return FAILED
+    return attend(run)
+
+
+def attend(run: RemoteRun, *, cancels: bool = True) -> int:
+    """Copy a run's output to its end; the exit code. A signal ends that, and with `cancels` the run."""
     news: SimpleQueue[_News] = SimpleQueue()
+    notice = StartNotice(run.is_pending, _tell, _write)
     with run, _signals_to(news.put):
         # The events have a thread of their own: signals are then acted on whatever that one waits for, the network
         # or a reader of our output.
-        Thread(target=_follow, args=(run, news), daemon=True).start()
-        return _supervise(run, news)
+        Thread(target=_follow, args=(run, news, notice), daemon=True).start()
+        return _supervise(run, news, notice) if cancels else _look_on(news, notice)
 
 
-def _supervise(run: RemoteRun, news: SimpleQueue[_News]) -> int:
+def _detach(run: RemoteRun) -> int:
+    """Print the run's id as soon as there is one. Raises ServiceError."""
+    with run:
+        with closing(run.events()) as events:
+            for _ in events:
+                if run.run_id:
+                    break
+        if run.run_id is None:
+            raise ServiceError("the service did not say which run it is")
+        window = run.resume_window()
+    _write(_FILES["stdout"], f"{run.run_id}\n".encode())
+    within = "its resume window (K8S_MCP_RESUME_WINDOW)" if window is None else f"{window:g} s"
+    _tell(f"unless somebody follows it, the service cancels it after {within}: k8s-mcp runs follow {run.run_id}")
+    return 0
+
+
+def _next(news: SimpleQueue[_News], seconds: float | None, notice: StartNotice) -> int | _End | None:
+    """Raises Empty after so many seconds, and what went wrong in the thread."""
+    item = news.get(timeout=seconds)
+    if item is not None:
+        notice.over()
+    if isinstance(item, BaseException):
+        raise item
+    return item
+
+
+def _look_on(news: SimpleQueue[_News], notice: StartNotice) -> int:
+    """Until the end, or a signal."""
+    while (item := _next(news, None, notice)) is None:
+        pass
+    if isinstance(item, int):
+        _tell("nobody follows the run here any more; within the service's resume window somebody else can")
+        return 128 + item
+    if item.message:
+        _tell(item.message)
+    return item.exit_code
+
+
+def _supervise(run: RemoteRun, news: SimpleQueue[_News], notice: StartNotice) -> int:
     interrupted = 0
     asked = False
     deadline = 0.0
     while True:
         try:
-            item = news.get(timeout=max(0, deadline - time.monotonic()) if interrupted else None)
+            item = _next(news, max(0, deadline - time.monotonic()) if interrupted else None, notice)
         except Empty:
             _tell("the run has not ended yet; without a client the service cancels it")
             return interrupted
-        if isinstance(item, BaseException):
-            raise item
         if isinstance(item, _End):
             if item.cancel:
                 _cancel(run)
@@ -118,9 +164,9 @@ def _signals_to(put: Callable[[int], None]) -> Generator[None]:
             signal.signal(number, handler)
 
 
-def _follow(run: RemoteRun, news: SimpleQueue[_News]) -> None:
+def _follow(run: RemoteRun, news: SimpleQueue[_News], notice: StartNotice) -> None:
     try:
-        news.put(_copy_output(run, lambda: news.put(None)))
+        news.put(_copy_output(run, notice, lambda: news.put(None)))
     except ServiceError as error:
         news.put(_End(FAILED, str(error)))
     except BrokenPipeError:
@@ -132,8 +178,7 @@ def _follow(run: RemoteRun, news: SimpleQueue[_News]) -> None:
         news.put(error)
 
 
-def _copy_output(run: RemoteRun, on_started: Callable[[], None]) -> _End:
-    pending = _Pending()
+def _copy_output(run: RemoteRun, pending: StartNotice, on_started: Callable[[], None]) -> _End:
     for event in run.events():
         if isinstance(event, Lines):
             pending.over()
@@ -143,10 +188,12 @@ def _copy_output(run: RemoteRun, on_started: Callable[[], None]) -> _End:
         if status == "pending":
             pending.on(str(event.data.get("reason")), str(event.data.get("message")))
             continue
-        pending.over()
         if status == "started":
             on_started()
-        elif status == "gap":
+            pending.started()
+            continue
+        pending.over()
+        if status == "gap":
             stream = event.data.get("stream") or "stdout and stderr"
             _tell(f"{event.data.get('missing')} lines of {stream} were lost on the way")
         elif (end := _end(event)) is not None:
@@ -168,29 +215,6 @@ def _end(event: Control) -> _End | None:
             return None
 
 
-class _Pending:
-    """Tells why the command does not start yet, when that lasts."""
-
-    def __init__(self) -> None:
-        self._reason = ""
-        self._timer: Timer | None = None
-
-    def on(self, reason: str, message: str) -> None:
-        if reason == self._reason:
-            return
-        self.over()
-        self._reason = reason
-        self._timer = Timer(_PENDING_SECONDS, _tell, [f"waiting: {reason}: {message}"])
-        self._timer.daemon = True
-        self._timer.start()
-
-    def over(self) -> None:
-        if self._timer:
-            self._timer.cancel()
-        self._timer = None
-        self._reason = ""
-
-
 def _write(file: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
@@ -202,7 +226,7 @@ def _write(file: int, data: bytes) -> None:
 
 def _tell(text: str) -> None:
     """A line of our own on stderr. What a server says must not steer the terminal."""
-    line = "".join(character if character.isprintable() else " " for character in f"k8s-mcp: {text}")
+    line = printable(f"k8s-mcp: {text}")
     with suppress(OSError):  # if nobody is there to be told
         _write(_FILES["stderr"], line.encode(errors="replace") + b"\n")
 

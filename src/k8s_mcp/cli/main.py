@@ -4,9 +4,12 @@ What a subcommand's options need takes time to import, too; so a parser has only
 """
 
 import argparse
+import errno
+import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, NoReturn
+from io import TextIOWrapper
+from typing import TYPE_CHECKING, NoReturn, cast
 
 from k8s_mcp import __version__
 
@@ -14,17 +17,53 @@ if TYPE_CHECKING:
     from k8s_mcp.settings import Settings
 
 
+_FAILED, _INTERRUPTED, _CLOSED = 1, 130, 141
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one subcommand; the process's exit code."""
+    output = cast("object", sys.stdout)
+    if isinstance(output, TextIOWrapper):
+        output.reconfigure(errors="backslashreplace")  # a server's name in a terminal that has not its letters
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            if isinstance(output, TextIOWrapper):
+                output.flush()
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    except BrokenPipeError:
+        _discard_output()
+        return _CLOSED
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG} or error.filename is not None:
+            raise
+        _discard_output()
+        print(f"k8s-mcp: cannot write the output: {error.strerror}", file=sys.stderr)
+        return _FAILED
+
+
+def _discard_output() -> None:
+    """Else the interpreter tries once more to write it when it ends, and complains."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     words = sys.argv[1:] if arguments is None else arguments
-    if not words or words[0] not in _COMMANDS:
+    if not words or words[0] not in COMMANDS:
         _overview(words)
     name, *rest = words
-    parser = argparse.ArgumentParser(prog=f"k8s-mcp {name}", allow_abbrev=False)
-    _, add_options = _COMMANDS[name]
-    add_options(parser)
-    options = parser.parse_args(rest)
+    options = parser_of(name).parse_args(rest)
     return options.run(options)
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """Of one subcommand."""
+    parser = argparse.ArgumentParser(prog=f"k8s-mcp {name}", allow_abbrev=False)
+    _, add_options = COMMANDS[name]
+    add_options(parser)
+    return parser
 
 
 def _overview(words: Sequence[str]) -> NoReturn:
@@ -34,7 +73,7 @@ def _overview(words: Sequence[str]) -> NoReturn:
     )
     parser.add_argument("--version", action="version", version=f"k8s-mcp {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for name, (help_text, _) in _COMMANDS.items():
+    for name, (help_text, _) in COMMANDS.items():
         commands.add_parser(name, help=help_text)
     parser.parse_args(words)
     parser.error("COMMAND must be the first word")
@@ -94,7 +133,8 @@ comes here live, its exit code becomes this one, and Ctrl-C ends it there.
 One COMMAND word is a whole shell line:   -- 'kubectl get pods -A | wc -l'
 Several are words, quoted for the shell:  -- kubectl get pods -l 'app in (a, b)'"""
     parser.epilog = """\
-Only the current (or named) context is sent; files it names are embedded.
+Only the current (or named) context is sent; files it names are embedded, and a
+credential plugin (exec) is run here.
 A connection that breaks is made again, and the output goes on where it stopped.
 
 Exit code: the command's own, or
@@ -106,12 +146,13 @@ Exit code: the command's own, or
     add(
         "--kubeconfig",
         metavar="FILE",
-        help="what to send; - is standard input [KUBECONFIG (its first file), default ~/.kube/config]",
+        help="what to send; - is standard input [KUBECONFIG, its files merged, default ~/.kube/config]",
     )
     add("--context", metavar="NAME", help="the kubeconfig's context to use, instead of its current one")
     add("--all-contexts", action="store_true", help="send the other contexts as well")
     add("--cluster", metavar="HANDLE", help="a kubeconfig that the service has stored under this name")
     add("--timeout", metavar="SECONDS", type=int, help="end the command after so long [default: the service's, 300]")
+    add("-d", "--detach", action="store_true", help="print the run's id and leave it: `k8s-mcp runs follow ID`")
     add("--read-only", action="store_true", help="let the command read from the cluster only, and no Secrets")
     add("-i", "--stdin", action="store_true", help="send standard input (text, read to its end first, up to 900 KiB)")
     add("command", metavar="COMMAND", nargs=argparse.PARSER, help=argparse.SUPPRESS)
@@ -136,21 +177,39 @@ def _add_policy(parser: argparse.ArgumentParser) -> None:
     add_options(parser)
 
 
+def _add_runs(parser: argparse.ArgumentParser) -> None:
+    from k8s_mcp.cli.runs import add_options
+
+    add_options(parser)
+
+
+def _add_config(parser: argparse.ArgumentParser) -> None:
+    from k8s_mcp.cli.config import add_options
+
+    add_options(parser)
+
+
+def _add_completion(parser: argparse.ArgumentParser) -> None:
+    from k8s_mcp.cli.completion import add_options
+
+    add_options(parser)
+
+
 def _exec(options: argparse.Namespace) -> int:
-    try:
-        from k8s_mcp.cli.exec import execute
+    from k8s_mcp.cli.exec import execute
 
-        return execute(options)
-    except KeyboardInterrupt:  # before there was a run
-        return 130
+    return execute(options)
 
 
-_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "serve": ("run the service", _add_serve),
     "check": ("say whether the service can do its work", _add_check),
     "clean": ("remove all that the service made in the namespace of its runner pods", _add_clean),
     "token": ("make a token for somebody who may call the service", _add_token),
     "exec": ("run a command on a service, and stream its output", _add_exec),
+    "runs": ("list, follow and cancel your runs on a service", _add_runs),
     "clusters": ("store kubeconfigs on a service under names", _add_clusters),
     "policy": ("check a policy file, and say what somebody may do by it", _add_policy),
+    "config": ("print the settings that hold, and where each is from", _add_config),
+    "completion": ("print what makes a shell complete these commands", _add_completion),
 }

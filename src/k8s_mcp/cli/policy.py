@@ -5,10 +5,12 @@ import os
 import sys
 
 from k8s_mcp.cli.tell import tell
-from k8s_mcp.errors import Forbidden
+from k8s_mcp.errors import Forbidden, KubeconfigError
+from k8s_mcp.kubeconfig.fields import Fields
 from k8s_mcp.models import Principal
 from k8s_mcp.policy.file import policy_of, read_bytes
 from k8s_mcp.policy.rules import Grant, Policy, PolicyError, Rule
+from k8s_mcp.policy.ways_round import warnings
 
 _REFUSED, _USAGE = 1, 2
 _VARIABLE = "K8S_MCP_POLICY"
@@ -19,7 +21,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.description = "Check a policy file, or ask it what somebody may do. Asks no service."
     actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
     check = actions.add_parser(
-        "check", help="is the file right: exit code 0 if so, else 1, with the lines that are not"
+        "check",
+        help="is the file right: exit code 0 if so, else 1, with the lines that are not; warns of ways round a rule",
     )
     check.add_argument("file", nargs="?", metavar="FILE", help=f"the policy file [{_VARIABLE}]")
     test = actions.add_parser(
@@ -58,6 +61,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"{name}: {line}", file=sys.stderr)
         return _REFUSED
     if options.action == "check":
+        for line in warnings(policy):
+            print(f"{name}: {line}", file=sys.stderr)
         print(f"{name}: {len(policy.rules)} rules")
         return 0
     return _test(policy, options)
@@ -71,11 +76,18 @@ def _test(policy: Policy, options: argparse.Namespace) -> int:
             return _USAGE
         return _show_rules(policy.rules_for(who))
     try:
-        grant = policy.decide(who, options.cluster, lambda: options.server)
+        servers = [
+            Fields({"server": text}).url("server", ("https", "http"), loopback=True) for text in options.server
+        ]
+    except KubeconfigError as error:
+        tell(f"--{error.fields[0][1]}")
+        return _USAGE
+    try:
+        grant = policy.decide(who, options.cluster, lambda: servers)
     except Forbidden as error:
         print(f"refused: {error.message}")
         for rule in policy.rules_for(who):
-            reasons = (rule.why_not(options.cluster, server) for server in options.server)
+            reasons = (rule.why_not(options.cluster, server) for server in servers)
             print(f"  {rule.place}: {next(filter(None, reasons), 'matches')}")
         return _REFUSED
     print(f"allowed by {grant.rule}")

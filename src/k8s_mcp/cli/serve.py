@@ -20,12 +20,9 @@ _FAILED, _USAGE_ERROR = 1, 2
 
 def serve(settings: Settings) -> int:
     """Serve until a signal; the exit code."""
-    if not is_loopback(settings.host) and not settings.authenticates and not settings.insecure_no_auth:
-        tell(
-            f"refusing to listen on {settings.host}: anyone who reaches the port could run commands. "
-            "Say who may call (docs/authentication.md: --auth-tokens and others), listen on 127.0.0.1, or say "
-            "--insecure-no-auth if something else keeps strangers out."
-        )
+    refused = refused_host(settings)
+    if refused:
+        tell(refused)
         return _USAGE_ERROR
     try:
         _server(settings).run()
@@ -35,10 +32,25 @@ def serve(settings: Settings) -> int:
     return 0
 
 
+def refused_host(settings: Settings) -> str:
+    """Why the service does not listen there; empty if it does."""
+    if is_loopback(settings.host) or settings.authenticates or settings.insecure_no_auth:
+        return ""
+    return (
+        f"refusing to listen on {settings.host}: anyone who reaches the port could run commands. "
+        "Say who may call (docs/authentication.md: --auth-tokens and others), listen on 127.0.0.1, or say "
+        "--insecure-no-auth if something else keeps strangers out."
+    )
+
+
 def _server(settings: Settings) -> Server:
     """The service, ready to run. Raises StartError."""
+    try:
+        settings.host.encode("idna")
+    except UnicodeError:
+        raise StartError(f"cannot listen on {settings.host!r}: that is no host's name") from None
     app = create_app(settings)
-    certificate = _certificate(settings)
+    certificate = certificate_of(settings)
     config = uvicorn.Config(
         app,
         settings.host,
@@ -63,7 +75,8 @@ def _server(settings: Settings) -> Server:
     return Server(app, config, drain, on_listening, Connections(settings.max_connections), certificate)
 
 
-def _certificate(settings: Settings) -> Certificate | None:
+def certificate_of(settings: Settings) -> Certificate | None:
+    """What to serve https with, if that is set. Raises StartError."""
     if bool(settings.tls_certificate) != bool(settings.tls_key):
         raise StartError("K8S_MCP_TLS_CERTIFICATE and K8S_MCP_TLS_KEY (--tls-certificate, --tls-key) go together")
     return Certificate(Path(settings.tls_certificate), Path(settings.tls_key)) if settings.tls_key else None

@@ -10,10 +10,10 @@ from pydantic import ValidationError
 
 from k8s_mcp import log_format
 from k8s_mcp.cli.tell import tell
-from k8s_mcp.settings import PREFIX, Settings
+from k8s_mcp.settings import HEADINGS, PREFIX, Settings
 
 _USAGE_ERROR = 2
-_OTHER_VARIABLES = frozenset(("url", "token", "token_file", "ca_file", "cache", "api_server_ports"))
+_OTHER_VARIABLES = frozenset(("url", "token", "token_file", "ca_file", "cache", "api_server_ports", "insecure_http"))
 # of the client, and of `make images`
 
 
@@ -21,14 +21,17 @@ def add_settings(parser: argparse.ArgumentParser, run: Callable[[Settings, argpa
     """An option for each setting, and `run` with the settings that come of them."""
     parser.usage = f"{parser.prog} [OPTION]..."
     parser.epilog = f"Each option can also be set by its environment variable, {PREFIX}…; the option wins."
+    group = parser.add_argument_group()
     for name, field in Settings.model_fields.items():
+        if name in HEADINGS:
+            group = parser.add_argument_group(HEADINGS[name])
         default = field.default if isinstance(field.default, str | int | float) else ""
         text = f"{field.description} [{PREFIX}{name.upper()}" + (f", default {default}]" if default != "" else "]")
         flag = f"--{name.replace('_', '-')}"
         if field.annotation is bool:
-            parser.add_argument(flag, action=argparse.BooleanOptionalAction, help=text, default=None)
+            group.add_argument(flag, action=argparse.BooleanOptionalAction, help=text, default=None)
         else:
-            parser.add_argument(flag, help=text.replace("%", "%%"), metavar="VALUE", default=None)
+            group.add_argument(flag, help=text.replace("%", "%%"), metavar="VALUE", default=None)
     parser.set_defaults(run=partial(_run, run))
 
 

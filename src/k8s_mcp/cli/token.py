@@ -15,6 +15,9 @@ def token(options: argparse.Namespace) -> int:
     made = make_token()
     try:
         line = line_of(made, options.name, options.group)
+        if options.file and Path(options.file).is_dir():
+            tell(f"{options.file} is a directory of files with tokens; name one of those with --file")
+            return _USAGE
         if options.file:
             _append(Path(options.file), line)
     except ValueError as error:
@@ -26,7 +29,7 @@ def token(options: argparse.Namespace) -> int:
     if options.file:
         tell(f"{options.file} has a new line for {options.name}; the token is not written anywhere but here:")
     else:
-        tell(f"put this line into the file that K8S_MCP_AUTH_TOKENS (--auth-tokens) names:\n{line}")
+        tell("put this line into the file that K8S_MCP_AUTH_TOKENS (--auth-tokens) names:", line)
     print(made, flush=True)
     return 0
 

@@ -1,22 +1,20 @@
 """One run on a service, seen from its client: started once, every event read once, whatever the connection does."""
 
 import json
-import re
 import ssl
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from http import HTTPStatus
-from ipaddress import ip_address
 from secrets import token_hex
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import httpx2
 
 from k8s_mcp import __version__
 from k8s_mcp.client.event_source import Control, Event, EventSource, NotOurs
-from k8s_mcp.client.service import Endpoint
+from k8s_mcp.client.service import RUN_ID, Endpoint, is_loopback
 
 FINAL = frozenset({"done", "timeout", "cancelled", "error"})
 """The statuses of final events."""
@@ -42,15 +40,16 @@ class RemoteRun:
     `tell` gets what a user should know meanwhile, one sentence at a time. `cancel` may be called in another thread.
     """
 
-    def __init__(self, service: Endpoint, request: Mapping[str, object], tell: Callable[[str], None]) -> None:
-        """Raises ServiceError."""
-        self.run_id: str | None = None
+    def __init__(self, service: Endpoint, request: "Mapping[str, object] | str", tell: Callable[[str], None]) -> None:
+        """`request` is what starts the run, or the id of one that is there. Raises ServiceError."""
+        self.run_id: str | None = request if isinstance(request, str) else None
         self._url = service.url
         self._request = request
         self._tell = tell
         self._http = connect(service)
         self._key = token_hex(16)
         self._last_id: int | None = None
+        self._seen = False  # an answer about this run
         self._may_run = False  # the request may have arrived
         self._lost_since: float | None = None
         self._pause = 0.0
@@ -93,6 +92,27 @@ class RemoteRun:
         except httpx2.RequestError as error:
             raise unreachable(self._url, error) from error
 
+    def is_pending(self) -> bool:
+        """Whether the service says that the command has not begun. May be called in another thread."""
+        try:
+            with self._http.stream("GET", f"{self._url}/runs/{self.run_id}", timeout=_CANCEL_SECONDS) as response:
+                found: Any = json.loads(response.read()) if response.status_code == HTTPStatus.OK else {}
+        except (httpx2.RequestError, ValueError):
+            return False
+        return isinstance(found, dict) and cast("dict[str, object]", found).get("status") == "pending"
+
+    def resume_window(self) -> float | None:
+        """How long the service lets runs go on without a client, in seconds, if it says so. Raises ServiceError."""
+        try:
+            with self._http.stream("GET", f"{self._url}/version") as response:
+                found: Any = json.loads(response.read()) if response.status_code == HTTPStatus.OK else {}
+        except httpx2.RequestError as error:
+            raise unreachable(self._url, error) from error
+        except ValueError:
+            return None
+        seconds = cast("dict[str, object]", found).get("resume_window") if isinstance(found, dict) else None
+        return float(seconds) if isinstance(seconds, int | float) else None
+
     def _stream(self) -> AbstractContextManager[httpx2.Response]:
         if self.run_id is None:
             headers = {"Idempotency-Key": self._key}
@@ -101,10 +121,10 @@ class RemoteRun:
         return self._http.stream("GET", f"{self._url}/runs/{self.run_id}/events", headers=headers)
 
     def _check(self, response: httpx2.Response) -> None:
-        again = self.run_id is not None or self._lost_since is not None
+        again = self._seen or self._lost_since is not None
         if again and response.status_code in _TRY_AGAIN:
             raise _Lost(str(refusal(self._url, response)), _retry_after(response))
-        if self.run_id is not None and response.status_code == 404:
+        if self.run_id is not None and response.status_code == 404 and self._seen:
             raise ServiceError(
                 f"the connection was lost, and now the run is gone, too: {refusal(self._url, response)}"
             )
@@ -112,6 +132,7 @@ class RemoteRun:
             raise refusal(self._url, response)
         if response.headers.get("Content-Type", "").partition(";")[0] != "text/event-stream":
             raise NotOurs("its answer is not an event stream")
+        self._seen = True
 
     def _read(self, response: httpx2.Response) -> Generator[Event]:
         if self.run_id is not None:
@@ -163,7 +184,7 @@ class _Lost(Exception):
 def connect(service: Endpoint) -> httpx2.Client:
     """Through the environment's proxies, except to this machine itself. Raises ServiceError."""
     url = service.url
-    local = _is_loopback(httpx2.URL(url).host)
+    local = is_loopback(httpx2.URL(url).host)
     if local and url.startswith("http:"):
         verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and saves the 30 ms of loading authorities
     else:
@@ -183,18 +204,24 @@ def connect(service: Endpoint) -> httpx2.Client:
 
 
 def _trusting(ca_file: str) -> ssl.SSLContext:
-    if not ca_file:
-        return httpx2.create_ssl_context()
     try:
-        return ssl.create_default_context(cafile=ca_file)
+        return ssl.create_default_context(cafile=ca_file) if ca_file else httpx2.create_ssl_context()
     except (OSError, ssl.SSLError) as error:
-        raise ServiceError(f"the certificates in {ca_file} cannot be used: {error.strerror or error}") from error
+        where = ca_file or "SSL_CERT_FILE or SSL_CERT_DIR"
+        raise ServiceError(f"the certificates in {where} cannot be used: {error.strerror or error}") from error
 
 
 def unreachable(url: str, error: Exception) -> ServiceError:
-    """For the user: nobody answers at `url`."""
+    """For the user: nobody answers at `url`, or nobody that speaks as it says."""
+    said = str(error) or type(error).__name__
+    if "CERTIFICATE_VERIFY_FAILED" in said:
+        return ServiceError(f"the certificate of {url} is not trusted ({said}); --ca-file names its authority")
+    if "WRONG_VERSION_NUMBER" in said or "RECORD_LAYER_FAILURE" in said or "HTTP_REQUEST" in said:
+        return ServiceError(f"{url} does not speak TLS; is it http://?")
+    if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError):
+        return ServiceError(f"{url} does not answer as HTTP does ({said}); if it speaks TLS, its URL is https://")
     return ServiceError(
-        f"cannot reach {url} ({str(error) or type(error).__name__}); start a service there with "
+        f"cannot reach {url} ({said}); start a service there with "
         "`k8s-mcp serve`, or name another with --url or K8S_MCP_URL"
     )
 
@@ -206,19 +233,15 @@ def refusal(url: str, response: httpx2.Response) -> ServiceError:
             f"{url} answered 401: {_detail(response) or response.reason_phrase} "
             "(k8s-mcp takes it from K8S_MCP_TOKEN, or the file that K8S_MCP_TOKEN_FILE names)"
         )
-    return ServiceError(f"{url} answered {response.status_code}: {_detail(response) or response.reason_phrase}")
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    detail = _detail(response)
+    if detail is None and response.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        return ServiceError(f"{url} answered {response.status_code}: no k8s-mcp service is there; correct --url")
+    return ServiceError(f"{url} answered {response.status_code}: {detail or response.reason_phrase}")
 
 
 def _run_id(event: Control) -> str:
     run_id = event.data.get("run_id")
-    if not isinstance(run_id, str) or not re.fullmatch("[0-9A-Za-z-]+", run_id):  # it becomes a part of URLs
+    if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):  # it becomes a part of URLs
         raise NotOurs("a run's id is not one")
     return run_id
 

@@ -7,13 +7,13 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from k8s_mcp.client.kubeconfig_files import FileError, Source, find, merge, read_file
+from k8s_mcp.client.sent_kubeconfig import Choice, Sent, prepare
 from k8s_mcp.client.service import InputError, UsageError
-from k8s_mcp.errors import KubeconfigError
-from k8s_mcp.kubeconfig.kubeconfig import flatten
 from k8s_mcp.limits import REQUEST_BYTES
 
-_DEFAULT_KUBECONFIG = "~/.kube/config"
-_STDIN = "-"
+STDIN = "-"
+"""What names standard input in the place of a file."""
 
 
 def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> Mapping[str, object]:
@@ -21,7 +21,7 @@ def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> Map
     named = [flag for flag in ("kubeconfig", "context", "all_contexts") if getattr(options, flag)]
     if options.cluster and named:
         raise UsageError(f"--cluster and --{named[0].replace('_', '-')} exclude each other")
-    if options.stdin and options.kubeconfig == _STDIN:
+    if options.stdin and options.kubeconfig == STDIN:
         raise UsageError("--kubeconfig - and --stdin exclude each other: there is one standard input")
     words: list[str] = options.command
     if words[0] == "--":  # argparse leaves it there up to Python 3.11
@@ -30,53 +30,43 @@ def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> Map
     if options.cluster:
         request["cluster"] = options.cluster
     else:
-        request["kubeconfig"] = read_kubeconfig(options, tell)
+        request["kubeconfig"] = read_kubeconfig(options, tell).text
     if options.stdin:
-        request["stdin"] = _standard_input()
+        request["stdin"] = _text_from_stdin()
     _check(request)
     more = {"timeout": options.timeout, "read_only": options.read_only or None}
     return {**request, **{name: value for name, value in more.items() if value is not None}}
 
 
-def read_kubeconfig(options: argparse.Namespace, tell: Callable[[str], None]) -> str:
-    """The kubeconfig that the options name, flattened. Raises InputError."""
-    name = options.kubeconfig or _default_kubeconfig(tell)
-    directory = Path() if name == _STDIN else Path(name).parent
-    shown = "standard input" if name == _STDIN else name
+def read_kubeconfig(options: argparse.Namespace, tell: Callable[[str], None]) -> Sent:
+    """What to send of the kubeconfig that the options name. Raises InputError."""
+    name = options.kubeconfig
+    choice = Choice(
+        context=options.context or "",
+        all_contexts=options.all_contexts,
+        stdin_is_free=name != STDIN and not getattr(options, "stdin", False),
+    )
     try:
-        text = _standard_input() if name == _STDIN else Path(name).read_text("utf-8")
-        return flatten(
-            text, lambda file: (directory / file).read_bytes(), options.context, all_contexts=options.all_contexts
-        )
-    except OSError as error:
-        raise InputError(
-            f"the kubeconfig {shown} cannot be read: {error.strerror}; name one with --kubeconfig"
-        ) from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"the kubeconfig {shown} is not text in UTF-8") from error
-    except KubeconfigError as error:
-        raise InputError(f"the kubeconfig {shown}: {error.fields[0][1]}") from error
+        if name == STDIN:
+            sources = [Source("standard input", Path(), standard_input())]
+        else:
+            sources = [read_file(name)] if name else find(os.environ)
+        return prepare(merge(sources), choice, tell)
+    except FileError as error:
+        raise InputError(str(error)) from error
 
 
-def _default_kubeconfig(tell: Callable[[str], None]) -> str:
-    """As kubectl finds it; but kubectl merges the files of $KUBECONFIG."""
-    files = [file for file in os.environ.get("KUBECONFIG", "").split(os.pathsep) if file]
-    if not files:
-        return str(Path(_DEFAULT_KUBECONFIG).expanduser())
-    there = [file for file in files if Path(file).exists()] or files
-    if len(there) > 1:
-        tell(f"KUBECONFIG names {len(there)} files; only the first is used: {there[0]}")
-    return there[0]
-
-
-def _standard_input() -> str:
-    if sys.stdin is None:
-        return ""
-    data = sys.stdin.buffer.read(REQUEST_BYTES + 1)
+def standard_input() -> bytes:
+    """All of it. Raises InputError when that is more than can be sent."""
+    data = b"" if sys.stdin is None else sys.stdin.buffer.read(REQUEST_BYTES + 1)
     if len(data) > REQUEST_BYTES:
         raise InputError(f"standard input is over {REQUEST_BYTES // 1024} KiB, the most that can be sent")
+    return data
+
+
+def _text_from_stdin() -> str:
     try:
-        return data.decode()
+        return standard_input().decode()
     except UnicodeDecodeError as error:
         raise InputError(
             f"standard input is not text in UTF-8 (byte {error.start}); send it through base64, "

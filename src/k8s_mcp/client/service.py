@@ -2,9 +2,16 @@
 
 import argparse
 import os
+import re
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
+
+RUN_ID = re.compile("[0-9A-Za-z-]{1,128}")
+_HANDLE = re.compile("[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?")
+_TOKEN_BYTES = 64 * 1024  # more than a request's headers may have
+_PATHS = ("/sse", "/mcp", "/runs", "/clusters")
 
 
 class UsageError(Exception):
@@ -33,6 +40,12 @@ def add_service_options(parser: argparse.ArgumentParser) -> None:
         default=os.environ.get("K8S_MCP_URL") or "http://127.0.0.1:9096",
         help="the service [K8S_MCP_URL, default http://127.0.0.1:9096]",
     )
+    add(
+        "--insecure-http",
+        action="store_true",
+        default=os.environ.get("K8S_MCP_INSECURE_HTTP", "").lower() in {"1", "true", "yes"},
+        help="send kubeconfig and token over http:// to another machine, readable on the way [K8S_MCP_INSECURE_HTTP]",
+    )
     add("--token-file", metavar="FILE", help="a file with your token for it [K8S_MCP_TOKEN_FILE]")
     add("--token", metavar="TOKEN", help="the token itself, which others can then see in ps [better: K8S_MCP_TOKEN]")
     add(
@@ -45,20 +58,50 @@ def add_service_options(parser: argparse.ArgumentParser) -> None:
 
 def service_of(options: argparse.Namespace) -> Endpoint:
     """The service that the options name. Raises UsageError, InputError; neither quotes a secret."""
-    return Endpoint(service_url(options.url), _token(options), options.ca_file)
+    url = service_url(options.url)
+    if url.startswith("http:") and not options.insecure_http and not is_loopback(urlsplit(url).hostname or ""):
+        raise UsageError(
+            "--url is http:// to another machine: kubeconfig and token could be read on the way; "
+            "use https://, or say --insecure-http"
+        )
+    return Endpoint(url, _token(options), options.ca_file)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether what is sent there stays on this machine."""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def handle_name(text: str) -> str:
+    """`text`, if it can be the name of a stored kubeconfig. Raises UsageError."""
+    if not _HANDLE.fullmatch(text):
+        raise UsageError(f"{text!r} is no name: one has up to 63 of a-z, 0-9, - _ and ., first and last a-z or 0-9")
+    return text
+
+
+def run_id(text: str) -> str:
+    """`text`, if it can be a run's id. Raises UsageError."""
+    if not RUN_ID.fullmatch(text):
+        raise UsageError(f"{text!r} is no run's id; `k8s-mcp runs` lists yours")
+    return text
 
 
 def service_url(text: str) -> str:
     """`--url` as a prefix of paths. Raises UsageError, without quoting what may be a password."""
     try:
         url = urlsplit(text)
-        valid = url.scheme in {"http", "https"} and url.hostname and url.port != 0
+        valid = url.scheme in {"http", "https"} and url.hostname and url.port != 0 and "\\" not in text
     except ValueError:
         valid = False
         url = urlsplit("")
     if not valid or url.username is not None or url.query or url.fragment or not text.isprintable():
         raise UsageError("--url (or K8S_MCP_URL) must be http://HOST[:PORT][/PATH] or https://…, without a user name")
-    return text.rstrip("/")
+    if url.path.rstrip("/").endswith(_PATHS):
+        raise UsageError("--url (or K8S_MCP_URL) is the service itself: leave out /sse, /mcp, /runs or /clusters")
+    return url.scheme + text[len(url.scheme) :].rstrip("/")  # urlsplit has made the scheme's letters small
 
 
 def _token(options: argparse.Namespace) -> str:
@@ -72,7 +115,8 @@ def _token(options: argparse.Namespace) -> str:
         file = None if token else os.environ.get("K8S_MCP_TOKEN_FILE")
     if file:
         try:
-            token = Path(file).read_text("ascii")
+            with Path(file).open("rb") as opened:
+                token = opened.read(_TOKEN_BYTES).decode("ascii")
         except OSError as error:
             raise InputError(f"the token file {file} cannot be read: {error.strerror}") from error
         except UnicodeDecodeError:

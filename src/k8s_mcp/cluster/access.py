@@ -19,13 +19,13 @@ class Permission:
 
 NEEDED = (
     Permission("batch", "jobs", ("create", "get", "list", "watch", "patch", "delete")),
-    Permission("", "pods", ("get", "list", "watch", "delete", "patch")),
+    Permission("", "pods", ("get", "list", "watch", "delete")),
     Permission("", "pods/log", ("get",)),
     Permission("", "secrets", ("create", "get", "delete")),
     Permission("", "events", ("list", "watch")),
     Permission("coordination.k8s.io", "leases", ("get", "create", "update", "list", "delete")),
 )
-FOR_HANDLES = Permission("", "secrets", ("list",))
+FOR_HANDLES = Permission("", "secrets", ("list", "update"))
 """For cluster handles only."""
 
 

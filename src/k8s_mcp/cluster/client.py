@@ -11,8 +11,9 @@ import asyncio
 import logging
 import warnings
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -20,11 +21,15 @@ import aiohttp
 from kubernetes.aio import client, config
 from kubernetes.aio.client.rest import RESTClientObject
 from kubernetes.aio.config.config_exception import ConfigException
+from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
+from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigLoader, KubeConfigMerger
+from yaml import YAMLError
 
 from k8s_mcp.cluster import shapes
 from k8s_mcp.cluster.answers import ApiError, ApiUnreachable, OddAnswer
+from k8s_mcp.cluster.credentials import Credential, Shown, Source, TokenFile, changing, load_certificate
 from k8s_mcp.cluster.http import Http, OnAnswer
-from k8s_mcp.cluster.shapes import Json, Shape
+from k8s_mcp.cluster.shapes import Json
 from k8s_mcp.errors import StartError
 
 __all__ = ["Api", "ApiError", "ApiUnreachable", "Json", "OddAnswer", "OnAnswer", "connect", "nobody"]
@@ -43,7 +48,7 @@ def nobody(_verb: str, _resource: str, _code: str) -> None:
 
 
 class Api:
-    """One API server, and in it one namespace. `on_answer` is told of every answer.
+    """One API server, and in it one namespace. `on_answer` is told of every answer, `source` has what changes.
 
     All calls raise ApiError when they are refused, and ApiUnreachable when nobody answers, or not as an API server
     does (OddAnswer). What passes is tried `attempts` times before that. To be made within a running event loop.
@@ -55,15 +60,20 @@ class Api:
         namespace: str,
         on_answer: OnAnswer = nobody,
         attempts: int = _ATTEMPTS,
+        source: Source | None = None,
     ) -> None:
         self.namespace = namespace
-        self._server = _Server(configuration)
+        self._server = _Server(configuration, source)
         self._attempts = attempts
         self._http = Http(self._server, on_answer)
 
     @property
     def server(self) -> str:
         return self._server.url
+
+    async def check_credential(self) -> None:
+        """Raises ApiUnreachable when there is none to show."""
+        await self._server.shown()
 
     async def create(self, path: str, body: Json) -> Json:
         """POST to a collection such as `/apis/batch/v1/jobs` (the namespace is put in)."""
@@ -180,7 +190,7 @@ class Api:
         params: Mapping[str, str] | None = None,
     ) -> Json:
         """One call, repeated with growing pauses while the server is overloaded or out of reach."""
-        target, shape = self._target(path, name, params or {}), _shape(verb, _resource(path), name)
+        target, shape = self._target(path, name, params or {}), shapes.of_answer(verb, _resource(path), name)
         pause = _FIRST_BACKOFF
         for attempt in range(1, self._attempts + 1):
             try:
@@ -205,8 +215,10 @@ class Api:
 class _Server:
     """Where to, and as whom: `cluster.http.Server`."""
 
-    def __init__(self, configuration: client.Configuration) -> None:
+    def __init__(self, configuration: client.Configuration, source: Source | None) -> None:
         self._configuration = configuration
+        self._credential = Credential(source, self._on_certificate) if source else None
+        self.certificates = 0
         rest: Any = RESTClientObject(configuration)
         self.url = str(configuration.host)
         self.ssl = rest.ssl_context
@@ -217,22 +229,22 @@ class _Server:
         }
         self.options: Mapping[str, Any] = {name: value for name, value in options.items() if value}
 
-    async def headers(self) -> Mapping[str, str]:
+    async def shown(self) -> Shown:
+        if self._credential is not None:
+            return await self._credential.shown()
         settings: Any = await self._configuration.auth_settings()
-        return {setting["key"]: setting["value"] for setting in settings.values() if setting["value"]}
+        return Shown(*[setting["value"] for setting in settings.values() if setting["value"]])
+
+    async def renewed(self, refused: Shown) -> bool:
+        return self._credential is not None and await self._credential.renewed(refused)
+
+    def _on_certificate(self, shown: Shown) -> None:
+        load_certificate(self.ssl, shown)
+        self.certificates += 1
 
 
 def _resource(path: str) -> str:
     return path.rpartition("/")[2].partition(":")[0]
-
-
-def _shape(verb: str, resource: str, name: str) -> Shape:
-    """What answers such a call."""
-    if verb == "delete":
-        return shapes.DELETED
-    if verb == "list":
-        return shapes.list_of(resource)
-    return shapes.one_of(resource, name)
 
 
 @asynccontextmanager
@@ -247,27 +259,37 @@ async def connect(kubeconfig: str, context: str, namespace: str, on_answer: OnAn
     # From Python 3.13 on, certificates without an Authority Key Identifier would be refused; many clusters' own
     # authorities make such ones, and kubectl takes them.
     settings.disable_strict_ssl_verification = True
-    try:
-        await _load(settings, kubeconfig, context)
-    except (ConfigException, OSError) as error:
-        raise StartError(
-            f"no usable configuration for the cluster of runner pods: {error}; name a kubeconfig with --kubeconfig"
-        ) from error
-    api = Api(settings, namespace, on_answer)
-    try:
+    async with AsyncExitStack() as stack:
+        try:
+            source = await _load(settings, kubeconfig, context)
+            api = Api(settings, namespace, on_answer, source=source)
+            stack.push_async_callback(api.close)
+            await api.check_credential()
+        except (ConfigException, OSError, ValueError, YAMLError, ApiUnreachable) as error:
+            raise StartError(
+                f"no usable configuration for the cluster of runner pods: {error}; "
+                "name a kubeconfig with --kubeconfig"
+            ) from error
         yield api
-    finally:
-        await api.close()
 
 
-async def _load(settings: client.Configuration, kubeconfig: str, context: str) -> None:
+async def _load(settings: client.Configuration, kubeconfig: str, context: str) -> Source | None:
+    """Put it into `settings`, but for a credential that changes."""
     if not kubeconfig:
         try:
-            config.load_incluster_config(settings)
+            config.load_incluster_config(settings, try_refresh_token=False)
         except ConfigException:
             _logger.debug("not in a cluster: using the kubeconfig")
         else:
-            return
-    await config.load_kube_config(
-        config_file=kubeconfig or None, context=context or None, client_configuration=settings, persist_config=False
-    )
+            return TokenFile(Path(SERVICE_TOKEN_FILENAME))
+    merged: Any = KubeConfigMerger(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION).config
+    no_base: Any = None  # then each path counts from the file that names it
+    loader: Any = KubeConfigLoader(merged, context or None, config_base_path=no_base)
+    selected: Any = loader.current_context["context"]
+    source = None
+    user = merged["users"].get_with_name(selected.get("user"), safe=True)
+    if user:
+        cluster: Any = merged["clusters"].get_with_name(selected["cluster"])["cluster"]
+        source = changing(user.value["user"] or {}, Path(user.path).parent.absolute(), cluster.value)
+    await loader.load_and_set(settings)
+    return source

@@ -1,24 +1,42 @@
 """The service's own connection to the cluster of runner pods, held for as long as it serves."""
 
-from collections.abc import AsyncGenerator
+import logging
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from k8s_mcp.cluster.client import Api, OnAnswer, connect, nobody
 from k8s_mcp.cluster.watch import Watch
 
+_logger = logging.getLogger(__name__)
+
 
 class Cluster:
-    """`api` and `watch` are there while `open()` lasts. `trouble` says why no run can be started, if so."""
+    """`api` and `watch` are there while `open()` lasts.
+
+    `on_odd_object` takes the resource of an object of ours that is not as we make them.
+    """
 
     api: Api
     watch: Watch
 
-    def __init__(self, kubeconfig: str, context: str, namespace: str, on_answer: OnAnswer = nobody) -> None:
+    def __init__(
+        self,
+        kubeconfig: str,
+        context: str,
+        namespace: str,
+        on_answer: OnAnswer = nobody,
+        on_odd_object: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.namespace = namespace
-        self.trouble = "this replica has no Lease yet"
         self._kubeconfig = kubeconfig
         self._context = context
         self._on_answer = on_answer
+        self._on_odd_object = on_odd_object
+
+    def odd(self, resource: str, name: str, why: str) -> None:
+        """An object of ours, which somebody has changed, is passed over: said and counted. `why` quotes nothing."""
+        _logger.warning("%s %s is not as this service makes them, and is passed over: %s", resource, name, why)
+        self._on_odd_object(resource)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:

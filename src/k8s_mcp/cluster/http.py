@@ -12,6 +12,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from k8s_mcp.cluster import answers
 from k8s_mcp.cluster.answers import ApiUnreachable, OddAnswer
+from k8s_mcp.cluster.credentials import Shown
 from k8s_mcp.cluster.shapes import Json, Shape
 from k8s_mcp.cluster.sockets import Sockets
 
@@ -38,8 +39,15 @@ class Server(Protocol):
     options: Mapping[str, Any]
     """Of aiohttp's requests: `proxy`, `proxy_headers`, `server_hostname`."""
 
-    async def headers(self) -> Mapping[str, str]:
-        """What says who we are."""
+    certificates: int
+    """How often `ssl` got another certificate to show: connections from before are of no use then."""
+
+    async def shown(self) -> Shown:
+        """What says who we are. Raises NoCredential, which is ApiUnreachable, as does `renewed`."""
+        ...
+
+    async def renewed(self, refused: Shown) -> bool:
+        """After a 401 to it: whether there is something else to show."""
         ...
 
 
@@ -50,11 +58,8 @@ class Http:
         self._server = server
         self._on_answer = on_answer
         self._sockets = Sockets()
-        # No limit, since every run holds a connection while its log is followed.
-        connector = aiohttp.TCPConnector(limit=0, socket_factory=self._sockets.make, ssl=server.ssl)
-        self._session = aiohttp.ClientSession(
-            connector=connector, trust_env=True, read_bufsize=_READ_BYTES, cookie_jar=aiohttp.DummyCookieJar()
-        )
+        self._certificates = server.certificates
+        self._session = self._new_session()
 
     async def call(self, verb: str, target: str, body: Json | None, shape: Shape, accept: str = _JSON) -> Json:
         """One call, whose answer has that shape. Raises ApiError and ApiUnreachable."""
@@ -85,33 +90,56 @@ class Http:
         await self._session.close()
         await self._sockets.close()
 
+    def _new_session(self) -> aiohttp.ClientSession:
+        # No limit, since every run holds a connection while its log is followed.
+        connector = aiohttp.TCPConnector(limit=0, socket_factory=self._sockets.make, ssl=self._server.ssl)
+        return aiohttp.ClientSession(
+            connector=connector, trust_env=True, read_bufsize=_READ_BYTES, cookie_jar=aiohttp.DummyCookieJar()
+        )
+
     @asynccontextmanager
     async def _request(
         self, verb: str, target: str, body: Json | None, timeout: aiohttp.ClientTimeout, accept: str
     ) -> AsyncGenerator[aiohttp.ClientResponse]:
-        method = _METHODS.get(verb, "GET")
-        headers = {"Accept": accept, **await self._server.headers()}
-        if body is not None:
-            headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else _JSON
-        code = NO_ANSWER
         try:
-            try:
-                response = await self._session.request(
-                    method,
-                    f"{self._server.url}{target}",
-                    headers=headers,
-                    data=None if body is None else json.dumps(body).encode(),
-                    timeout=timeout,
-                    allow_redirects=False,
-                    **self._server.options,
-                )
-                code = str(response.status)
-            finally:
-                self._on_answer(verb, resource_of(target), code)
+            shown = await self._server.shown()
+            response = await self._send(verb, target, body, timeout, accept, shown)
+            if response.status == HTTPStatus.UNAUTHORIZED and await self._server.renewed(shown):
+                response.close()
+                response = await self._send(verb, target, body, timeout, accept, await self._server.shown())
             async with response:
                 yield response
         except (aiohttp.ClientError, HttpProcessingError, TimeoutError, OSError) as error:
             raise ApiUnreachable(f"{type(error).__name__}: {error}") from error
+
+    async def _send(
+        self, verb: str, target: str, body: Json | None, timeout: aiohttp.ClientTimeout, accept: str, shown: Shown
+    ) -> aiohttp.ClientResponse:
+        if self._certificates != self._server.certificates:
+            self._certificates = self._server.certificates
+            former, self._session = self._session, self._new_session()
+            await former.close()
+        method = _METHODS.get(verb, "GET")
+        headers = {"Accept": accept}
+        if shown.authorization:
+            headers["Authorization"] = shown.authorization
+        if body is not None:
+            headers["Content-Type"] = MERGE_PATCH if method == "PATCH" else _JSON
+        code = NO_ANSWER
+        try:
+            response = await self._session.request(
+                method,
+                f"{self._server.url}{target}",
+                headers=headers,
+                data=None if body is None else json.dumps(body).encode(),
+                timeout=timeout,
+                allow_redirects=False,
+                **self._server.options,
+            )
+            code = str(response.status)
+        finally:
+            self._on_answer(verb, resource_of(target), code)
+        return response
 
 
 async def _read(response: aiohttp.ClientResponse, most: int) -> bytes:

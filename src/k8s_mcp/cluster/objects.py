@@ -5,6 +5,7 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 """
 
 import base64
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from k8s_mcp.cluster import read_only
-from k8s_mcp.models import Access, RunSpec
+from k8s_mcp.models import Access, Ended, RunSpec
 
 Manifest = dict[str, Any]
 
@@ -22,6 +23,8 @@ RUN = "k8s-mcp-server/run"
 REPLICA = "k8s-mcp-server/replica"
 CANCELLED = "k8s-mcp-server/cancelled"
 ENDED = "k8s-mcp-server/ended"
+FOLLOWED = "k8s-mcp-server/followed"
+VERDICT = "k8s-mcp-server/verdict"
 _OWNER = "k8s-mcp-server/owner"
 _DIGEST = "k8s-mcp-server/request"
 _SERVER = "k8s-mcp-server/server"
@@ -31,6 +34,7 @@ _ACCESS = "k8s-mcp-server/access"
 _SERVERS = "k8s-mcp-server/servers"
 _MAX_OUTPUT = "k8s-mcp-server/max-output"
 _RULE = "k8s-mcp-server/rule"
+_ISOLATION = "k8s-mcp-server/isolation"
 RUNNER_CONTAINER = "runner"
 PROXY_CONTAINER = "credential-proxy"
 FIRST_PROXY_PORT = 9001
@@ -47,6 +51,7 @@ _SLOWEST_LOG = 100_000
 _QUANTITY = re.compile(r"(\d+(?:\.\d*)?)([kMGT]|[KMGT]i|)")
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 _SMALLEST_FILE = 2**20  # standard input is one
+_VERDICT_SIZE = 4096
 _DEADLINE_MARGIN = 60  # the runner's own timeout comes first; this one is for a runner that hangs
 
 # One `kubectl proxy` for each context, on the pod's loopback, which only this pod's containers reach. --reject-paths:
@@ -114,6 +119,7 @@ def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
         _ACCESS: run.access,
         _SERVERS: " ".join(run.servers),
         _RULE: run.rule,
+        _ISOLATION: "on" if template.isolation else "off",
     }
     if run.max_output is not None:
         annotations[_MAX_OUTPUT] = str(run.max_output)
@@ -144,32 +150,32 @@ def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
     }
 
 
-def is_run(job: Manifest) -> bool:
-    """Whether a Job has all that `read_job` needs."""
-    annotations = job["metadata"].get("annotations", {})
-    return RUN in job["metadata"]["labels"] and all(
-        key in annotations for key in (REPLICA, _OWNER, _DIGEST, _SERVER, _TIMEOUT, _CREATED)
-    )
+def read_run(job: Manifest) -> RunSpec | None:
+    """The run that a Job was made for, as far as the Job tells: without command and kubeconfig.
 
-
-def read_job(job: Manifest) -> RunSpec:
-    """The run that a Job was made for, as far as the Job tells: without command and kubeconfig."""
+    None for a Job that tells of none, or of one in a way that no replica of ours writes.
+    """
     metadata = job["metadata"]
-    annotations = metadata["annotations"]
-    return RunSpec(
-        run_id=metadata["labels"][RUN],
-        name=metadata["name"],
-        owner=annotations[_OWNER],
-        digest=annotations[_DIGEST],
-        server=annotations[_SERVER],
-        timeout=int(annotations[_TIMEOUT]),
-        created=annotations[_CREATED],
-        access=_access(annotations.get(_ACCESS, "full")),
-        ended=annotations.get(ENDED, ""),
-        servers=tuple(annotations.get(_SERVERS, annotations[_SERVER]).split()),
-        max_output=int(annotations[_MAX_OUTPUT]) if _MAX_OUTPUT in annotations else None,
-        rule=annotations.get(_RULE, ""),
-    )
+    annotations: dict[str, str] = metadata.get("annotations") or {}
+    try:
+        datetime.fromisoformat(annotations[_CREATED])
+        return RunSpec(
+            run_id=metadata["labels"][RUN],
+            name=metadata["name"],
+            owner=annotations[_OWNER],
+            digest=annotations[_DIGEST],
+            server=annotations[_SERVER],
+            timeout=int(annotations[_TIMEOUT]),
+            created=annotations[_CREATED],
+            access=_access(annotations.get(_ACCESS, "full")),
+            ended=annotations.get(ENDED, ""),
+            servers=tuple(annotations.get(_SERVERS, annotations[_SERVER]).split()),
+            max_output=int(annotations[_MAX_OUTPUT]) if _MAX_OUTPUT in annotations else None,
+            rule=annotations.get(_RULE, ""),
+            isolated=annotations.get(_ISOLATION) == "on",
+        )
+    except (KeyError, ValueError):
+        return None
 
 
 def kept_for(status: str, seconds: float) -> Manifest:
@@ -179,6 +185,24 @@ def kept_for(status: str, seconds: float) -> Manifest:
     https://kubernetes.io/docs/concepts/workloads/controllers/ttlafterfinished/
     """
     return {"metadata": {"annotations": {ENDED: status}}, "spec": {"ttlSecondsAfterFinished": int(seconds)}}
+
+
+def verdict(ended: Ended) -> str:
+    """How a run ended, as its owner notes it on the Job for those who follow it elsewhere."""
+    said = {"status": ended.status, "exit_code": ended.exit_code, "reason": ended.reason}
+    return json.dumps({**said, "message": ended.message[:_VERDICT_SIZE]})
+
+
+def read_verdict(text: str) -> Ended | None:
+    """What `verdict` has written; None for anything else."""
+    try:
+        said = json.loads(text)
+        status, code = said["status"], said["exit_code"]
+        if status not in ("done", "timeout", "cancelled", "error") or not isinstance(code, int | None):
+            return None
+        return Ended(status, code, str(said["reason"]), str(said["message"]))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:

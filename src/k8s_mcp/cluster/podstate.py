@@ -51,9 +51,9 @@ def why_pending(watched: Watched) -> Reason | None:
     return None
 
 
-def is_cancelled(watched: Watched) -> bool:
-    """Whether a replica has ended the run, rather than somebody else."""
-    return CANCELLED in (watched.job or {}).get("metadata", {}).get("annotations", {})
+def is_cancelled(job: Json | None) -> bool:
+    """Whether a replica has ended the run of this Job, rather than somebody else."""
+    return CANCELLED in ((job or {}).get("metadata", {}).get("annotations") or {})
 
 
 def why_leaving(watched: Watched) -> Reason | None:

@@ -1,9 +1,13 @@
 """What the Secret of a run holds. No I/O."""
 
+import base64
 from collections.abc import Mapping
+from dataclasses import replace
 
 from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
 from k8s_mcp.models import RunSpec
+
+SECRETS = "/api/v1/secrets"
 
 
 def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:
@@ -26,3 +30,10 @@ def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:
         files["contexts"] = "".join(f"{context}\n" for context in spec.contexts)
         files["access"] = spec.access
     return files
+
+
+def read_files(spec: RunSpec, data: Mapping[str, str]) -> RunSpec:
+    """The run with what the data of its Secret says. Raises KeyError and ValueError."""
+    files = {name: base64.b64decode(text).decode() for name, text in data.items()}
+    kubeconfig = files.get("credentials") or files["kubeconfig"]
+    return replace(spec, kubeconfig=kubeconfig, command=files["command"], stdin=files["stdin"] or None)

@@ -172,7 +172,10 @@ _KINDS: Mapping[str, tuple[str, Shape]] = {
         ),
     ),
     "secrets": ("Secret", _thing({"data": _texts})),
-    "leases": ("Lease", _ANYTHING),
+    "leases": (
+        "Lease",
+        _thing({"spec": _fields({"holderIdentity": _text, "renewTime": _text, "leaseDurationSeconds": _number})}),
+    ),
     "namespaces": ("Namespace", _ANYTHING),
 }
 
@@ -227,6 +230,13 @@ def list_of(resource: str, *, metadata_only: bool = False) -> Shape:
         return BOOKMARK(found, where)  # its place in time is where a watch has it
 
     return _of_kind(f"{kind}List", checked)
+
+
+def of_answer(verb: str, resource: str, name: str) -> Shape:
+    """What answers such a call."""
+    if verb == "delete":
+        return DELETED
+    return list_of(resource) if verb == "list" else one_of(resource, name)
 
 
 def _of_kind(kind: str, shape: Shape) -> Shape:

@@ -11,6 +11,7 @@ from http import HTTPStatus
 
 from k8s_mcp.cluster import answers, shapes
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json, OddAnswer
+from k8s_mcp.cluster.credentials import NoCredential
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
 
 JOBS = "/apis/batch/v1/jobs"
@@ -29,12 +30,17 @@ _OPENED = "OPENED"  # comes before the API server's own ADDED, MODIFIED, …
 
 _NO_ANSWER = "the API server of the cluster for runner pods does not answer; try again later"
 _ODD_ANSWER = "what answers for the API server of the cluster for runner pods is none; try again later"
+_NO_CREDENTIAL = "the service has no credential for the API server of the cluster for runner pods; its log says why"
 
 _logger = logging.getLogger(__name__)
 
 
 class Watched:
-    """What is known of one Job: its latest state, that of its pod (it never has two), and the warnings about them."""
+    """What is known of one Job: its latest state, that of its pod (it never has two), and the warnings about them.
+
+    States come from the watches and from answers to requests, in any order: the later one counts. What is told of
+    another Job of the same name is not this one's.
+    """
 
     def __init__(self) -> None:
         self.job: Json | None = None
@@ -56,6 +62,49 @@ class Watched:
     def wake(self) -> None:
         self._changed.set()
         self._changed = asyncio.Event()
+
+    def begin(self, job: Json) -> None:
+        """This is the Job, which was created just now: what is known so far is told of a former one of its name."""
+        if self.job is not None and self.job["metadata"]["uid"] != job["metadata"]["uid"]:
+            self.job, self.job_deleted = None, False
+        self.note_job(job)
+
+    def note_job(self, job: Json, *, deleted: bool = False) -> None:
+        """A state of the Job."""
+        if self.job is not None and self.job["metadata"]["uid"] != job["metadata"]["uid"]:
+            self.job_deleted = True  # that one could be made because ours is gone
+        else:
+            self.job = later(job, self.job)
+            self.job_deleted = self.job_deleted or deleted
+            if self.pod is not None and not self._is_ours(self.pod):
+                self.pod, self.pod_deleted = None, False
+        self.wake()
+
+    def note_pod(self, pod: Json, *, deleted: bool = False) -> None:
+        """A state of the pod."""
+        if self._is_ours(pod):
+            self.pod, self.pod_deleted = pod, deleted
+            self.wake()
+
+    def note_missing(self, version: int) -> None:
+        """A list of that version does not have the Job."""
+        if self.job is not None and not self.job_deleted and version_of(self.job) <= version:
+            self.job_deleted = True
+            self.wake()
+
+    def _is_ours(self, pod: Json) -> bool:
+        uid = pod["metadata"]["labels"].get("batch.kubernetes.io/controller-uid")
+        return self.job is None or uid is None or uid == self.job["metadata"]["uid"]
+
+
+def later(one: Json, other: Json | None) -> Json:
+    """Of two states of an object that came on different ways, the one that the API server wrote later; else `one`."""
+    return one if other is None or version_of(one) >= version_of(other) else other
+
+
+def version_of(thing: Json) -> int:
+    """Its resource version, which grows with every write (KEP-5504)."""
+    return int(thing["metadata"]["resourceVersion"])
 
 
 class Watch:
@@ -107,8 +156,11 @@ class Watch:
         """Follow the Job of that name."""
         watched = Watched()
         self._watched.setdefault(job, []).append(watched)
-        watched.job = self.jobs.get(job)
-        watched.pod = next((pod for pod in self.pods.values() if job_of(pod) == job), None)
+        if job in self.jobs:
+            watched.note_job(self.jobs[job])
+        for pod in self.pods.values():
+            if job_of(pod) == job:
+                watched.note_pod(pod)
         try:
             yield watched
         finally:
@@ -153,6 +205,10 @@ class Watch:
             there = {item["metadata"]["name"] for item in answer["items"]}
             for name in set(known) - there:
                 handle("DELETED", known[name])
+            if path == JOBS:
+                for name in set(self._watched) - there:
+                    for watched in self._watched[name]:
+                        watched.note_missing(version_of(answer))
         for item in answer["items"]:
             handle("MODIFIED", item)
         return answer["metadata"]["resourceVersion"]
@@ -197,6 +253,12 @@ class Watch:
             if rest or (not any_data and clock.time() < begin + _AT_ONCE_SECONDS):
                 raise OddAnswer("the watch ended at once, or within a line, as none of an API server does")
 
+    def wake_all(self) -> None:
+        """Something else than an object has changed that whoever follows one may wait for."""
+        for watched in self._watched.values():
+            for one in watched:
+                one.wake()
+
     def _set_trouble(self, path: str, trouble: str) -> None:
         self._troubles[path] = trouble
         if self.connected:
@@ -209,9 +271,7 @@ class Watch:
         else:
             self.jobs[name] = job
         for watched in self._watched.get(name, ()):
-            watched.job = job
-            watched.job_deleted = kind == "DELETED"
-            watched.wake()
+            watched.note_job(job, deleted=kind == "DELETED")
 
     def _on_pod(self, kind: str, pod: Json) -> None:
         name = pod["metadata"]["name"]
@@ -220,9 +280,7 @@ class Watch:
         else:
             self.pods[name] = pod
         for watched in self._watched.get(job_of(pod), ()):
-            watched.pod = pod
-            watched.pod_deleted = kind == "DELETED"
-            watched.wake()
+            watched.note_pod(pod, deleted=kind == "DELETED")
 
     def _on_event(self, _kind: str, event: Json) -> None:
         about = event["involvedObject"]
@@ -253,4 +311,6 @@ def _log(path: str, error: ApiError | ApiUnreachable, *, again: bool) -> None:
 def _trouble(error: ApiError | ApiUnreachable) -> str:
     if isinstance(error, ApiError):
         return f"the API server of the cluster for runner pods refuses: {error.status} {error.reason}"
+    if isinstance(error, NoCredential):
+        return _NO_CREDENTIAL
     return _ODD_ANSWER if isinstance(error, OddAnswer) else _NO_ANSWER

@@ -22,6 +22,12 @@ class Pending:
 Item = list[Frame] | Pending | Ended
 
 
+class Released(Exception):
+    """The run goes on, but no longer here, or what became of it cannot be known here: streams end without a final
+    event, and nothing of the run is touched.
+    """
+
+
 class Execution(Protocol):
     """A run being carried out. Iterating it gives frames as they come, and one `Ended`, always last."""
 
@@ -41,22 +47,8 @@ class Execution(Protocol):
         """End the command now: SIGTERM, the grace period, SIGKILL. The iteration goes on to its `Ended`."""
         ...
 
-    async def taken(self) -> None:
-        """Wait until another replica has taken the run over; for ever, where that cannot be."""
-        ...
-
     async def settle(self) -> None:
         """The run has ended: remove what holds credentials at once, whatever is kept for a replay."""
-        ...
-
-    async def keep(self, status: str, seconds: float) -> None:
-        """The run has ended, with that status, and somebody will read on: leave its output to every replica for so
-        many seconds. Where that cannot be, it goes as always.
-        """
-        ...
-
-    def let_go(self) -> None:
-        """Leave everything of the run as it is for another replica, also when the context is left."""
         ...
 
 
@@ -69,9 +61,6 @@ class Executor(Protocol):
     surroundings.
     """
 
-    durable: bool
-    """Whether a run outlives this process, so that another replica can go on with it."""
-
     can_be_read_only: bool
     """Whether a run's credential is kept from its command, by something that can refuse what is not reading."""
 
@@ -83,8 +72,81 @@ class Executor(Protocol):
         """For the life of the service: clean up what a killed service left, keep what is shared by all runs."""
         ...
 
-    def start(self, spec: RunSpec, *, adopt: bool) -> AbstractAsyncContextManager[Execution]:
-        """Start a run, or take over (`adopt`) one from `elsewhere`. Leaving the context removes all traces of it."""
+    def start(self, spec: RunSpec) -> AbstractAsyncContextManager[Execution]:
+        """Start a run. Leaving the context removes all traces of it."""
+        ...
+
+
+class SharedExecution(Execution, Protocol):
+    """A run that every replica can follow, and one carries out: its owner. Iterating it writes nothing, unless it is
+    started here; a follower's iteration raises Released where it cannot know how the run ended.
+
+    `stop`, for a follower, tells the owner. `settle`, and leaving the context, do something for the owner alone.
+    """
+
+    @property
+    def owned(self) -> bool:
+        """Whether this replica is the owner, as far as is known here."""
+        ...
+
+    @property
+    def lost(self) -> bool:
+        """Whether the run is somebody else's, or nobody's, now."""
+        ...
+
+    @property
+    def orphaned(self) -> bool:
+        """Whether nobody is the owner: it has gone, or has let the run go."""
+        ...
+
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether some replica was asked to end the run."""
+        ...
+
+    @property
+    def followed_ago(self) -> float:
+        """Seconds since a follower on another replica was last heard of; infinite when there was none."""
+        ...
+
+    async def changed(self) -> None:
+        """Wait until one of these may have changed."""
+        ...
+
+    async def take_over(self) -> bool:
+        """Become the owner of an orphaned run; False when somebody else was faster, or it cannot be done now."""
+        ...
+
+    async def say_followed(self, window: float) -> None:
+        """Let the owner know that the run is followed here, unless some follower said so within half of `window`."""
+        ...
+
+    async def keep(self, status: str, seconds: float, *, always: bool) -> None:
+        """The run has ended, with that status, and somebody may read on: leave its output to every replica for so
+        many seconds. Where that cannot be, it goes as always; or, with `always`, leave at least the fact that it was.
+        """
+        ...
+
+    async def release(self) -> None:
+        """Let the run go: nothing of it is touched here any more, and whoever finds it can take it over."""
+        ...
+
+
+class SharedExecutor(Executor, Protocol):
+    """An executor whose runs outlive this process: every replica knows of all, and one of them carries each out."""
+
+    def start(self, spec: RunSpec) -> AbstractAsyncContextManager[SharedExecution]: ...
+
+    async def reserve(self, spec: RunSpec) -> RunSpec | None:
+        """Make sure that no other run of that name is started, on whatever replica, before `start`.
+
+        Where there is one already, that one, without its secrets. Raises Unavailable while a former one is on its way
+        out. When the cluster does not answer, nothing is reserved, and `start` will say so.
+        """
+        ...
+
+    async def unreserve(self, spec: RunSpec) -> None:
+        """There will be no `start`."""
         ...
 
     def elsewhere(self) -> list[tuple[RunSpec, str]]:
@@ -96,11 +158,15 @@ class Executor(Protocol):
         ...
 
     async def recover(self, spec: RunSpec) -> RunSpec | None:
-        """The same run with its kubeconfig, as needed to adopt it; None when it cannot be had any more."""
+        """A run from `elsewhere` with its kubeconfig, as needed to follow it; None when it cannot be had any more."""
+        ...
+
+    def follow(self, spec: RunSpec) -> AbstractAsyncContextManager[SharedExecution]:
+        """Follow a run from `elsewhere`."""
         ...
 
     async def cancel(self, spec: RunSpec) -> None:
-        """End the command of a run from `elsewhere`; the replica that serves it tells its client."""
+        """Have a run from `elsewhere` ended by its owner."""
         ...
 
 

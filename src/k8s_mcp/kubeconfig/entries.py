@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass, field, replace
 
 from k8s_mcp.kubeconfig.fields import CERTIFICATE, FLATTEN, PRIVATE_KEY, Fields, shown
+from k8s_mcp.kubeconfig.plugin_secrets import secrets_of
 from k8s_mcp.kubeconfig.strict_yaml import Value
 
 CREATE_ONE = "`kubectl create token SERVICEACCOUNT` makes one"
@@ -159,9 +160,9 @@ class User:
             name,
             client_certificate_data=body.pem("client-certificate-data", CERTIFICATE),
             client_key_data=body.pem("client-key-data", PRIVATE_KEY),
-            token=body.text("token"),
+            token=body.secret("token"),
             username=body.text("username"),
-            password=body.text("password"),
+            password=body.secret("password"),
             exec=Exec.read(body.within("exec"), allowed) if has_exec else None,
             impersonate=body.text("as"),
             impersonate_uid=body.text("as-uid"),
@@ -177,8 +178,8 @@ class User:
         return user
 
     def secrets(self) -> tuple[str, ...]:
-        env = (value for _, value in self.exec.env) if self.exec else ()
-        return (self.token, self.password, self.client_key_data, *env)
+        of_plugin = secrets_of(self.exec.args, self.exec.env) if self.exec else ()
+        return (self.token, self.password, self.client_key_data, *of_plugin)
 
     def written(self) -> dict[str, Value]:
         values: dict[str, Value] = {

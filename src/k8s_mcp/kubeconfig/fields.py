@@ -16,8 +16,11 @@ from k8s_mcp.kubeconfig.strict_yaml import Number, Value
 FLATTEN = "`kubectl config view --raw --minify --flatten`"
 """What most refusals advise: keeps the current context only, and files' content instead of their names."""
 
-CERTIFICATE = re.compile(rb"-----BEGIN CERTIFICATE-----")
-PRIVATE_KEY = re.compile(rb"-----BEGIN (?:[A-Z]{2,9} )?PRIVATE KEY-----")
+CERTIFICATE = re.compile(rb"-----BEGIN (CERTIFICATE)-----")
+PRIVATE_KEY = re.compile(rb"-----BEGIN ((?:[A-Z]{2,9} )?PRIVATE KEY)-----")
+
+_OMITTED = frozenset(("DATA+OMITTED", "REDACTED", base64.b64encode(b"REDACTED").decode()))
+"""What `kubectl config view` prints in the place of what is secret or long."""
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
 _URL = re.compile(
@@ -70,11 +73,22 @@ class Fields:
 
     def pem(self, key: str, block: re.Pattern[bytes]) -> str:
         """Base64, on one line, of PEM that has such a block."""
-        data = _decoded(re.sub(r"[\r\n]", "", self.text(key, lines=True)))  # kubectl skips line ends, too
-        if data is None or (data and not block.search(data)):
+        text = re.sub(r"[\r\n]", "", self.text(key, lines=True))  # kubectl skips line ends, too
+        self._check_omitted(key, text)
+        data = _decoded(text)
+        found = block.search(data) if data else None
+        if data is None or (data and not found):
             what = "base64" if data is None else "PEM of the right kind in base64"
             raise self.error(key, f"is not {what}; send what {FLATTEN} makes of the file")
+        if found and b"-----END " + found[1] + b"-----" not in data[found.end() :]:
+            raise self.error(key, f"is cut off: its PEM has no end; send what {FLATTEN} makes of the file")
         return base64.b64encode(data).decode()
+
+    def secret(self, key: str) -> str:
+        """Text that `kubectl config view` does not show."""
+        text = self.text(key)
+        self._check_omitted(key, text)
+        return text
 
     def url(self, key: str, schemes: tuple[str, ...], *, loopback: bool) -> str:
         """scheme://host[:port][/path], in lower case up to the path, without a trailing dot or slash."""
@@ -89,6 +103,10 @@ class Fields:
         host = f"[{IPv6Address(match['ipv6'])}]" if match["ipv6"] else match["name"].removesuffix(".")
         port_part = f":{port}" if match["port"] else ""
         return f"{match['scheme']}://{host}{port_part}".lower() + (match["path"] or "").rstrip("/")
+
+    def _check_omitted(self, key: str, text: str) -> None:
+        if text in _OMITTED:
+            raise self.error(key, f"is left out: `kubectl config view` shows it with --raw only; send {FLATTEN}")
 
     def _text(self, key: str, value: Value, *, lines: bool) -> str:
         if value is None:

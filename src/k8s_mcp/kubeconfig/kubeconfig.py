@@ -7,31 +7,40 @@ instead; never with a credential.
 
 import base64
 import hashlib
+import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from k8s_mcp.errors import KubeconfigError
 from k8s_mcp.kubeconfig import strict_yaml
-from k8s_mcp.kubeconfig.entries import CREATE_ONE, Allowed, Cluster, Context, Exec, User
+from k8s_mcp.kubeconfig.entries import Allowed, Cluster, Context, Exec, User
 from k8s_mcp.kubeconfig.fields import FLATTEN, Fields, shown
 from k8s_mcp.kubeconfig.strict_yaml import Value
 from k8s_mcp.limits import KUBECONFIG_BYTES
 
-__all__ = ["Allowed", "Cluster", "Context", "Exec", "Kubeconfig", "User", "flatten", "parse"]
+__all__ = ["Allowed", "Cluster", "Context", "Exec", "Kubeconfig", "LeftOut", "User", "parse"]
 
 MAX_CONTEXTS = 8
-"""Also the most clusters and users: more of them could not be in use."""
 _MAX_NAME = 512
 _MAX_NODES = 10_000
-_MAX_NODES_TO_FLATTEN = 1_000_000  # the user's own file, with all the clusters of which one is sent
-_FILES = {"cluster": ("certificate-authority",), "user": ("client-certificate", "client-key", "tokenFile")}
+_LEFT_OUT_BYTES = 16 * 1024
 
 _CERTIFICATE_BODY = re.compile(rb"-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", re.DOTALL)
 
 _Entry = TypeVar("_Entry", Context, Cluster, User)
+_Made = TypeVar("_Made", Cluster, User)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A context that the file has and the run has not, and why: nothing secret in it."""
+
+    context: str
+    why: str
 
 
 @dataclass(frozen=True)
@@ -42,6 +51,7 @@ class Kubeconfig:
     contexts: tuple[Context, ...]
     clusters: tuple[Cluster, ...]
     users: tuple[User, ...]
+    left_out: tuple[LeftOut, ...] = field(default=(), compare=False)
 
     @property
     def server(self) -> str:
@@ -81,9 +91,13 @@ class Kubeconfig:
 
     def minify(self, context: str) -> "Kubeconfig":
         """That context only, as the current one."""
-        one = _named(self.contexts, context)
-        users = tuple(user for user in self.users if user.name == one.user)
-        return Kubeconfig(one.name, (one,), (self.cluster_of(context),), users)
+        return _only(replace(self, current_context=context, left_out=()), {_named(self.contexts, context).name})
+
+    def without(self, contexts: Mapping[str, str]) -> "Kubeconfig":
+        """Those contexts are left out, too, each for its reason; the current one is not among them."""
+        more = tuple(LeftOut(name, why) for name, why in contexts.items())
+        rest = {context.name for context in self.contexts} - contexts.keys()
+        return _only(replace(self, left_out=self.left_out + more), rest)
 
     def without_credentials(self, servers: Mapping[str, str]) -> "Kubeconfig":
         """The same contexts with nothing secret in them; `servers` has each one's new URL by its name.
@@ -99,7 +113,10 @@ class Kubeconfig:
         )
 
     def dump(self) -> str:
-        """Block YAML of the checked fields and no others."""
+        """JSON of the checked fields and no others: kubectl reads it as YAML, and no reader takes a text for else.
+
+        Of what YAML reads otherwise, surrogate pairs are not written, and control characters are in no field.
+        """
         values: dict[str, Value] = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -108,36 +125,131 @@ class Kubeconfig:
             "clusters": [{"name": cluster.name, "cluster": cluster.written()} for cluster in self.clusters],
             "users": [{"name": user.name, "user": user.written()} for user in self.users],
         }
-        return strict_yaml.dump(values)
+        return json.dumps(values, ensure_ascii=False, indent=1) + "\n"
 
 
-def parse(text: str, allowed: Allowed) -> Kubeconfig:
-    """Read and check a kubeconfig file's content."""
-    _check_size(text)
-    return _checked(_top(text, _MAX_NODES), allowed)
+def parse(text: str, allowed: Allowed, *, only: Collection[str] | None = None) -> Kubeconfig:
+    """Read and check a kubeconfig file's content.
 
-
-def flatten(
-    text: str, read_file: Callable[[str], bytes], context: str | None = None, *, all_contexts: bool = False
-) -> str:
-    """What to send of the kubeconfig on a user's machine: the current context or `context`, files embedded.
-
-    `read_file` resolves relative paths; its OSError becomes a KubeconfigError. Credentials that a program on that
-    machine would fetch (`exec`, `auth-provider`) are refused; what else a service may refuse is for it to say.
+    The current context must be usable. Other contexts that are not are left out, and so are those beyond
+    MAX_CONTEXTS, and clusters and users that no context is left for. `only`: the names of all contexts to look at.
     """
-    top = _top(text, _MAX_NODES_TO_FLATTEN)
-    current = context or top.text("current-context")
-    contexts = list(top.each("contexts"))
-    _check_current(top, current, [entry.text("name") for entry in contexts])
-    contexts = [entry for entry in contexts if all_contexts or entry.text("name") == current]
-    kept: dict[str, Value] = {**top.values, "current-context": current}
-    kept["contexts"] = [dict(entry.values) for entry in contexts]
-    for kind, files in _FILES.items():
-        used = {entry.within("context").text(kind) for entry in contexts}
-        entries = [entry for entry in top.each(f"{kind}s") if entry.text("name") in used]
-        bodies = [_embed(entry.within(kind, entry.text("name")), files, read_file) for entry in entries]
-        kept[f"{kind}s"] = [{**entry.values, kind: body} for entry, body in zip(entries, bodies, strict=True)]
-    return _checked(Fields(kept), Allowed(proxy_url=True, insecure_tls=True, loopback=True)).dump()
+    return checked(read(text), allowed, only=only)
+
+
+def read(text: str) -> Fields:
+    """What the file says; for `checked`."""
+    _check_size(text)
+    return top(strict_yaml.load(text, max_nodes=_MAX_NODES))
+
+
+def top(value: Value) -> Fields:
+    """The fields of a whole file."""
+    if not isinstance(value, dict):
+        raise KubeconfigError(f"is not a mapping with clusters, users and contexts; send the output of {FLATTEN}")
+    fields = Fields(value)
+    if fields.text("kind") not in ("", "Config") or fields.text("apiVersion") not in ("", "v1"):
+        raise KubeconfigError("is something else: a kubeconfig has `kind: Config` and `apiVersion: v1`")
+    return fields
+
+
+def checked(fields: Fields, allowed: Allowed, *, only: Collection[str] | None = None) -> Kubeconfig:
+    """As `parse`, of what `read` gives."""
+    entries = _Entries(fields, allowed)
+    current = fields.text("current-context")
+    check_current(fields, current, list(entries.contexts))
+    kept = {current: entries.context(current)}
+    left_out: list[LeftOut] = []
+    for name in entries.contexts:
+        if name == current or (only is not None and name not in only):
+            continue
+        if len(kept) == MAX_CONTEXTS:
+            left_out.append(LeftOut(name, f"{MAX_CONTEXTS} contexts are the most that are kept"))
+            continue
+        try:
+            kept[name] = entries.context(name)
+        except KubeconfigError as error:
+            left_out.append(LeftOut(name, error.fields[0][1]))
+    config = entries.kubeconfig(current, kept, tuple(left_out))
+    _check_size(config.dump())  # quotes in a password are escaped there, so it can be twice the caller's text
+    return config
+
+
+def named_entries(fields: Fields, section: str) -> dict[str, Fields]:
+    """The entries of `contexts`, `clusters` or `users` by their names, which are checked."""
+    found: dict[str, Fields] = {}
+    for entry in fields.each(section):
+        name = entry.text("name")
+        if not 0 < len(name) <= _MAX_NAME:
+            raise entry.error("name", f"must have 1 to {_MAX_NAME} characters")
+        if name in found:
+            raise entry.error("name", f"{shown(name)} is another entry's name already; give each its own")
+        found[name] = entry
+    return found
+
+
+def check_current(fields: Fields, current: str, contexts: list[str]) -> None:
+    """Raise KubeconfigError unless the context is among those that there are."""
+    if current not in contexts:
+        what = f"{shown(current)} does not exist" if current else "is missing"
+        there = ", ".join(map(shown, contexts[:MAX_CONTEXTS])) or "there are none"
+        raise fields.error("current-context", f"{what}; name one of the contexts ({there})")
+
+
+class _Entries:
+    """All that a file has. Each entry is checked when it is needed, and once, however many contexts name it."""
+
+    def __init__(self, fields: Fields, allowed: Allowed) -> None:
+        self.contexts = named_entries(fields, "contexts")
+        self._clusters = named_entries(fields, "clusters")
+        self._users = named_entries(fields, "users")
+        self._cluster = _once(lambda name: Cluster.read(name, self._clusters[name].within("cluster", name), allowed))
+        self._user = _once(lambda name: User.read(name, self._users[name].within("user", name), allowed))
+
+    def context(self, name: str) -> Context:
+        """With a cluster and a user that can be used."""
+        body = self.contexts[name].within("context", name)
+        context = Context.read(name, body)
+        for kind, wanted, there in (
+            ("cluster", context.cluster, self._clusters),
+            ("user", context.user, self._users),
+        ):
+            if wanted not in there and (wanted or kind == "cluster"):
+                raise body.error(kind, f"{shown(wanted)} does not exist; send the output of {FLATTEN}")
+        self._cluster(context.cluster)
+        if context.user:
+            self._user(context.user)
+        return context
+
+    def kubeconfig(self, current: str, kept: Mapping[str, Context], left_out: tuple[LeftOut, ...]) -> Kubeconfig:
+        """Of those contexts, all in the order of the file."""
+        clusters = {context.cluster for context in kept.values()}
+        users = {context.user for context in kept.values()}
+        return Kubeconfig(
+            current,
+            contexts=tuple(kept[name] for name in self.contexts if name in kept),
+            clusters=tuple(self._cluster(name) for name in self._clusters if name in clusters),
+            users=tuple(self._user(name) for name in self._users if name in users),
+            left_out=left_out,
+        )
+
+
+def _once(make: Callable[[str], _Made]) -> Callable[[str], _Made]:
+    """`make`, asked once for each name; what it raises is raised again."""
+    made: dict[str, _Made | KubeconfigError] = {}
+
+    def get(name: str) -> _Made:
+        if name not in made:
+            try:
+                made[name] = make(name)
+            except KubeconfigError as error:
+                made[name] = error
+        found = made[name]
+        if isinstance(found, KubeconfigError):
+            raise KubeconfigError(found.fields[0][1])
+        return found
+
+    return get
 
 
 def _check_size(text: str) -> None:
@@ -145,91 +257,31 @@ def _check_size(text: str) -> None:
         raise KubeconfigError(f"is over {KUBECONFIG_BYTES // 1024} KiB; {FLATTEN} keeps one context only")
 
 
-def _top(text: str, max_nodes: int) -> Fields:
-    value = strict_yaml.load(text, max_nodes=max_nodes)
-    if not isinstance(value, dict):
-        raise KubeconfigError(f"is not a mapping with clusters, users and contexts; send the output of {FLATTEN}")
-    return Fields(value)
-
-
-def _checked(top: Fields, allowed: Allowed) -> Kubeconfig:
-    if top.text("kind") not in ("", "Config") or top.text("apiVersion") not in ("", "v1"):
-        raise KubeconfigError("is something else: a kubeconfig has `kind: Config` and `apiVersion: v1`")
-    config = Kubeconfig(
-        top.text("current-context"),
-        contexts=tuple(Context.read(*entry) for entry in _entries(top, "contexts", "context")),
-        clusters=tuple(Cluster.read(*entry, allowed) for entry in _entries(top, "clusters", "cluster")),
-        users=tuple(User.read(*entry, allowed) for entry in _entries(top, "users", "user")),
+def _only(config: Kubeconfig, contexts: Collection[str]) -> Kubeconfig:
+    """Those contexts, and what belongs to them."""
+    kept = tuple(context for context in config.contexts if context.name in contexts)
+    clusters, users = {context.cluster for context in kept}, {context.user for context in kept}
+    return replace(
+        config,
+        contexts=kept,
+        clusters=tuple(cluster for cluster in config.clusters if cluster.name in clusters),
+        users=tuple(user for user in config.users if user.name in users),
     )
-    _check_references(top, config)
-    _check_size(config.dump())  # quotes in a password are escaped there, so it can be twice the caller's text
-    return config
 
 
-def _entries(top: Fields, section: str, kind: str) -> Iterator[tuple[str, Fields]]:
-    entries = list(top.each(section))
-    if len(entries) > MAX_CONTEXTS:
-        raise top.error(section, f"has {len(entries)} entries, more than {MAX_CONTEXTS}; {FLATTEN} keeps one context")
-    seen = set[str]()
-    for entry in entries:
-        name = entry.text("name")
-        if not 0 < len(name) <= _MAX_NAME:
-            raise entry.error("name", f"must have 1 to {_MAX_NAME} characters")
-        if name in seen:
-            raise entry.error("name", f"{shown(name)} is another entry's name already; give each its own")
-        seen.add(name)
-        yield name, entry.within(kind, name)
-
-
-def _check_references(top: Fields, config: Kubeconfig) -> None:
-    _check_current(top, config.current_context, [context.name for context in config.contexts])
-    clusters = {cluster.name for cluster in config.clusters}
-    users = {user.name for user in config.users} | {""}
-    for n, context in enumerate(config.contexts):
-        body = Fields({}, f"contexts[{n}].context.", context.name)
-        for kind, name, names in (("cluster", context.cluster, clusters), ("user", context.user, users)):
-            if name not in names:
-                raise body.error(kind, f"{shown(name)} does not exist; send the output of {FLATTEN}")
-
-
-def _check_current(top: Fields, current: str, contexts: list[str]) -> None:
-    if current not in contexts:
-        what = f"{shown(current)} does not exist" if current else "is missing"
-        there = ", ".join(map(shown, contexts[:MAX_CONTEXTS])) or "there are none"
-        raise top.error("current-context", f"{what}; name one of the contexts ({there})")
-
-
-def _embed(body: Fields, files: tuple[str, ...], read_file: Callable[[str], bytes]) -> dict[str, Value]:
-    """The fields, with the content of files instead of their names."""
-    for key in ("exec", "auth-provider"):
-        if body.values.get(key) is not None:
-            raise body.error(key, f"needs a program on your machine; put a token there instead: {CREATE_ONE}")
-    values = {key: value for key, value in body.values.items() if key not in files}
-    for key in files:
-        if not body.has(key):
-            continue
-        if key == "tokenFile":  # wins over `token`, as in client-go
-            values["token"] = _content(body, key, read_file).decode(errors="replace").strip()
-        elif not body.has(f"{key}-data"):  # loses to the data, as in client-go
-            values[f"{key}-data"] = base64.b64encode(_content(body, key, read_file)).decode()
-    return values
-
-
-def _content(body: Fields, key: str, read_file: Callable[[str], bytes]) -> bytes:
-    path = body.text(key)
-    try:
-        content = read_file(path)
-    except OSError as error:
-        problem = f"{shown(path)} cannot be read ({error.strerror}); correct or remove it"
-        raise body.error(key, problem) from error
-    if not content.strip():
-        raise body.error(key, f"{shown(path)} is an empty file; correct or remove it")
-    return content
+def described(left_out: Iterable[LeftOut]) -> list[dict[str, str]]:
+    """As clients see them: so many that they fit into an event, and how many more there are."""
+    found = [{"context": one.context, "why": one.why} for one in left_out]
+    sizes = [len(json.dumps(one)) for one in found]
+    fitting = sum(total <= _LEFT_OUT_BYTES for total in accumulate(sizes))
+    if fitting == len(found):
+        return found
+    return [*found[:fitting], {"context": "…", "why": f"and {len(found) - fitting} more"}]
 
 
 def _spellings(secret: str) -> tuple[str, ...]:
-    """As it is; as `dump` and so `cat $KUBECONFIG` has it; as kubectl writes it in JSON and in YAML."""
-    dumped = strict_yaml.scalar(secret)[1:-1]
+    """As it is; as `dump` and so `cat $KUBECONFIG` has it; as Go writes it in JSON; as kubectl does in YAML."""
+    dumped = json.dumps(secret, ensure_ascii=False)[1:-1]
     in_json = re.sub("[<>&]", lambda match: f"\\u{ord(match[0]):04x}", dumped)
     return secret, dumped, in_json, secret.replace("'", "''")
 

@@ -1,4 +1,4 @@
-"""YAML from a stranger: read in bounded time and memory; written so that all readers understand the same.
+"""YAML from a stranger, read in bounded time and memory.
 
 `load` builds the values itself from the parser's events, so that nothing is composed, resolved or recursed
 into before it was counted. What makes a small text large, or what two parsers could read differently, is
@@ -7,7 +7,6 @@ unquoted scalar is what kubectl takes it for (go-yaml's YAML 1.1: `y` and `on` a
 number, `2001-01-01` is text).
 """
 
-import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -47,19 +46,30 @@ _NUMBER = re.compile(
 )
 
 
-def load(text: str, *, max_nodes: int, instead: str = _SEND_RAW, lines: dict[Path, int] | None = None) -> Value:
+def load(
+    text: str,
+    *,
+    max_nodes: int,
+    instead: str = _SEND_RAW,
+    lines: dict[Path, int] | None = None,
+    as_kubectl: bool = False,
+) -> Value:
     """The one document in `text`. Raises KubeconfigError, which says where, and never quotes the text.
 
     `instead`: what to do about that which is refused. `lines` is filled with the line, from 1, of each key and item.
+    A document with nothing in it may follow, as a `---` at the end makes one. `as_kubectl` is for the user's own
+    files: what follows is not looked at, and an alias stands for its anchor's value (each time it counts as nodes).
     """
     unreadable = _UNREADABLE.search(text)
     if unreadable:
         line = text.count("\n", 0, unreadable.start()) + 1
         what = "a YAML directive (%)" if "%" in unreadable[0] else "a control character"
         raise KubeconfigError(f"line {line} has {what}, which is not needed; {instead}")
-    tree = _Tree(max_nodes, instead, lines)
+    tree = _Tree(max_nodes, instead, lines, {} if as_kubectl else None)
     try:
         for event in _events(text):
+            if as_kubectl and isinstance(event, yaml.DocumentEndEvent):
+                return tree.root
             tree.take(event)
     except yaml.YAMLError as error:
         mark: Any = getattr(error, "problem_mark", None)
@@ -68,17 +78,6 @@ def load(text: str, *, max_nodes: int, instead: str = _SEND_RAW, lines: dict[Pat
         return tree.root
     # Raised out here: the parser's error quotes the text, and even `from None` would keep it as the context.
     raise KubeconfigError(f"is not valid YAML{where}; send the whole content of the file")
-
-
-def dump(value: dict[str, Value]) -> str:
-    """Block YAML with every text in quotes, as JSON quotes it: no reader can take it for something else."""
-    return "".join(_lines(value, ""))
-
-
-def scalar(value: Value) -> str:
-    """As `dump` writes it."""
-    # Every JSON text is a YAML one, except for its surrogate pairs; so what is not ASCII stays as it is.
-    return json.dumps(value, ensure_ascii=False)
 
 
 def _events(text: str) -> Iterator[Any]:
@@ -100,6 +99,24 @@ def _plain(text: str) -> Value:
     if text[0] in "+-.0123456789" and _NUMBER.fullmatch(text.replace("_", "")):
         return Number(text)
     return text
+
+
+def _size(value: Value, most: int) -> int:
+    """How many nodes it has, or a number over `most`."""
+    count, waiting = 0, [value]
+    while waiting and count <= most:
+        one = waiting.pop()
+        count += 1
+        if isinstance(one, list):
+            waiting += one
+        elif isinstance(one, dict):
+            count += len(one)
+            waiting += one.values()
+    return count
+
+
+def _is_nothing(event: Any) -> bool:
+    return isinstance(event, yaml.ScalarEvent) and not event.value and event.implicit[0] and event.anchor is None
 
 
 @dataclass
@@ -132,8 +149,11 @@ class _Open:
 class _Tree:
     """The values, built from events with a stack of our own."""
 
-    def __init__(self, max_nodes: int, instead: str, lines: dict[Path, int] | None) -> None:
+    def __init__(
+        self, max_nodes: int, instead: str, lines: dict[Path, int] | None, anchors: dict[str, Value] | None
+    ) -> None:
         self.root: Value = None
+        self._anchors = anchors
         self._instead = instead
         self._lines = lines
         self._open: list[_Open] = []
@@ -144,35 +164,50 @@ class _Tree:
         problem: str | None = None
         if isinstance(event, yaml.DocumentStartEvent):
             self._documents += 1
-            problem = "a second document" if self._documents > 1 else None
         elif isinstance(event, yaml.CollectionEndEvent):
             self._open.pop()
+        elif self._documents > 1 and isinstance(event, yaml.NodeEvent):
+            problem = None if _is_nothing(event) else "a second document"
         elif isinstance(event, yaml.NodeEvent):
             problem = self._node(event)
         if problem:
             raise KubeconfigError(f"{_place(event.start_mark)}: {problem} is refused; {self._instead}")
 
     def _node(self, event: Any) -> str | None:
-        if event.anchor is not None:
+        if event.anchor is not None and self._anchors is None:
             return "an anchor or alias (& or *)"
+        if isinstance(event, yaml.AliasEvent):
+            return self._alias(str(event.anchor))
         if event.tag is not None:
             return "a tag (!)"
-        self._left -= 1
-        if self._left < 0 or len(self._open) >= _MAX_DEPTH:
-            return "a structure this large or this deep"
         value: Value
         if isinstance(event, yaml.ScalarEvent):
             value = _plain(event.value) if event.implicit[0] else event.value
         else:
             value = {} if isinstance(event, yaml.MappingStartEvent) else []
+        if event.anchor is not None and self._anchors is not None:
+            self._anchors[event.anchor] = value
+        return self._add(event, value, 1)
+
+    def _alias(self, name: str) -> str | None:
+        assert self._anchors is not None  # noqa: S101 # else it was refused
+        if name not in self._anchors or any(self._anchors[name] is one.into for one in self._open):
+            return "an alias of something that is not there, or not yet whole,"
+        value = self._anchors[name]
+        return self._add(None, value, _size(value, self._left), is_whole=True)
+
+    def _add(self, event: Any, value: Value, nodes: int, *, is_whole: bool = False) -> str | None:
+        self._left -= nodes
+        if self._left < 0 or len(self._open) >= _MAX_DEPTH:
+            return "a structure this large or this deep"
         problem = None
-        if self._lines is not None:
+        if self._lines is not None and event is not None:
             self._lines.setdefault(self._path(value), event.start_mark.line + 1)
         if self._open:
             problem = self._open[-1].put(value)
         else:
             self.root = value
-        if isinstance(value, list | dict):
+        if isinstance(value, list | dict) and not is_whole:
             self._open.append(_Open(value))
         return problem
 
@@ -183,25 +218,3 @@ class _Tree:
         *above, into = self._open
         step = len(into.into) if isinstance(into.into, list) else into.key or str(value)
         return (*(one.last for one in above), step)
-
-
-def _lines(value: "dict[str, Value] | list[Value]", indent: str) -> Iterator[str]:
-    if isinstance(value, list):
-        for item in value:
-            if isinstance(item, list | dict) and item:
-                first, *rest = _lines(item, indent + "  ")
-                yield f"{indent}- {first.lstrip(' ')}"
-                yield from rest
-            else:
-                yield f"{indent}- {scalar(item)}\n"
-        return
-    for key, item in value.items():
-        if isinstance(item, list | dict) and item:
-            yield f"{indent}{_key(key)}:\n"
-            yield from _lines(item, indent if isinstance(item, list) else indent + "  ")
-        else:
-            yield f"{indent}{_key(key)}: {scalar(item)}\n"
-
-
-def _key(key: str) -> str:
-    return key if re.fullmatch("[A-Za-z][A-Za-z-]*", key) and _plain(key) == key else scalar(key)

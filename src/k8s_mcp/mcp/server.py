@@ -4,9 +4,7 @@ Two transports: Streamable HTTP, stateless, so that any replica can answer any r
 whose session lives in one replica. https://modelcontextprotocol.io/specification/2025-11-25/basic/transports
 """
 
-import asyncio
 import logging
-import re
 import secrets
 import time
 from collections.abc import AsyncGenerator, Generator
@@ -14,11 +12,9 @@ from contextlib import asynccontextmanager, contextmanager
 from http import HTTPStatus
 from typing import Any
 
-import anyio
 import mcp_types as types
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel.server import Server
-from mcp.server.sse import SseServerTransport
 from mcp.server.streamable_http_manager import StreamableHTTPSessionManager
 from mcp.shared.exceptions import MCPError
 from pydantic import ValidationError
@@ -32,32 +28,42 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from k8s_mcp import __version__
 from k8s_mcp.auth.guard import principal_of
 from k8s_mcp.errors import K8sMcpError, MalformedRequest
+from k8s_mcp.mcp.call import Call
 from k8s_mcp.mcp.calls import Calls
-from k8s_mcp.mcp.sessions import Sessions, learning_id
-from k8s_mcp.mcp.tools import ARGUMENTS, INSTRUCTIONS, tools
+from k8s_mcp.mcp.clusters import Clusters
+from k8s_mcp.mcp.limits import McpLimits
+from k8s_mcp.mcp.reading import Reading
+from k8s_mcp.mcp.resources import Resources, templates
+from k8s_mcp.mcp.running import Running
+from k8s_mcp.mcp.sessions import Sessions
+from k8s_mcp.mcp.sse_transport import SseTransport, escape_separators
+from k8s_mcp.mcp.tools import ARGUMENTS, INSTRUCTIONS, Offer
 from k8s_mcp.models import Principal
 from k8s_mcp.observe.facts import Observe, Refused
 from k8s_mcp.runs.handles import Handles
 from k8s_mcp.runs.runs import Runs
-from k8s_mcp.web import refusals
+from k8s_mcp.web import refusals, sse
 from k8s_mcp.web.body import MAX_BYTES, as_model, read_again, read_json
 from k8s_mcp.web.problems import fields_of, status_of
 
 _SESSION = "mcp-session-id"
-_LAST_ANSWERS_SECONDS = 0.5
-"""How long, after the last run at a shutdown, answers have to reach the sessions of the older transport."""
+_LINKS_SINCE = "2025-06-18"  # in the protocol; versions are dates, and sort as such
 
 _Context = ServerRequestContext[Any, Request]
 
 
 class McpApi:
-    """The MCP server and its transports. `text_limit`: most characters of output in one result."""
+    """The MCP server and its transports."""
 
-    def __init__(self, runs: Runs, handles: Handles, text_limit: int, observe: Observe, sessions: Sessions) -> None:
+    def __init__(self, runs: Runs, handles: Handles, limits: McpLimits, observe: Observe) -> None:
         self._runs = runs
+        self._limits = limits
         self._observe = observe
-        self._sessions = sessions
-        self._calls = Calls(runs, handles, text_limit)
+        self._sessions = sessions = Sessions(limits.sessions, limits.session_idle)
+        clusters = Clusters(handles, kubeconfigs=limits.kubeconfigs)
+        reading = Reading(runs, limits.text, limits.run_idle)
+        self._resources = Resources(runs, reading)
+        self._calls = Calls(runs, clusters, Running(runs, clusters, limits.text, limits.run_idle), reading)
         self._server: Server[Any] = Server(
             "k8s-mcp-server",
             version=__version__,
@@ -65,8 +71,11 @@ class McpApi:
             instructions=INSTRUCTIONS,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
+            on_list_resources=self._list_resources,
+            on_list_resource_templates=self._list_templates,
+            on_read_resource=self._read_resource,
         )
-        self._sse = SseServerTransport("/messages/", max_request_body_size=MAX_BYTES)
+        self._sse = SseTransport(self._server, sessions, runs.drained)
         self._http = StreamableHTTPSessionManager(self._server, stateless=True, max_request_body_size=MAX_BYTES)
 
     @asynccontextmanager
@@ -100,46 +109,38 @@ class McpApi:
             await self._calls.cancel(principal_of(request), _key(request, (message.params or {}).get("requestId")))
         if isinstance(message, types.JSONRPCRequest) and message.method == "initialize":
             send = _with_header(send, _SESSION, secrets.token_hex(16))
-        await self._http.handle_request(scope, read_again(body, receive), send)
+        await self._http.handle_request(scope, read_again(body, receive), _escaping(send))
 
     async def _stream(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI application: the stream of a session of the older SSE transport."""
         if _SESSION in Headers(scope=scope):
             # A client of Streamable HTTP asks for what we have to say outside of its requests: nothing.
             raise HTTPException(HTTPStatus.METHOD_NOT_ALLOWED, headers={"Allow": "POST"})
-        ending = anyio.Event()
-        with self._sessions.opened(principal_of(Request(scope)), ending.set) as session:
-            async with (
-                self._sse.connect_sse(scope, receive, learning_id(session, send)) as (incoming, outgoing),
-                anyio.create_task_group() as group,
-            ):
-                group.start_soon(self._at_shutdown, group.cancel_scope)
-                group.start_soon(_when, ending, group.cancel_scope)
-                await self._server.run(incoming, outgoing, self._server.create_initialization_options())
-                group.cancel_scope.cancel()
+        await self._sse.stream(scope, receive, send)
 
     async def _post_message(self, scope: Scope, receive: Receive, send: Send) -> None:
         """ASGI application: what clients of the older SSE transport send."""
         request = Request(scope, receive)
-        if not re.fullmatch("[0-9a-f]{32}", request.query_params.get("session_id", "")):
+        session_id = request.query_params.get("session_id")
+        if not session_id:
             raise HTTPException(HTTPStatus.BAD_REQUEST, "send messages to the address in the stream's first event")
-        session = self._sessions.of(principal_of(request), request.query_params["session_id"])
+        session = self._sessions.of(principal_of(request), session_id)
         try:
-            _, body = await _read_message(request)
+            message, _ = await _read_message(request)
         except _NotAMessage as error:
             await error.response(scope, receive, send)
             return
         session.used = time.monotonic()
-        await self._sse.handle_post_message(scope, read_again(body, receive), send)
-
-    async def _at_shutdown(self, session: anyio.CancelScope) -> None:
-        await self._runs.drained.wait()
-        await asyncio.sleep(_LAST_ANSWERS_SECONDS)
-        session.cancel()
+        response = await self._sse.take(session, message, request)
+        await response(scope, receive, send)
 
     async def _list_tools(self, context: _Context, _: types.PaginatedRequestParams | None) -> types.ListToolsResult:
-        read_only = context.request is not None and self._runs.only_reads(principal_of(context.request))
-        return types.ListToolsResult(tools=tools(read_only=read_only))
+        offer = Offer(
+            only_reads=self._runs.only_reads(_caller(context)),
+            can_be_read_only=self._runs.can_be_read_only,
+            kubeconfigs=self._limits.kubeconfigs,
+        )
+        return types.ListToolsResult(tools=offer.tools())
 
     async def _call_tool(self, context: _Context, call: types.CallToolRequestParams) -> types.CallToolResult:
         model = ARGUMENTS.get(call.name)
@@ -147,19 +148,48 @@ class McpApi:
             raise MCPError(
                 types.INVALID_PARAMS, f"unknown tool {call.name[:100]!r}; there are {', '.join(ARGUMENTS)}"
             )
-        request = context.request
-        if request is None:
-            raise TypeError("a call without its request is nobody's")
-        key = _key(request, context.request_id)
+        request = _request(context)
         caller = principal_of(request)
+
+        def refused(error: K8sMcpError) -> None:
+            self._observe(_fact(call.name, error, caller))
+
+        key = _key(request, context.request_id)
+        takes_links = context.protocol_version >= _LINKS_SINCE
+        made = Call(caller, context.session.report_progress, key, refused, takes_links)
         try:
             arguments = as_model(call.arguments or {}, model)
             with self._sessions.busy(caller, request.query_params.get("session_id", "")):
-                return await self._calls.answer(caller, arguments, context.session.report_progress, key)
+                return await self._calls.answer(made, arguments)
         except K8sMcpError as error:
-            self._observe(_fact(call.name, error, caller))
+            refused(error)
             text = types.TextContent(type="text", text=error.message.removeprefix("body: "))
             return types.CallToolResult(content=[text], is_error=True)  # not a protocol error: the model reads it
+
+    async def _list_resources(
+        self, context: _Context, _: types.PaginatedRequestParams | None
+    ) -> types.ListResourcesResult:
+        return self._resources.list(_caller(context))
+
+    async def _list_templates(
+        self, _context: _Context, _: types.PaginatedRequestParams | None
+    ) -> types.ListResourceTemplatesResult:
+        return templates()
+
+    async def _read_resource(
+        self, context: _Context, wanted: types.ReadResourceRequestParams
+    ) -> types.ReadResourceResult:
+        return await self._resources.read(_caller(context), wanted.uri)
+
+
+def _request(context: _Context) -> Request:
+    if context.request is None:
+        raise TypeError("a message without its request is nobody's")
+    return context.request
+
+
+def _caller(context: _Context) -> Principal:
+    return principal_of(_request(context))
 
 
 class _Application:
@@ -186,11 +216,6 @@ class _NotAMessage(Exception):
         super().__init__(message)
         error = {"code": code, "message": message}
         self.response = JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, HTTPStatus.BAD_REQUEST)
-
-
-async def _when(event: anyio.Event, scope: anyio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel()
 
 
 @contextmanager
@@ -248,3 +273,18 @@ def _with_header(send: Send, name: str, value: str) -> Send:
         await send(message)
 
     return send_with_header
+
+
+def _escaping(send: Send) -> Send:
+    """`send` of an answer that may be a stream of events, each in one piece."""
+    is_stream = False
+
+    async def send_escaped(message: Message) -> None:
+        nonlocal is_stream
+        if message["type"] == "http.response.start":
+            is_stream = Headers(raw=message["headers"]).get("content-type", "").startswith(sse.MEDIA_TYPE)
+        elif is_stream:
+            message["body"] = escape_separators(message.get("body", b""))
+        await send(message)
+
+    return send_escaped

@@ -1,42 +1,47 @@
 """The open sessions of MCP's older SSE transport: whose each is, how many somebody may have, and when one is over."""
 
 import asyncio
-import re
+import secrets
 import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
-from starlette.types import Message, Send
+from anyio.streams.memory import MemoryObjectSendStream
+from mcp.shared.message import SessionMessage
 
 from k8s_mcp.errors import NotFound, TooManySessions
 from k8s_mcp.models import Principal
 
 _LOOK_SECONDS = 5.0
-_ID = re.compile(rb"session_id=([0-9a-f]{32})")
 
 
 @dataclass(eq=False)
 class Session:
-    """One open stream. `calls` are in progress; `used` is when it last had one, in seconds of a monotonic clock."""
+    """One open stream. `incoming` takes what its client says; `end` ends it.
+
+    `calls` are in progress; `used` is when it last had one, in seconds of a monotonic clock.
+    """
 
     principal: Principal
+    incoming: MemoryObjectSendStream[SessionMessage | Exception]
     end: Callable[[], None]
-    session_id: str = ""
+    session_id: str = field(default_factory=lambda: secrets.token_hex(16))
     calls: int = 0
     used: float = field(default_factory=time.monotonic)
 
 
 class Sessions:
-    """All of this replica. A principal has at most `most`: one more takes the place of the one longest idle.
+    """All of this replica, at most `most` of one principal.
 
-    A session without a message for `idle` seconds ends, unless a call is in progress.
+    A session without a message for `idle` seconds ends, unless a call is in progress. None ends for the sake of
+    another: its client would come back by itself, in the place of the next one.
     """
 
     def __init__(self, most: int, idle: float) -> None:
         self._most = most
         self._idle = idle
-        self._open: dict[Session, None] = {}
+        self._open: dict[str, Session] = {}
 
     @asynccontextmanager
     async def expire(self) -> AsyncGenerator[None]:
@@ -49,27 +54,31 @@ class Sessions:
                 looking.cancel()
 
     @contextmanager
-    def opened(self, principal: Principal, end: Callable[[], None]) -> Generator[Session]:
-        """A new session, there as long as the context lasts; `end` ends it. Raises TooManySessions."""
-        own = [session for session in self._open if session.principal == principal]
-        if len(own) >= self._most:
-            idle = min((session for session in own if not session.calls), key=lambda one: one.used, default=None)
-            if idle is None:
-                raise TooManySessions(f"{len(own)} MCP sessions are open and busy, the most that one caller may have")
-            self._close(idle)
-        session = Session(principal, end)
-        self._open[session] = None
+    def opened(
+        self,
+        principal: Principal,
+        incoming: MemoryObjectSendStream[SessionMessage | Exception],
+        end: Callable[[], None],
+    ) -> Generator[Session]:
+        """A new session, there as long as the context lasts. Raises TooManySessions."""
+        count = sum(session.principal == principal for session in self._open.values())
+        if count >= self._most:
+            raise TooManySessions(
+                f"{count} MCP sessions are open, the most that one caller may have; close one, or use /mcp instead"
+            )
+        session = Session(principal, incoming, end)
+        self._open[session.session_id] = session
         try:
             yield session
         finally:
-            self._open.pop(session, None)
+            self._open.pop(session.session_id, None)
 
     def of(self, principal: Principal, session_id: str) -> Session:
         """The principal's session of that id. Raises NotFound, also for somebody else's."""
-        for session in self._open:
-            if session_id and session.session_id == session_id and session.principal == principal:
-                return session
-        raise NotFound("there is no such session, or it is over; open another with GET /sse")
+        session = self._open.get(session_id)
+        if session is None or session.principal != principal:
+            raise NotFound("there is no such session, or it is over; open another with GET /sse")
+        return session
 
     @contextmanager
     def busy(self, principal: Principal, session_id: str) -> Generator[None]:
@@ -89,21 +98,7 @@ class Sessions:
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(min(_LOOK_SECONDS, self._idle / 4))
-            for session in list(self._open):
+            for session in list(self._open.values()):
                 if not session.calls and time.monotonic() - session.used > self._idle:
-                    self._close(session)
-
-    def _close(self, session: Session) -> None:
-        self._open.pop(session, None)
-        session.end()
-
-
-def learning_id(session: Session, send: Send) -> Send:
-    """`send` of the session's stream, whose first event tells the id that the SDK has chosen."""
-
-    async def send_and_learn(message: Message) -> None:
-        if not session.session_id and (found := _ID.search(message.get("body", b""))):
-            session.session_id = found[1].decode()
-        await send(message)
-
-    return send_and_learn
+                    del self._open[session.session_id]
+                    session.end()

@@ -3,12 +3,13 @@
 https://modelcontextprotocol.io/specification/2025-11-25/server/tools
 """
 
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import mcp_types as types
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from k8s_mcp.models import StreamName, Text, check_command
+from k8s_mcp.models import Seconds, StreamName, Text, check_command, whole
 
 INSTRUCTIONS = (
     "Run shell commands (kubectl, helm, jq, pipes) against Kubernetes clusters. "
@@ -21,36 +22,64 @@ def _none_if_empty(value: str | None) -> str | None:
     return value or None
 
 
+def _true(value: bool) -> bool:
+    if not value:
+        raise ValueError("this tool only reads; use run_command")
+    return value
+
+
+_Wait = Annotated[int, Field(ge=0, le=600), BeforeValidator(whole)]
+_Count = Annotated[int, Field(ge=1), BeforeValidator(whole)]
 _OptionalText = Annotated[Text | None, AfterValidator(_none_if_empty)]
+
+
+MOST_CLUSTERS = 20
+"""Of one call."""
+_STRICT = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
 
 
 class RunCommand(BaseModel):
     """Arguments of run_command."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+    model_config = _STRICT
 
     command: Annotated[Text, AfterValidator(check_command)] = Field(
-        description="One shell line for bash: kubectl, helm, jq, grep, pipes and heredocs work."
+        description="For bash: kubectl, helm, jq, pipes, heredocs."
     )
-    cluster: _OptionalText = Field(None, description="Name of a cluster, from list_clusters.")
-    kubeconfig: _OptionalText = Field(None, description="Content of a kubeconfig, instead of cluster.", repr=False)
-    timeout: int | None = Field(None, ge=1, description="Seconds until the command is ended; 300 by default.")
-    stdin: Text | None = Field(None, description="Standard input, such as a manifest for `kubectl apply -f -`.")
-    read_only: bool = Field(
-        default=False, description="Make sure that nothing is changed; Secrets cannot be read then."
+    cluster: _OptionalText = Field(None, description="A cluster's name, from list_clusters.")
+    clusters: list[Text] | None = Field(
+        None,
+        min_length=1,
+        max_length=MOST_CLUSTERS,
+        description="Several instead: the same command on each, at once.",
     )
+    kubeconfig: _OptionalText = Field(None, description="A kubeconfig's content (no path) instead.", repr=False)
+    timeout: Seconds | None = Field(None, description="Seconds until the command is ended, 300 by default.")
+    wait: _Wait = Field(45, description="Seconds to wait, 45 by default; what runs longer goes on: see read_output.")
+    stdin: Text | None = Field(None, description="Standard input, for `kubectl apply -f -`.")
+    read_only: bool = Field(default=False, description="Make sure that nothing is changed.")
+
+
+class RunReadOnly(RunCommand):
+    """Arguments of run_read_only, which cannot be told otherwise."""
+
+    read_only: Annotated[bool, AfterValidator(_true)] = True
 
 
 class ReadOutput(BaseModel):
     """Arguments of read_output."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+    model_config = _STRICT
 
-    run_id: Text = Field(description="From run_command.")
-    start_line: int = Field(1, ge=1, description="First line to read; lines count from 1.")
-    max_lines: int = Field(200, ge=1, le=5000, description="Most lines to return.")
+    run_id: Text = Field(description="From a result or its progress.")
+    start_line: _Count = Field(1, description="First line, from 1.")
+    max_lines: _Count = Field(200, le=5000, description="Most lines, 200 by default.")
     stream: StreamName | None = Field(None, description="Only this stream.")
-    grep: Text | None = Field(None, description="Only lines that contain this text (no pattern; case matters).")
+    grep: _OptionalText = Field(None, description="Only lines with this text (no pattern), numbered.")
+    context: _Count | None = Field(None, description="Lines around each match of grep.")
+    tail: _Count | None = Field(None, description="Only the last so many of these lines.")
+    column: _Count = Field(1, description="First character of start_line, in a line that was cut.")
+    wait: _Wait | None = Field(None, description="Seconds to wait for the run's end.")
 
 
 class ListClusters(BaseModel):
@@ -62,41 +91,62 @@ class ListClusters(BaseModel):
 class CancelRun(BaseModel):
     """Arguments of cancel_run."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+    model_config = _STRICT
 
-    run_id: Text = Field(description="From run_command.")
+    run_id: Text = Field(description="From a result or its progress.")
 
 
 ARGUMENTS: dict[str, type[BaseModel]] = {
     "run_command": RunCommand,
+    "run_read_only": RunReadOnly,
     "read_output": ReadOutput,
     "list_clusters": ListClusters,
     "cancel_run": CancelRun,
 }
 
+_LEFT_OUT = ("title", "default", "anyOf", "minimum", "maximum", "minItems", "maxItems")
+"""Of a field's schema. A value that is out of bounds is refused with a sentence that names them."""
+
+_RUN: dict[str, Any] = {
+    "run_id": {"type": ["string", "null"]},
+    "status": {"type": "string", "enum": ["running", "done", "timeout", "cancelled", "error"]},
+    "exit_code": {"type": ["integer", "null"]},
+    "stdout": {"type": "string"},
+    "stderr": {"type": "string"},
+    "truncated": {"type": "boolean"},
+    "total_lines": {"type": "integer"},
+    "seconds": {"type": "number"},
+    "readable_until": {"type": ["string", "null"]},
+}
 _RESULT = {
     "type": "object",
-    "required": ["run_id", "status", "exit_code", "stdout", "stderr", "truncated", "total_lines"],
+    "required": ["status"],
     "properties": {
-        "run_id": {"type": "string"},
-        "status": {"type": "string", "enum": ["done", "timeout", "cancelled", "error"]},
-        "exit_code": {"type": ["integer", "null"]},
-        "stdout": {"type": "string"},
-        "stderr": {"type": "string"},
-        "truncated": {"type": "boolean"},
-        "total_lines": {"type": "integer"},
+        **_RUN,
+        "failed": {"type": "array", "items": {"type": "string"}},
+        "results": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["cluster", "run_id", "status", "exit_code", "stdout", "stderr"],
+                "properties": {"cluster": {"type": "string"}, **_RUN},
+            },
+        },
     },
 }
 _LINES = {
     "type": "object",
-    "required": ["run_id", "status", "text", "lines", "next_line", "total_lines"],
+    "required": ["run_id", "status", "exit_code", "text", "lines", "next_line", "next_column", "total_lines"],
     "properties": {
         "run_id": {"type": "string"},
         "status": {"type": "string"},
+        "exit_code": {"type": ["integer", "null"]},
         "text": {"type": "string"},
         "lines": {"type": "integer"},
         "next_line": {"type": ["integer", "null"]},
+        "next_column": {"type": ["integer", "null"]},
         "total_lines": {"type": "integer"},
+        "readable_until": {"type": ["string", "null"]},
     },
 }
 _CLUSTERS = {
@@ -126,45 +176,59 @@ _STATE = {
 }
 
 
-def tools(*, read_only: bool = False) -> list[types.Tool]:
-    """All tools. `read_only`: whatever the caller runs is."""
-    limits = " Here it can only read: changes, exec, port-forward and Secrets are refused." if read_only else ""
-    return [
-        _tool(
+@dataclass(frozen=True)
+class Offer:
+    """What the service lets a caller do. `only_reads`: whatever the caller runs is read-only.
+
+    `can_be_read_only`: runs can be kept to reading. `kubeconfigs`: calls may bring one.
+    """
+
+    only_reads: bool = False
+    can_be_read_only: bool = True
+    kubeconfigs: bool = True
+
+    def tools(self) -> list[types.Tool]:
+        """All tools that there are."""
+        limits = " Here it can only read: changes, exec, port-forward and Secrets are refused."
+        run = self._tool(
             "run_command",
             "Run a command on a cluster",
-            "Run one shell command against a Kubernetes cluster and return its exit code and output. Each call is a "
-            "fresh shell: nothing of an earlier call is left. Credentials are set up; do not print them. "
-            "Long output comes back as its head and tail; read_output reads the rest. Get less with -o name, "
-            "-o jsonpath, --tail, head or grep. A command that follows (logs -f, get -w) ends at the timeout."
-            + limits,
+            "Run one shell command against a Kubernetes cluster; returns exit code and output. Each call is a "
+            "fresh shell. Credentials are set up; do not print them. Long output comes back as head and tail; "
+            "read_output reads the rest. Get less with -o name, -o jsonpath, --tail, head or grep. What follows "
+            "(logs -f, get -w) ends at the timeout. Listings with -A may show the pod of the command itself, run-…."
+            + limits
+            * self.only_reads,
             _RESULT,
-            types.ToolAnnotations(read_only_hint=read_only, destructive_hint=not read_only, open_world_hint=True),
-        ),
-        _tool(
-            "read_output",
-            "Read a run's output",
-            "Read lines of a run's output, also while it goes on. Output is kept for a limited time after the run.",
-            _LINES,
-            types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
-        ),
-        _tool(
-            "list_clusters",
-            "List clusters",
-            "List the clusters that run_command can be given by name, with server, contexts and expiry.",
-            _CLUSTERS,
-            types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
-        ),
-        _tool(
-            "cancel_run",
-            "Cancel a run",
-            "End a run's command. Does nothing to a run that has ended.",
-            _STATE,
             types.ToolAnnotations(
-                read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
+                read_only_hint=self.only_reads, destructive_hint=not self.only_reads, open_world_hint=True
             ),
-        ),
-    ]
+        )
+        read_only = self._tool(
+            "run_read_only",
+            "Look at a cluster",
+            "Like run_command, with its arguments, but changes, exec, port-forward and Secrets are refused. Use it "
+            "for all that only looks.",
+            _RESULT,
+            types.ToolAnnotations(read_only_hint=True, open_world_hint=True),
+        )
+        return [run, *([read_only] if self.can_be_read_only else []), *_OTHERS]
+
+    def _tool(
+        self, name: str, title: str, description: str, output: dict[str, Any], annotations: types.ToolAnnotations
+    ) -> types.Tool:
+        tool = _tool(name, title, description, output, annotations)
+        fields = tool.input_schema["properties"]
+        if not self.kubeconfigs:
+            del fields["kubeconfig"]
+        if name == "run_read_only" or not self.can_be_read_only:
+            del fields["read_only"]
+        if name == "run_read_only":
+            fields |= {
+                field: {key: schema[key] for key in schema if key != "description"}
+                for field, schema in fields.items()
+            }
+        return tool
 
 
 def _tool(
@@ -181,16 +245,46 @@ def _tool(
 
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema without what a model does not need to read: titles, defaults of null, and the class's docstring."""
-    schema = {key: value for key, value in schema.items() if key not in ("title", "description")}
+    """The schema without what a model does not need to read: titles, bounds, and the class's docstring.
+
+    And without `additionalProperties`: google-genai 3.6 fails on it. Unknown arguments are refused all the same.
+    """
+    left_out = ("title", "description", "additionalProperties")
+    schema = {key: value for key, value in schema.items() if key not in left_out}
     schema.setdefault("properties", {})
     schema["properties"] = {name: _field(field) for name, field in schema["properties"].items()}
     return schema
 
 
 def _field(field: dict[str, Any]) -> dict[str, Any]:
-    field = {key: value for key, value in field.items() if key != "title" and (key, value) != ("default", None)}
     if "anyOf" in field:
-        [kind] = [option for option in field.pop("anyOf") if option != {"type": "null"}]
-        field = {**kind, **field}
-    return field
+        [kind] = [option for option in field["anyOf"] if option != {"type": "null"}]
+        field = {**field, **kind}
+    return {key: value for key, value in field.items() if key not in _LEFT_OUT}
+
+
+_OTHERS = [
+    _tool(
+        "read_output",
+        "Read a run's output",
+        "Read lines of a run's output, also while it goes on. It is kept for a limited time after the run.",
+        _LINES,
+        types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
+    ),
+    _tool(
+        "list_clusters",
+        "List clusters",
+        "List the clusters that can be named, with server, contexts and expiry.",
+        _CLUSTERS,
+        types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
+    ),
+    _tool(
+        "cancel_run",
+        "Cancel a run",
+        "End a run's command. Does nothing to a run that has ended.",
+        _STATE,
+        types.ToolAnnotations(
+            read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
+        ),
+    ),
+]

@@ -12,8 +12,10 @@ from datetime import datetime
 
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.log_format import json_line, now
-from k8s_mcp.models import Principal
+from k8s_mcp.models import Ended, Principal, StreamName
+from k8s_mcp.observe.audit_queue import Begun
 from k8s_mcp.observe.facts import (
+    Amount,
     CancelRequested,
     Content,
     HandleDeleted,
@@ -41,11 +43,18 @@ class AuditLog:
     """Writes a line for whatever concerns an auditor. `write` takes whole lines and raises OSError.
 
     `command_bytes`: how much of a command is written; its hash always is. `on_failure` is called for each line that
-    could not be written.
+    could not be written. `later` takes lines that nobody has to wait for.
     """
 
-    def __init__(self, write: Callable[[str], None], command_bytes: int, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        write: Callable[[str], None],
+        command_bytes: int,
+        on_failure: Callable[[], None],
+        later: Callable[[str], None] | None = None,
+    ) -> None:
         self._write = write
+        self._later = later or write
         self._command_bytes = command_bytes
         self._on_failure = on_failure
         self._refusals = Allowance(_REFUSALS_PER_SECOND, _REFUSALS_AT_ONCE)
@@ -62,16 +71,30 @@ class AuditLog:
             return
         if unwritten:
             entry["unwritten"] = unwritten
-        line = json_line({"time": now(), **entry})
+        line = f"{json_line({'time': now(), **entry})}\n"
         try:
-            self._write(f"{line}\n")
+            (self._write if isinstance(happening, RunStarted) else self._later)(line)
         except OSError as error:
-            self._on_failure()
-            _logger.error("the audit log cannot be written (%s): %s", error.strerror, line)  # noqa: TRY400
+            not_written(error, line, self._on_failure)
             if isinstance(happening, RunStarted):
+                if isinstance(error, Begun):
+                    self.observe(_never_begun(happening.run))
                 raise Unavailable(
                     "the audit log cannot be written, so no command can be run; the operator has to make room for it"
                 ) from error
+
+
+def not_written(error: OSError, line: str, on_failure: Callable[[], None]) -> None:
+    """The line goes to the service's log instead."""
+    on_failure()
+    _logger.error("the audit log cannot be written (%s): %s", error.strerror, line.rstrip("\n"))
+
+
+def _never_begun(run: RunFacts) -> RunEnded:
+    """The end of a run that was refused while its first line was being written."""
+    ended = Ended("error", None, "AuditLogBehind", "the audit log could not keep up")
+    amounts: dict[StreamName, Amount] = {"stdout": Amount(), "stderr": Amount()}
+    return RunEnded(run, Outcome(ended, None, now(), amounts, 0, 0, {}, ""), command_started=False, seconds=0)
 
 
 @dataclass
@@ -202,5 +225,9 @@ def _cut(command: str | None, most: int) -> str | None:
     return command.encode()[:most].decode("utf-8", "ignore")
 
 
-def _seconds_between(start: str, end: str) -> float:
-    return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
+def _seconds_between(start: str, end: str) -> float | None:
+    """None for times that are none: a run's beginning is an annotation, which others can change."""
+    try:
+        return round((datetime.fromisoformat(end) - datetime.fromisoformat(start)).total_seconds(), 3)
+    except (TypeError, ValueError):
+        return None

@@ -5,11 +5,15 @@ wrote is masked before it becomes one.
 """
 
 import hashlib
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from k8s_mcp.errors import Unavailable
 from k8s_mcp.models import Ended, Principal, RunSpec, StreamName
+
+_logger = logging.getLogger(__name__)
 
 Via = Literal["http", "mcp"]
 """By which front end something came."""
@@ -224,11 +228,24 @@ Happening = (
 Observe = Callable[[Happening], None]
 
 
-def to_all(*observers: Observe) -> Observe:
-    """Tells each of them, in this order."""
+def to_all(*observers: Observe, on_failure: Callable[[], None]) -> Observe:
+    """Tells each of them, in this order. One that fails ends nothing: that is logged, and `on_failure` counts it.
+
+    But no run begins that one of them could not be told of: that is Unavailable.
+    """
 
     def observe(happening: Happening) -> None:
         for observer in observers:
-            observer(happening)
+            try:
+                observer(happening)
+            except Unavailable:
+                raise
+            except Exception as error:
+                on_failure()
+                _logger.exception("an observer failed at %s", type(happening).__name__)
+                if isinstance(happening, RunStarted):
+                    raise Unavailable(
+                        "the service cannot keep account of this run, so it does not begin; its log says why"
+                    ) from error
 
     return observe

@@ -7,6 +7,7 @@ https://prometheus.io/docs/practices/naming/
 import asyncio
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from http import HTTPStatus
 from typing import cast
 
@@ -24,6 +25,8 @@ _LAG = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5)
 _LAG_SECONDS = 1.0
 _openmetrics = cast("Callable[[CollectorRegistry], bytes]", openmetrics.generate_latest)  # pyright: ignore[reportUnknownMemberType]
 _OUTCOMES = ("succeeded", "failed", "timeout", "cancelled", "error")
+_STREAMS = ("stdout", "stderr")
+_ODD = ("secrets", "leases")
 
 
 class Metrics:
@@ -32,69 +35,44 @@ class Metrics:
     def __init__(self, executor: str) -> None:
         self._registry = registry = CollectorRegistry()
         ProcessCollector(registry=registry)
-        info = Gauge("k8s_mcp_build_info", "What is running; always 1.", ["version", "executor"], registry=registry)
+        counter = partial(Counter, registry=registry)
+        gauge = partial(Gauge, registry=registry)
+        histogram = partial(Histogram, registry=registry)
+        info = gauge("k8s_mcp_build_info", "What is running; always 1.", ["version", "executor"])
         info.labels(__version__, executor).set(1)
 
-        self._runs = Counter(
-            "k8s_mcp_runs", "Runs that ended here; `failed` is any exit code but 0.", ["outcome"], registry=registry
-        )
-        for outcome in _OUTCOMES:
-            self._runs.labels(outcome)
-        self._active = Gauge(
-            "k8s_mcp_runs_active", "Runs in progress here, pending ones included.", registry=registry
-        )
-        self._pending = Gauge(
-            "k8s_mcp_runs_pending", "Runs in progress here whose command has not started.", registry=registry
-        )
-        self._start = Histogram(
-            "k8s_mcp_run_start_seconds",
-            "From accepting a run to the start of its command.",
-            buckets=_LATENCY,
-            registry=registry,
-        )
-        self._first_output = Histogram(
-            "k8s_mcp_run_first_output_seconds",
-            "From accepting a run to its first output.",
-            buckets=_LATENCY,
-            registry=registry,
-        )
-        self._duration = Histogram(
-            "k8s_mcp_run_duration_seconds",
-            "From accepting a run to its end, clean-up included.",
-            buckets=_DURATION,
-            registry=registry,
-        )
-        self._bytes = Counter("k8s_mcp_output_bytes", "Bytes that commands wrote.", ["stream"], registry=registry)
-        self._lines = Counter("k8s_mcp_output_lines", "Lines that commands wrote.", ["stream"], registry=registry)
-        for stream in ("stdout", "stderr"):
-            self._bytes.labels(stream)
-            self._lines.labels(stream)
-        self._gaps = Counter("k8s_mcp_gaps", "Times that output was lost on its way.", registry=registry)
-        self._lost_lines = Counter("k8s_mcp_lost_lines", "Lines lost in them.", registry=registry)
-        self._cleanup_failures = Counter(
-            "k8s_mcp_cleanup_failures", "Runs of which something was left, for a while at least.", registry=registry
-        )
-        self._api_requests = Counter(
-            "k8s_mcp_api_requests",
-            "Answers of the API server of the cluster for runner pods; code `none`: no answer.",
-            ["verb", "resource", "code"],
-            registry=registry,
-        )
-        self._refusals = Counter(
-            "k8s_mcp_requests_refused", "Requests answered with an error.", ["code", "reason"], registry=registry
-        )
-        self._auth_failures = Counter(
-            "k8s_mcp_auth_failures", "Requests refused because nobody knows who sends them.", registry=registry
-        )
-        self._audit_failures = Counter(
-            "k8s_mcp_audit_failures", "Lines of the audit log that could not be written.", registry=registry
-        )
-        self._lag = Histogram(
-            "k8s_mcp_event_loop_lag_seconds",
-            "How late a timer of a second fires.",
-            buckets=_LAG,
-            registry=registry,
-        )
+        self._runs = counter("k8s_mcp_runs", "Runs that ended here; `failed` is any exit code but 0.", ["outcome"])
+        self._active = gauge("k8s_mcp_runs_active", "Runs in progress here, pending ones included.")
+        self._pending = gauge("k8s_mcp_runs_pending", "Runs in progress here whose command has not started.")
+        what = "From accepting a run to the start of its command."
+        self._start = histogram("k8s_mcp_run_start_seconds", what, buckets=_LATENCY)
+        what = "From accepting a run to its first output."
+        self._first_output = histogram("k8s_mcp_run_first_output_seconds", what, buckets=_LATENCY)
+        what = "From accepting a run to its end, clean-up included."
+        self._duration = histogram("k8s_mcp_run_duration_seconds", what, buckets=_DURATION)
+        self._bytes = counter("k8s_mcp_output_bytes", "Bytes that commands wrote.", ["stream"])
+        self._lines = counter("k8s_mcp_output_lines", "Lines that commands wrote.", ["stream"])
+        self._gaps = counter("k8s_mcp_gaps", "Times that output was lost on its way.")
+        self._lost_lines = counter("k8s_mcp_lost_lines", "Lines lost in them.")
+        what = "Runs of which something was left, for a while at least."
+        self._cleanup_failures = counter("k8s_mcp_cleanup_failures", what)
+        what = "Answers of the API server of the cluster for runner pods; code `none`: no answer."
+        self._api_requests = counter("k8s_mcp_api_requests", what, ["verb", "resource", "code"])
+        what = "Objects of this service that somebody has changed, each time that one is passed over."
+        self._odd_objects = counter("k8s_mcp_odd_objects", what, ["resource"])
+        what = "Requests answered with an error."
+        self._refusals = counter("k8s_mcp_requests_refused", what, ["code", "reason"])
+        what = "Requests refused because nobody knows who sends them."
+        self._auth_failures = counter("k8s_mcp_auth_failures", what)
+        what = "Lines of the audit log that could not be written."
+        self._audit_failures = counter("k8s_mcp_audit_failures", what)
+        what = "Facts that audit log or metrics failed at: a fault of this service, whose log has more."
+        self._observer_failures = counter("k8s_mcp_observer_failures", what)
+        self._lag = histogram("k8s_mcp_event_loop_lag_seconds", "How late a timer of a second fires.", buckets=_LAG)
+        labels = (self._runs, _OUTCOMES), (self._odd_objects, _ODD), (self._bytes, _STREAMS), (self._lines, _STREAMS)
+        for metric, known in labels:
+            for label in known:
+                metric.labels(label)
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -142,6 +120,14 @@ class Metrics:
     def audit_failed(self) -> None:
         """A line of the audit log could not be written."""
         self._audit_failures.inc()
+
+    def odd_object(self, resource: str) -> None:
+        """An object in the cluster is not as this service makes them."""
+        self._odd_objects.labels(resource).inc()
+
+    def observer_failed(self) -> None:
+        """An observer has raised what it must not."""
+        self._observer_failures.inc()
 
     def _on_output(self, read: OutputRead) -> None:
         for stream, amount in read.amounts.items():

@@ -9,7 +9,16 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import ErrorDetails
 
 from k8s_mcp.errors import Forbidden, KubeconfigError
@@ -21,7 +30,6 @@ from k8s_mcp.policy.server_pattern import ServerPattern, like
 POLICY_BYTES = 1 << 20
 _MAX_NODES = 100_000
 _INSTEAD = "write it without"
-_LINE = "\0line"  # a key that no file can have
 
 Patterns = list[Annotated[str, Field(min_length=1, max_length=512)]]
 AtLeastOne = Annotated[int | None, Field(ge=1)]
@@ -57,7 +65,7 @@ class Rule(BaseModel):
     exec_plugins: Annotated[Patterns, AfterValidator(_distinct)] = []
     insecure_tls: bool = False
     proxy_url: bool = False
-    line: int = Field(default=0, alias=_LINE)
+    _line: int = PrivateAttr(default=0)  # no field, so that a file cannot set it
 
     @field_validator("servers")
     @classmethod
@@ -76,9 +84,15 @@ class Rule(BaseModel):
             raise ValueError("`read_secrets` belongs to `read_only: true`; without it Secrets can be read anyway")
         return self
 
+    def at(self, line: int) -> "Rule":
+        """The same rule, found in line `line` of a file."""
+        found = self.model_copy()
+        found._line = line  # noqa: SLF001 - its own
+        return found
+
     @property
     def place(self) -> str:
-        return f"{self.name} (line {self.line})" if self.line else self.name
+        return f"{self.name} (line {self._line})" if self._line else self.name
 
     @property
     def access(self) -> Access:
@@ -115,7 +129,7 @@ class Rule(BaseModel):
         return None
 
 
-_FIELDS = [name for name in Rule.model_fields if name != "line"]
+_FIELDS = list(Rule.model_fields)
 
 
 class _File(BaseModel):
@@ -204,10 +218,11 @@ def read(text: str) -> Policy:
     except KubeconfigError as error:
         raise PolicyError(error.fields[0][1]) from None
     try:
-        return Policy(tuple(_File.model_validate(_plain((), value, lines)).rules))
+        rules = _File.model_validate(_plain(value)).rules
     except ValidationError as error:
         problems = [_problem(item["loc"], _said(item), lines) for item in error.errors(include_url=False)]
         raise PolicyError("\n".join(problems)) from None
+    return Policy(tuple(rule.at(lines["rules", number]) for number, rule in enumerate(rules)))
 
 
 def _problem(place: Path, message: str, lines: dict[Path, int]) -> str:
@@ -232,16 +247,15 @@ def _dotted(place: Path) -> str:
     return "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in place).removeprefix(".")
 
 
-def _plain(place: Path, value: Value, lines: dict[Path, int]) -> object:
-    """With numbers that are worth something, and its line in each rule."""
+def _plain(value: Value) -> object:
+    """With numbers that are worth something."""
     match value:
         case Number():
             return int(value.text) if re.fullmatch(r"[0-9]{1,18}", value.text) else value.text
         case list():
-            return [_plain((*place, number), item, lines) for number, item in enumerate(value)]
+            return [_plain(item) for item in value]
         case dict():
-            plain = {key: _plain((*place, key), item, lines) for key, item in value.items()}
-            return {**plain, _LINE: lines[place]} if len(place) == 2 and place[0] == "rules" else plain
+            return {key: _plain(item) for key, item in value.items()}
         case _:
             return value
 

@@ -20,8 +20,10 @@ import binascii
 import zlib
 
 TAG = b"k8sm1"
-PIECE = 64 * 1024
-"""Longest line in bytes; a longer one is passed on in pieces of this size."""
+PIECE = 32 * 1024
+"""Longest line in bytes; a longer one is passed on in pieces of this size. Many readers of streams stop at lines of
+64 KiB, and what is masked or is no UTF-8 can make a piece longer.
+"""
 LOG_FRAME_BYTES = 15 * 1024
 """Longest frame for a pod's log: container runtimes split log lines at 16 KiB."""
 AFTER_CR = -1
@@ -30,7 +32,7 @@ HELLO, STDOUT, STDERR, HEARTBEAT, EXIT = "h", "o", "e", "b", "x"
 _RAW = b"r"
 _TYPES = frozenset((HELLO, STDOUT, STDERR, HEARTBEAT, EXIT))
 _HEADER_BYTES = 192
-_MAX_PAYLOAD = 16 * PIECE
+_MAX_PAYLOAD = 1024 * 1024
 
 
 class LineCounter:
@@ -166,7 +168,7 @@ class Decoder:
 
     _FOREIGN_LINES = 20
 
-    def __init__(self, limit: int = 4 * PIECE) -> None:
+    def __init__(self, limit: int = 256 * 1024) -> None:
         self.next_seq = 0
         self.foreign: list[bytes] = []
         self._limit = limit

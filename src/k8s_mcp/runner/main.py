@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> int:
     code = 125
     try:
         _write(kubeconfig, _read(run, "kubeconfig"))
-        _await_proxies(run)
+        _await_proxies(run, supervisor)
         argv = ["bash", "-c", _read(run, "command").decode()]
         code = supervisor.run(argv, _environment(work, kubeconfig), work, _stdin(run))
         outcome = f"{supervisor.status} {code}"
@@ -61,15 +61,26 @@ def main(arguments: list[str]) -> int:
     return code
 
 
+# The quotes make kubectl start it through a shell.
+_NO_EDITOR = (
+    """sh -c 'echo "there is no editor here: use kubectl patch, set, or apply -f - instead" >&2; exit 1' --"""
+)
+
+
 def _environment(work: str, kubeconfig: str) -> dict[str, str]:
+    """No program in it finds a terminal or a person: pagers print, and editors fail at once instead of waiting."""
     return {
+        "EDITOR": _NO_EDITOR,
         "HOME": work,
+        "KUBE_EDITOR": _NO_EDITOR,
         "KUBECONFIG": kubeconfig,
         "LANG": "C.UTF-8",
+        "PAGER": "cat",
         "PATH": os.environ.get("PATH", _DEFAULT_PATH),
         "SHELL": "/bin/bash",
         "TERM": "dumb",
         "TMPDIR": work,
+        "VISUAL": _NO_EDITOR,
     }
 
 
@@ -89,8 +100,10 @@ def _stdin(run: str) -> int:
     return fd
 
 
-def _await_proxies(run: str) -> None:
-    """Wait until every credential proxy (the ports in the file `proxies`) takes connections: they start beside us."""
+def _await_proxies(run: str, supervisor: Supervisor) -> None:
+    """Wait until every credential proxy (the ports in the file `proxies`) takes connections: they start beside us.
+    Or until we are to end.
+    """
     if not os.path.exists(os.path.join(run, "proxies")):
         return
     import socket
@@ -104,6 +117,8 @@ def _await_proxies(run: str) -> None:
             except OSError:
                 if time.monotonic() > deadline:
                     raise OSError(f"the credential proxy did not start within {_PROXY_SECONDS:g} s") from None
+                if supervisor.is_told_to_end():
+                    return
                 time.sleep(_PROXY_POLL)
 
 

@@ -65,9 +65,9 @@ class Supervisor:
     def run(self, argv: list[str], env: dict[str, str], directory: str, stdin: int) -> int:
         """Start the command, see it and everything it started to the end, and return its exit code.
 
-        OSError when it cannot start.
+        OSError when it cannot start. A command that is to end before that is never started.
         """
-        if self._nobody_reads:
+        if self._nobody_reads or self.is_told_to_end():
             return 128 + signal.SIGTERM
         child = process.start(argv, env, directory, stdin)
         self._pid = child.pid
@@ -89,6 +89,18 @@ class Supervisor:
             return 124
         code = os.waitstatus_to_exitcode(self._wait_status) if self._wait_status is not None else -signal.SIGKILL
         return code if code >= 0 else 128 - code
+
+    def is_told_to_end(self) -> bool:
+        """Whether, before the command was started, a signal has come or our lifeline was cut."""
+        poll = select.poll()
+        for fd in (self._signals, 0) if self._lifeline else (self._signals,):
+            poll.register(fd, select.POLLIN)
+        for fd, _ in poll.poll(0):
+            if fd == 0:
+                self._on_lifeline()
+            elif any(number != signal.SIGCHLD for number in os.read(fd, 4096)):
+                self._stop("cancelled")
+        return self._phase != _RUNNING
 
     def say(self, kind: str, text: str = "") -> bytes:
         """Write a control frame behind everything before it, and wait until it is out. Returns the frame."""

@@ -1,1 +1,1 @@
-"""Runs: each from accepted to cleaned up, its events, and the clusters that callers have stored."""
+"""Runs: each from accepted to cleaned up, its events, and cluster handles."""

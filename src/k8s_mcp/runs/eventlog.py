@@ -18,6 +18,11 @@ class EventLog:
     Events that a reader has still to take are not forgotten: `append` waits instead, which slows the command down. At
     most half of the capacity is for those; the other half keeps what was taken already, for a client whose connection
     broke before it had everything.
+
+    A place in the log has three coordinates, each of which answers what the others cannot. The number of an event
+    finds it among those kept without a search. The byte position says how far a reader is behind, for the bounds are
+    in bytes. The id is what a client knows that comes back: one event has those of many lines, and some have none.
+    So what was forgotten is counted in all three; and by stream, which a `gap` names.
     """
 
     def __init__(self, capacity: int) -> None:
@@ -27,11 +32,12 @@ class EventLog:
         self._events: deque[Event] = deque()
         self._forgotten = 0  # number of events that were dropped from the front
         self._forgotten_id = 0  # id of the last line among them
-        self._forgotten_streams: set[StreamName] = set()
-        self._forgotten_bytes = 0
-        self._bytes = 0
+        self._forgotten_streams: set[StreamName] = set()  # of their lines
+        self._forgotten_bytes = 0  # the byte position of the first event kept
+        self._bytes = 0  # of the events kept
         self._taken = 0  # where the furthest reader is, as a byte position
         self._readers: set[Reader] = set()
+        self._waits_for_first = True
         self._keeps_all = True  # whether `append` waits rather than forget what nobody has taken
         self._changed = asyncio.Event()
 
@@ -70,6 +76,12 @@ class EventLog:
         self._closed = True
         self.ended = True
         self.wake()
+
+    def wait_for_readers(self, wait: bool) -> None:
+        """Whether `append` waits while there is no reader at all; else whoever reads is somewhere else."""
+        if wait is not self._waits_for_first:
+            self._waits_for_first = wait
+            self.wake()
 
     def stop_waiting(self) -> None:
         """From now on forget rather than wait:
@@ -111,13 +123,13 @@ class EventLog:
         return events
 
     def position(self, after: int) -> tuple[int, int]:
-        """Number and byte position of the first event kept that has anything behind id `after`."""
+        """Number and byte position of the first event kept that is final or has anything behind id `after`."""
         if after < self._forgotten_id:
             return 0, 0  # that event is forgotten: `take` says so
         number, position = self._forgotten, self._forgotten_bytes
         for event in self._events:
             last = event.last_id if isinstance(event, Output) else event.id
-            if last is not None and last > after:
+            if (last is not None and last > after) or (isinstance(event, Control) and event.final):
                 break
             number += 1
             position += _size(event)
@@ -155,6 +167,8 @@ class EventLog:
 
     def _waiting(self) -> int:
         """Bytes that some reader has still to take; without readers, that none has taken."""
+        if not self._readers and not self._waits_for_first:
+            return 0
         slowest = min((reader.position for reader in self._readers), default=self._taken)
         return self._forgotten_bytes + self._bytes - max(slowest, self._forgotten_bytes)
 
@@ -179,7 +193,8 @@ class EventLog:
 class Reader:
     """One follower of a log.
 
-    `await next()` gives batches, each non-empty, until the final event was among them; then an empty list.
+    `await next()` gives batches, each non-empty, until the final event was among them; then an empty list. The
+    final one comes to everybody, also to who asked for what is behind it.
     """
 
     def __init__(self, log: EventLog, after: int | None) -> None:
@@ -213,7 +228,7 @@ class Reader:
                     if not self._replay:
                         events.append(event)
                     continue
-                if event.id > self._last_id:
+                if event.id > self._last_id or event.final:
                     events.append(event)
                     self._last_id = event.id
             elif event.last_id > self._last_id:

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from k8s_mcp.errors import Forbidden, InvalidRequest, KubeconfigError, NotFound
+from k8s_mcp.errors import Forbidden, InvalidRequest, KubeconfigError, NotFound, UnknownCluster
 from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import ClusterRequest, Handle, Principal, owner_of
@@ -84,7 +84,7 @@ class Handles:
         self._storing = asyncio.Lock()
 
     async def put(self, principal: Principal, name: str, request: ClusterRequest) -> Handle:
-        """Store a cluster, or replace it. Raises Forbidden, KubeconfigError and InvalidRequest."""
+        """Store a handle, or replace it. Raises Forbidden, KubeconfigError and InvalidRequest."""
         kubeconfig, _ = self._admission.admit(principal, request.kubeconfig)
         owner = owner_of(principal)
         async with self._storing:
@@ -101,7 +101,7 @@ class Handles:
         return handle
 
     async def all(self, principal: Principal) -> list[Handle]:
-        """What the principal can name: its own clusters, and those it is offered."""
+        """What the principal can name: its own handles, and those it is offered."""
         own = await self._store.all(owner_of(principal))
         names = {handle.name for handle in own}
         offered: list[Handle] = []
@@ -122,7 +122,7 @@ class Handles:
         for offered, text in await self._store.offered(principal.name):
             if offered == name:
                 return self._offered(principal, name, text)
-        raise NotFound("no such cluster; it may have expired: store it again with PUT /clusters/NAME")
+        raise UnknownCluster("no such cluster; it may have expired: store it again with PUT /clusters/NAME")
 
     async def delete(self, principal: Principal, name: str) -> None:
         """Forget one of the principal's own. Raises NotFound."""

@@ -5,7 +5,8 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from k8s_mcp.executors.base import Execution, Executor, Item, Pending
 from k8s_mcp.kubeconfig.redact import Redactor
@@ -18,6 +19,7 @@ from k8s_mcp.runs.output_limit import OutputLimit
 from k8s_mcp.runs.transcript import Transcript
 
 _FIRST_READER_SECONDS = 10.0
+_OWN_BYTES = 16 * 1024  # of a run besides its texts and its output
 
 _logger = logging.getLogger(__name__)
 
@@ -34,12 +36,8 @@ class Limits:
     replay_total_bytes: int
 
 
-class Released(Exception):
-    """The run goes on, but no longer here: another replica has it, or may take it."""
-
-
 class Run:
-    """One command being executed, and its events. `adopted`: another replica started it."""
+    """One command being executed, and its events."""
 
     def __init__(
         self, facts: RunFacts, spec: RunSpec, redactor: Redactor, limits: Limits, observe: Observe = lambda _: None
@@ -51,9 +49,11 @@ class Run:
         self.log = EventLog(limits.replay_bytes)
         self.ended: Ended | None = None
         self.released = False
+        """Whether the run goes on, but no longer here: its streams end without a final event."""
         self._observe = observe
         self._execution: Execution | None = None
         self._accepted = time.monotonic()
+        self._took: float | None = None
         self._had_output = False
         self._redactor = redactor
         self._transcript = Transcript(redactor)
@@ -63,7 +63,6 @@ class Run:
         self._kept = False
         self._running = False
         self._stop_requested = asyncio.Event()
-        self._release_requested = asyncio.Event()
         self._readers = 0
         self._abandoned: asyncio.TimerHandle | None = None
         self._times: dict[str, str | None] = {"created": spec.created or now(), "started": None, "ended": None}
@@ -87,19 +86,25 @@ class Run:
     def events(self, after: int | None = None) -> Generator[Reader]:
         """Follow all events, or those behind id `after`. A run that nobody follows is cancelled after a while."""
         self._readers += 1
-        if self._abandoned:
-            self._abandoned.cancel()
+        self._note_readers()
+        self._forget_timer()
         try:
             with self.log.reader(after) as reader:
                 yield reader
         finally:
             self._readers -= 1
+            self._note_readers()
             if self._readers == 0 and not self.log.ended:
                 self._cancel_unless_read_within(self._resume_window)
 
     def started_event(self) -> Control:
         """The first event of every stream that begins at the beginning."""
-        return Control({"status": "started", "run_id": self.run_id})
+        started: dict[str, object] = {"status": "started", "run_id": self.run_id}
+        if self.spec.left_out:
+            started["left_out"] = [
+                {name: self.masked(text) for name, text in one.items()} for one in self.spec.left_out
+            ]
+        return Control(started)
 
     def masked(self, text: str) -> str:
         """`text` without the credentials of this run's kubeconfig."""
@@ -111,8 +116,20 @@ class Run:
 
     @property
     def is_replay(self) -> bool:
-        """Whether the command had ended before this replica took the run over."""
+        """Whether the command had ended before it was followed here."""
         return bool(self.spec.ended)
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds."""
+        spec = self.spec
+        texts = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig, self.facts.command or "")
+        return self.log.size + sum(map(len, texts)) + _OWN_BYTES
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its final event is there, or comes as fast as it can be read."""
+        return self.log.ended or self.is_replay
 
     def keep(self) -> None:
         """Somebody has seen a part of the output and may ask any replica for the rest, for as long as a run can be
@@ -121,48 +138,61 @@ class Run:
         self._kept = True
         self.log.wake()
 
-    def release(self) -> None:
-        """Let go of the run: streams end without a final event, and another replica can take it over."""
-        self._release_requested.set()
+    def linger(self, seconds: float) -> None:
+        """Somebody knows its id and will come back for it: it goes on that long without a reader.
+
+        What nobody reads in time is forgotten then, rather than waited for.
+        """
+        self._resume_window = max(self._resume_window, seconds)
+        if self._readers <= 1:
+            self.log.stop_waiting()
+        self.keep()
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, or has taken so far, from accepted on."""
+        return self._seconds() if self._took is None else self._took
+
+    @property
+    def readable_until(self) -> str | None:
+        """When its output is forgotten at the latest, in UTC; None while it goes on."""
+        ended = self._times["ended"]
+        if ended is None:
+            return None
+        until = datetime.fromisoformat(ended) + timedelta(seconds=self._replay_seconds)
+        return until.isoformat(timespec="seconds").replace("+00:00", "Z")
 
     async def carry_out(self, executor: Executor) -> None:
         """From start to cleaned up. Unless the run is released, the last event is a final one, whatever happens."""
         with about_run(self.run_id):
-            await self._carry_out(executor)
+            ended = Ended("error", None, "InternalError", "the service failed; its log says why")
+            try:
+                ended = await self._carry_out(executor)
+            except asyncio.CancelledError:
+                ended = Ended("cancelled")
+                raise
+            except Exception:
+                _logger.exception("the run failed")
+            finally:
+                self._finish(ended)
 
-    async def _carry_out(self, executor: Executor) -> None:
-        ended = Ended("error", None, "InternalError", "the service failed; its log says why")
-        try:
-            async with executor.start(self.spec, adopt=self.facts.adopted) as execution:
-                self._execution = execution
-                try:
-                    async with self._until_released(execution), self._stopping_when_asked(execution):
-                        ended = await self._follow(execution)
-                        self._finish(ended)
-                        await execution.settle()
-                        if executor.durable:
-                            await self._until_delivered()
-                        if self._kept:
-                            await execution.keep(ended.status, self._replay_seconds)
-                except* Released:
-                    self._let_go()
-                    execution.let_go()
-        except asyncio.CancelledError:
-            ended = Ended("cancelled")
-            raise
-        except Exception:
-            _logger.exception("the run failed")
-        finally:
-            self._finish(ended)
+    async def _carry_out(self, executor: Executor) -> Ended:
+        async with executor.start(self.spec) as execution:
+            self._execution = execution
+            async with self._stopping_when_asked(execution):
+                ended = await self._follow(execution)
+                self._finish(ended)
+                await execution.settle()
+        return ended
 
     async def _follow(self, execution: Execution) -> Ended:
         async for item in execution:
             if isinstance(item, Ended):
                 return self._output_limit.ended() if self._output_limit.passed else item
-            await self._keep(item)
+            await self._record(item)
         raise RuntimeError("the executor said nothing about the end")
 
-    async def _keep(self, item: Item) -> None:
+    async def _record(self, item: Item) -> None:
         if isinstance(item, Pending):
             message = self.masked(item.message)
             await self.log.append(Control({"status": "pending", "reason": item.reason, "message": message}))
@@ -170,21 +200,33 @@ class Run:
             if not self._running:
                 self._running = True
                 self._times["started"] = now()
-                self._observe(CommandStarted(None if self.facts.adopted else self._seconds()))
+                self._note_started()
             for event in self._output_limit.cut(self._feed(item)):
                 await self.log.append(event)
             if self._output_limit.passed:
-                self.stop()
+                self._on_limit_passed()
 
     def _feed(self, frames: list[Frame]) -> list[Event]:
         before = self._transcript.amounts()
         events = self._transcript.feed(frames)
         after = self._transcript.amounts()
         if after != before:
-            first = None if self._had_output or self.facts.adopted else self._seconds()
+            first = None if self._had_output else self._seconds()
             self._had_output = True
-            self._observe(OutputRead({name: after[name].since(before[name]) for name in after}, first))
+            self._note_output(OutputRead({name: after[name].since(before[name]) for name in after}, first))
         return events
+
+    def _note_readers(self) -> None:
+        """The number of those who follow the run here has changed."""
+
+    def _on_limit_passed(self) -> None:
+        self.stop()
+
+    def _note_started(self) -> None:
+        self._observe(CommandStarted(self._seconds()))
+
+    def _note_output(self, read: OutputRead) -> None:
+        self._observe(read)
 
     def _seconds(self) -> float:
         return time.monotonic() - self._accepted
@@ -196,37 +238,14 @@ class Run:
             self.log.stop_waiting()
             await execution.stop()
 
-        async with _beside(stop):
+        async with beside(stop):
             yield
-
-    @asynccontextmanager
-    async def _until_released(self, execution: Execution) -> AsyncGenerator[None]:
-        """Raises Released (in a group) when another replica takes the run, or this one is to let it go."""
-
-        async def taken() -> None:
-            await execution.taken()
-            raise Released
-
-        async def asked() -> None:
-            await self._release_requested.wait()
-            raise Released
-
-        async with _beside(taken), _beside(asked):
-            yield
-
-    async def _until_delivered(self) -> None:
-        """Wait until somebody has read the final event, or nobody came for it within the resume window."""
-        try:
-            async with asyncio.timeout(self._resume_window):
-                while not (self.log.read_to_end or self._kept):
-                    await self.log.changed()
-        except TimeoutError:
-            _logger.info("nobody read the final event")
 
     def _finish(self, ended: Ended) -> None:
         if self.ended is not None or self.released:
             return
         self._forget_timer()
+        self._took = self._seconds()
         self.ended = Ended(ended.status, ended.exit_code, ended.reason, self.masked(ended.message))
         self._times["ended"] = now()
         for event in self._output_limit.cut(self._transcript.finish()):
@@ -234,11 +253,14 @@ class Run:
         last_id = self._output_limit.last_id if self._output_limit.passed else self._transcript.lines
         self.log.end(final_event(self.ended, self.spec.timeout, last_id + 1))
 
-    def last_word(self) -> RunEnded | RunReleased:
+    def last_word(self) -> RunEnded | RunReleased | None:
         """What there is to say of it when `carry_out` is through."""
-        if self.released:
-            return RunReleased(self.facts, self._running)
         return RunEnded(self.facts, self._outcome(), self._running, self._seconds())
+
+    def forget_request(self) -> None:
+        """The run is over, and all was said about it: what it was asked with goes."""
+        self.spec = replace(self.spec, command="", stdin=None, kubeconfig="", proxied_kubeconfig="")
+        self.facts = replace(self.facts, command=None)
 
     def _outcome(self) -> Outcome:
         ended = self.ended or Ended("error", None, "InternalError")
@@ -254,13 +276,12 @@ class Run:
             left=self.masked(execution.left) if execution else "",
         )
 
-    def _let_go(self) -> None:
-        self._forget_timer()
-        self.released = True
-        self.log.close()
-
     def _cancel_unless_read_within(self, seconds: float) -> None:
-        self._abandoned = asyncio.get_running_loop().call_later(seconds, self.stop)
+        self._abandoned = asyncio.get_running_loop().call_later(seconds, self._abandon)
+
+    def _abandon(self) -> None:
+        """Nobody has followed the run for the resume window."""
+        self.stop()
 
     def _forget_timer(self) -> None:
         if self._abandoned:
@@ -285,7 +306,7 @@ def describe(spec: RunSpec, status: str) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def _beside(work: Callable[[], Coroutine[object, object, None]]) -> AsyncGenerator[None]:
+async def beside(work: Callable[[], Coroutine[object, object, None]]) -> AsyncGenerator[None]:
     """Do `work` while the context lasts. An error in it cancels the body and is raised, in a group."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(work())

@@ -3,13 +3,13 @@
 import asyncio
 import secrets
 import weakref
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager
 
 from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
-from k8s_mcp.errors import InvalidRequest, NotFound, TooLarge, Unavailable
+from k8s_mcp.errors import InvalidRequest, NotFound, ShuttingDown, TooLarge
 from k8s_mcp.executors.base import Executor
-from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig
+from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, described
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.limits import REQUEST_BYTES
 from k8s_mcp.log_format import now
@@ -19,12 +19,11 @@ from k8s_mcp.policy.admission import Admission
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.policy.rules import Grant
 from k8s_mcp.runs.handles import Handles
-from k8s_mcp.runs.run import Limits, Run, describe
+from k8s_mcp.runs.run import Limits, Run
 
 DEFAULT_TIMEOUT = 300
 _SECRET_BYTES = 1024 * 1024 - 16 * 1024  # what a Secret holds, less the small files
 _STOP_MARGIN = 15.0
-_SHOWN_SECONDS = 10.0  # for the Job of a run to be created and seen
 
 
 class Runs:
@@ -49,7 +48,6 @@ class Runs:
         self._quotas = quotas
         self._observe = observe
         self._starting = asyncio.Lock()
-        self._latest_shown: asyncio.Task[None] | None = None
         self._runs: dict[str, Run] = {}
         self._tasks = asyncio.TaskGroup()
         self._active: dict[str, asyncio.Task[None]] = {}
@@ -70,41 +68,65 @@ class Runs:
     def executor(self) -> str:
         return self._executor.name
 
+    @property
+    def resume_window(self) -> float:
+        """How long a run goes on without its client, in seconds."""
+        return self._limits.resume_window
+
     def check(self) -> None:
         """Raise Unavailable when runs cannot be started right now."""
-        if not self.accepting:
-            raise Unavailable("the service is shutting down; send the request again, another replica will take it")
+        self._check_accepting()
         self._executor.check()
 
+    def _check_accepting(self) -> None:
+        if not self.accepting:
+            raise ShuttingDown("the service is shutting down; send the request again, another replica will take it")
+
     async def start(
-        self, principal: Principal, request: RunRequest, key: str | None = None, via: Via = "http"
+        self,
+        principal: Principal,
+        request: RunRequest,
+        key: str | None = None,
+        via: Via = "http",
+        *,
+        again: bool = False,
     ) -> Run:
         """Start a run; with the idempotency key of one that can still be read, return that one.
 
-        Raises Forbidden, InvalidRequest, KubeconfigError, NotFound (cluster), TooLarge, TooManyRuns or Unavailable.
+        `again`: the caller has seen that one begin, so no other is started. Raises
+        Forbidden, InvalidRequest, KubeconfigError, NotFound (cluster), TooLarge, TooManyRuns or Unavailable.
         """
         text, handle = await self._kubeconfig(principal, request)
         kubeconfig, grant = self._admission.admit(principal, text, handle)
         spec = self._spec(principal, request, key, kubeconfig, grant)
         known = self._find(principal, name=spec.name)
+        if known is None and again:
+            raise NotFound("the run of this Idempotency-Key is over, and its output is gone; it is not run again")
         if known is None:
-            await self._admission.check_addresses(kubeconfig)
+            resolved = await self._admission.check_addresses(kubeconfig)
+            if resolved is not kubeconfig:
+                kubeconfig, spec = resolved, self._spec(principal, request, key, resolved, grant)
             async with self._starting:
-                await self._until_latest_is_shown()
+                await self._until_counted()
                 known = self._find(principal, name=spec.name)
                 if known is None:
                     self.check()
-                    running = {spec.run_id: spec for spec, _ in self._executor.elsewhere() if not spec.ended}
-                    running |= {run_id: self._runs[run_id].spec for run_id in self._active}
-                    self._quotas.check(spec, grant, running.values())
+                    self._quotas.check(spec, grant, self._going())
                     redactor = Redactor(kubeconfig.secrets())
-                    facts = run_facts(spec, principal, via, _target(kubeconfig, request.cluster), redactor.mask)
-                    run = self._begin(facts, spec, redactor)
-                    self._latest_shown = self._tasks.create_task(self._until_shown(spec, self._active[run.run_id]))
-                    return run
+                    facts = run_facts(spec, principal, via, target_of(kubeconfig, request.cluster), redactor.mask)
+                    known = await self._begin(facts, spec, redactor)
         if known.digest != spec.digest:
             raise InvalidRequest("Idempotency-Key", "was used for another request; use a new key for every command")
         return await self._get(principal, known, via)
+
+    def in_progress(self, runs: Iterable[Run]) -> set[asyncio.Task[None]]:
+        """What carries these runs out here, to the end of their cleaning up. So long each takes a slot."""
+        return {self._active[run.run_id] for run in runs if run.run_id in self._active}
+
+    @property
+    def can_be_read_only(self) -> bool:
+        """Whether a run can be kept to reading here."""
+        return self._executor.can_be_read_only
 
     def only_reads(self, principal: Principal) -> bool:
         """Whether the policy lets the principal read only."""
@@ -116,7 +138,7 @@ class Runs:
         return spec.run_id if spec else None
 
     async def follow(self, principal: Principal, run_id: str, via: Via = "http") -> Run:
-        """The principal's run of that id, to be followed here: a run of another replica is taken over.
+        """The principal's run of that id, to be followed here, on whatever replica it is carried out.
 
         Raises NotFound, also for somebody else's run.
         """
@@ -129,28 +151,19 @@ class Runs:
 
     def list(self, principal: Principal) -> list[dict[str, object]]:
         """The states of the principal's runs, oldest first, on whatever replica."""
-        here = [run.describe() for run in self._runs.values() if run.principal == principal]
-        there = [
-            describe(spec, status)
-            for spec, status in self._executor.elsewhere()
-            if spec.owner == owner_of(principal) and spec.run_id not in self._runs
-        ]
-        return sorted(here + there, key=lambda state: str(state["created"]))
+        states = [run.describe() for run in self._runs.values() if run.principal == principal]
+        return sorted(states, key=lambda state: str(state["created"]))
 
     async def cancel(self, principal: Principal, run_id: str, via: Via = "http") -> None:
         """End a run's command; its final event follows. Raises NotFound, also for somebody else's run."""
         spec = self._known(principal, run_id)
         self._observe(CancelRequested(principal, via, spec.run_id))
-        run = self._runs.get(run_id)
-        if run is None:
-            await self._executor.cancel(spec)
-        else:
-            run.stop()
+        await self._cancel(spec)
 
     async def drain(self, grace: float) -> None:
         """Take no more runs and give those in progress `grace` seconds; returns when none is left here.
 
-        After that a run that another replica can go on with is released, any other is cancelled.
+        After that they are ended here.
         """
         self.accepting = False
         try:
@@ -158,19 +171,11 @@ class Runs:
         finally:
             self.drained.set()
 
-    def release_all(self) -> None:
-        """Let go of every run: this replica can no longer be sure that they are its own."""
-        for run in self._runs.values():
-            run.release()
-
     async def _drain(self, grace: float) -> None:
         if await self._all_ended_within(grace):
             return
         for run in self._runs.values():
-            if self._executor.durable:
-                run.release()
-            else:
-                run.stop()
+            self._end(run)
         if await self._all_ended_within(self._limits.grace_period + _STOP_MARGIN):
             return
         for task in self._active.values():
@@ -181,27 +186,6 @@ class Runs:
         if self._active:
             await asyncio.wait(list(self._active.values()), timeout=seconds)
         return not self._active
-
-    async def _until_latest_is_shown(self) -> None:
-        """Before another run is counted: what was started elsewhere before our latest one is known here then.
-
-        So a replica is never more than one run beyond a quota, however much is asked of all of them at once.
-        """
-        if self._latest_shown is not None:
-            done, _ = await asyncio.wait([self._latest_shown], timeout=_SHOWN_SECONDS)
-            if not done:
-                raise Unavailable("the cluster for runner pods is slow in taking runs; try again later")
-
-    async def _until_shown(self, spec: RunSpec, carried_out: asyncio.Task[None]) -> None:
-        """Until the run's Job was there to be seen, or it is carried out.
-
-        To be called at its beginning: a Job may be gone long before its run is over, and nobody would see it then.
-        """
-        shown = asyncio.ensure_future(self._executor.shown(spec))
-        try:
-            await asyncio.wait((shown, carried_out), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            shown.cancel()
 
     async def _kubeconfig(self, principal: Principal, request: RunRequest) -> tuple[str, str | None]:
         """The text, and the handle's name if it is the operator's: a handle of one's own is one's own kubeconfig."""
@@ -240,6 +224,7 @@ class Runs:
             servers=kubeconfig.servers,
             max_output=grant.max_output,
             rule=grant.rule,
+            left_out=tuple(described(kubeconfig.left_out)),
         )
         stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig)
         if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:
@@ -260,38 +245,54 @@ class Runs:
 
     def _find(self, principal: Principal, *, run_id: str = "", name: str = "") -> RunSpec | None:
         """The principal's run of that id or name, on whatever replica."""
-        specs = [run.spec for run in self._runs.values()] + [spec for spec, _ in self._executor.elsewhere()]
-        for spec in specs:
-            if spec.owner == owner_of(principal) and (spec.run_id == run_id or spec.name == name):
+        owner = owner_of(principal)
+        for spec in self._all():
+            if spec.owner == owner and (spec.run_id == run_id or spec.name == name):
                 return spec
         return None
 
-    async def _get(self, principal: Principal, spec: RunSpec, via: Via) -> Run:
-        if spec.run_id not in self._runs:
-            recovered = await self._executor.recover(spec)
-            if recovered is None:
-                raise NotFound("the run is over, and its output is gone")
-            if spec.run_id not in self._runs:  # nobody else was faster
-                kubeconfig = self._admission.reread(recovered.kubeconfig) if recovered.kubeconfig else None
-                redactor = Redactor(kubeconfig.secrets() if kubeconfig else ())
-                target = _target(kubeconfig) if kubeconfig else Target(spec.server)
-                facts = run_facts(recovered, principal, via, target, redactor.mask, adopted=True)
-                self._begin(facts, recovered, redactor)
+    def _all(self) -> Iterator[RunSpec]:
+        """All runs that can be followed."""
+        yield from (run.spec for run in self._runs.values())
+
+    def _going(self) -> Collection[RunSpec]:
+        """All runs that have not ended."""
+        return [self._runs[run_id].spec for run_id in self._active]
+
+    async def _until_counted(self) -> None:
+        """Before another run is counted: wait until `_going` is all that there is."""
+
+    async def _get(self, principal: Principal, spec: RunSpec, via: Via) -> Run:  # noqa: ARG002 - for shared runs
         return self._runs[spec.run_id]
 
-    def _begin(self, facts: RunFacts, spec: RunSpec, redactor: Redactor) -> Run:
+    async def _cancel(self, spec: RunSpec) -> None:
+        self._runs[spec.run_id].stop()
+
+    def _end(self, run: Run) -> None:
+        """End a run that goes on for longer than the service does."""
+        run.stop()
+
+    async def _begin(self, facts: RunFacts, spec: RunSpec, redactor: Redactor) -> RunSpec:
+        """Begin the run; returns it, or the one that is there already in its place."""
         self._observe(RunStarted(facts))
-        run = Run(facts, spec, redactor, self._limits, self._observe)
+        self._add(Run(facts, spec, redactor, self._limits, self._observe))
+        return spec
+
+    def _add(self, run: Run) -> asyncio.Task[None]:
         self._runs[run.run_id] = run
-        self._active[run.run_id] = self._tasks.create_task(self._carry_out(run), name=f"run {run.run_id}")
-        return run
+        task = self._tasks.create_task(self._carry_out(run), name=f"run {run.run_id}")
+        self._active[run.run_id] = task
+        return task
 
     async def _carry_out(self, run: Run) -> None:
         try:
             await run.carry_out(self._executor)
         finally:
             del self._active[run.run_id]
-            self._observe(run.last_word())
+            last_word = run.last_word()
+            if last_word is not None:
+                self._observe(last_word)
+            run.forget_request()
             if run.released:
                 self._drop(run)
             else:
@@ -301,11 +302,11 @@ class Runs:
         # A weak reference: what is dropped sooner for its size must not stay in memory until then.
         asyncio.get_running_loop().call_later(self._limits.replay_seconds, self._drop_if_there, weakref.ref(run))
         finished = [run for run in self._runs.values() if run.run_id not in self._active]
-        held = sum(run.log.size for run in finished)
+        held = sum(run.size for run in finished)
         for oldest in finished:
             if held <= self._limits.replay_total_bytes:
                 return
-            held -= oldest.log.size
+            held -= oldest.size
             self._drop(oldest)
 
     def _drop_if_there(self, reference: weakref.ref[Run]) -> None:
@@ -318,7 +319,8 @@ class Runs:
             del self._runs[run.run_id]
 
 
-def _target(kubeconfig: Kubeconfig, handle: str | None = None) -> Target:
+def target_of(kubeconfig: Kubeconfig, handle: str | None = None) -> Target:
+    """What a run with this kubeconfig works on."""
     return Target(kubeconfig.server, kubeconfig.current_context, kubeconfig.fingerprint, handle or "")
 
 

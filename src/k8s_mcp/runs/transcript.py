@@ -13,6 +13,8 @@ from k8s_mcp.runner.frames import AFTER_CR, EXIT, PIECE, STDERR, STDOUT, Frame, 
 
 _NAMES: dict[str, StreamName] = {STDOUT: "stdout", STDERR: "stderr"}
 _MERGE_BYTES = 64 * 1024
+_LINE_BYTES = 60 * 1024
+"""Longest line to send, so that readers with 64 KiB have room for what the stream puts around it."""
 
 
 class Contradiction(Exception):
@@ -199,8 +201,15 @@ class _Stream:
         try:
             data.decode()
         except UnicodeDecodeError:
-            return data.decode("utf-8", "replace").encode()
+            return b"\n".join(map(_text, data.split(b"\n")))
         return data
+
+
+def _text(line: bytes) -> bytes:
+    """In UTF-8, with U+FFFD for what is none: three bytes for one. A line that is little else has `?` for it."""
+    text = line.decode("utf-8", "replace")
+    data = text.encode()
+    return data if len(data) <= _LINE_BYTES else text.replace("\ufffd", "?").encode()
 
 
 def _open_character(data: bytes) -> int:

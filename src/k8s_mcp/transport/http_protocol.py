@@ -9,13 +9,18 @@ such bytes into the answer that is under way, and not tell the request in progre
 
 An `Upgrade` is ignored, as RFC 9110 permits in section 7.8. Java's HttpClient and `curl --http2` send one with every
 request. httptools drops the body of such a request, and uvicorn what came with it, to take the rest for a request.
+
+HTTP/1.0 is answered as `http_1_0` says, and its `Expect` ignored (RFC 9110, section 10.1.1).
 """
 
 import asyncio
 from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from k8s_mcp.transport import http_1_0
 
 HEAD_BYTES = 64 * 1024
 """Most bytes of a request's line and headers. The longest thing in them is a token of a few KiB."""
@@ -34,6 +39,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._served: ASGIApp = self.app
+        self.app = self._answer
         self._in_head = True
         self._parsed = 0  # bytes of the head that the parser has told
         self._arrived = 0  # bytes since it last told the end of a head, a piece of a body, or the end of a message
@@ -105,7 +112,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._arrived = 0
         self._head_is_there()
+        if self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False
         super().on_headers_complete()
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["http_version"] == "1.0":
+            await http_1_0.answer(self._served, self.cycle, scope, receive, send)
+        else:
+            await self._served(scope, receive, send)
 
     def on_body(self, body: bytes) -> None:
         self._arrived = 0

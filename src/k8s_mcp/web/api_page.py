@@ -6,9 +6,16 @@ Pages that can try requests out load their scripts from elsewhere, and could not
 import base64
 import hashlib
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
+from http import HTTPStatus
 from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.responses import HTMLResponse, Response
+
+from k8s_mcp import errors
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -33,13 +40,28 @@ HEADERS = {
 _Json = Mapping[str, Any]
 
 
+def add_to(app: FastAPI) -> None:
+    """The OpenAPI document for people, and the way there for who opens the service's address in a browser."""
+
+    @app.api_route("/", methods=["GET", "POST", "PUT", "DELETE", "PATCH"], include_in_schema=False)
+    async def root(request: Request) -> Response:
+        if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
+            raise errors.NotFound("no such path; /docs lists all there are")
+        headers = {"Location": "docs", "Vary": "Accept", "Cache-Control": "no-store"}
+        return Response(status_code=HTTPStatus.SEE_OTHER, headers=headers)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page(app.openapi()), headers=HEADERS)
+
+
 def page(document: _Json) -> str:
     """The OpenAPI `document` as HTML."""
     title = escape(f"{document['info']['title']} {document['info']['version']}")
     return "".join(
         (
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>',
-            f"<h1>{title}</h1><p>{_text(document['info'])}</p>",
+            f"<h1>{title}</h1>{_text(document['info'])}",
             '<p>For programs: <a href="openapi.json">openapi.json</a>.</p>',
             *(
                 part
@@ -55,21 +77,34 @@ def page(document: _Json) -> str:
 
 
 def _operation(method: str, path: str, operation: _Json) -> Iterator[str]:
-    yield f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2><p>{_text(operation)}</p>"
+    yield f"<h2><code>{escape(method.upper())} {escape(path)}</code></h2>{_text(operation)}"
     parameters = operation.get("parameters", ())
     yield _table((entry["name"], f"{entry['in']}: {entry.get('description', '')}") for entry in parameters)
     for media_type, body in operation.get("requestBody", {}).get("content", {}).items():
-        yield _details(f"Request: {media_type}", body.get("schema", {}))
+        schema = body.get("schema", {})
+        yield _table((name, _about(name, field, schema)) for name, field in schema.get("properties", {}).items())
+        yield _details(f"Request: {media_type}", schema)
     yield _table((code, str(answer.get("description", ""))) for code, answer in operation["responses"].items())
 
 
 def _table(rows: Iterable[tuple[str, str]]) -> str:
-    cells = "".join(f"<tr><td><code>{escape(name)}</code><td>{escape(text)}" for name, text in rows)
+    cells = "".join(f"<tr><td><code>{escape(name)}</code><td>{_inline(text)}" for name, text in rows)
     return f"<table>{cells}</table>" if cells else ""
 
 
+def _about(name: str, field: _Json, schema: _Json) -> str:
+    needed = "" if name in schema.get("required", ()) else " (may be left out)"
+    return f"{field.get('description', '')}{needed}"
+
+
 def _text(entry: _Json) -> str:
-    return escape(str(entry.get("description", "")))
+    """A description, in which OpenAPI has Markdown: paragraphs, and `code`; ours have nothing else of it."""
+    paragraphs = re.split(r"\n\s*\n", str(entry.get("description", "")).strip())
+    return "".join(f"<p>{_inline(paragraph)}</p>" for paragraph in paragraphs if paragraph)
+
+
+def _inline(text: str) -> str:
+    return re.sub("`([^`]+)`", r"<code>\1</code>", escape(text))
 
 
 def _details(name: str, value: object) -> str:

@@ -10,8 +10,8 @@ from starlette.requests import ClientDisconnect
 from starlette.routing import BaseRoute, Match, Route
 
 from k8s_mcp import errors
-from k8s_mcp.web.body import message_of
 from k8s_mcp.web.problems import problem, problem_of
+from k8s_mcp.web.words import said
 
 
 def add_error_handlers(app: FastAPI, api: APIRouter) -> None:
@@ -23,16 +23,20 @@ def add_error_handlers(app: FastAPI, api: APIRouter) -> None:
 
     @app.exception_handler(HTTPException)
     async def on_http_error(request: Request, error: HTTPException) -> Response:
-        no_path = error.status_code == HTTPStatus.NOT_FOUND  # our own 404s are no HTTPException
-        response = problem(error.status_code, "no such path; /docs lists all there are" if no_path else error.detail)
-        response.headers.update(error.headers or {})
+        detail = error.detail
+        if error.status_code == HTTPStatus.NOT_FOUND:  # our own 404s are no HTTPException
+            detail = "no such path; /docs lists all there are"
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
-            response.headers["Allow"] = ", ".join(_methods([*app.routes, *api.routes], request))
+            allowed = ", ".join(_methods([*app.routes, *api.routes], request))
+            detail = f"this path takes {allowed}"
+            error.headers = {**(error.headers or {}), "Allow": allowed}
+        response = problem(error.status_code, detail)
+        response.headers.update(error.headers or {})
         return response
 
     @app.exception_handler(RequestValidationError)
     async def on_invalid_parameter(_: Request, error: RequestValidationError) -> Response:
-        fields = [(str(item["loc"][-1]), message_of(item["msg"])) for item in error.errors()]
+        fields = [(str(item["loc"][-1]), said(item)) for item in error.errors()]
         return problem_of(errors.InvalidRequest.of(fields))
 
     @app.exception_handler(ClientDisconnect)
@@ -47,4 +51,5 @@ def add_error_handlers(app: FastAPI, api: APIRouter) -> None:
 def _methods(routes: list[BaseRoute], request: Request) -> list[str]:
     """All methods of the requested path; each route knows its own only."""
     matching = [route for route in routes if route.matches(request.scope)[0] != Match.NONE]
-    return sorted({method for route in matching if isinstance(route, Route) for method in route.methods or ()})
+    methods = {method for route in matching if isinstance(route, Route) for method in route.methods or ()}
+    return sorted(methods | ({"HEAD"} & methods if "GET" not in methods else {"HEAD"}))

@@ -3,17 +3,22 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from http import HTTPStatus
 
 import anyio
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from k8s_mcp.log_format import about_run
+from k8s_mcp.models import Control, Event
+from k8s_mcp.runs.eventlog import Reader
 from k8s_mcp.runs.run import Run
 from k8s_mcp.web import sse
 
 SEND_SECONDS = 300.0
 """How long a client may leave a stream unread before its connection is closed; it can come back and resume."""
+
+_NO_STORE = [(b"cache-control", b"no-store")]
 
 _logger = logging.getLogger(__name__)
 
@@ -21,6 +26,10 @@ _logger = logging.getLogger(__name__)
 class EventStream(Response):
     """Sends a run's events as they come, a comment when there are none for a while, until the final event or the
     client's leave.
+
+    Who comes back to a run that is over, with the id of its final event or a later one, is answered 204. That is how
+    a browser's `EventSource`, which comes back after every end, is told to stop:
+    https://html.spec.whatwg.org/multipage/server-sent-events.html#the-eventsource-interface
     """
 
     media_type = sse.MEDIA_TYPE
@@ -39,35 +48,46 @@ class EventStream(Response):
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_until_disconnect, receive, group.cancel_scope.cancel)
-                await self._stream(send)
+                with self._run.events(self._after) as reader:
+                    await self._stream(reader, send)
                 group.cancel_scope.cancel()
         except* TimeoutError:
             _logger.info("nothing was read for %g s, closing the connection", SEND_SECONDS)
 
-    async def _stream(self, send: Send) -> None:
-        async def write(data: bytes, more: bool = True) -> None:
-            async with asyncio.timeout(SEND_SECONDS):
-                await send({"type": "http.response.body", "body": data, "more_body": more})
-
-        with self._run.events(self._after) as reader:
-            await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+    async def _stream(self, reader: Reader, send: Send) -> None:
+        pending = asyncio.ensure_future(reader.next())
+        try:
+            if self._after is not None and self._run.is_over and _is_behind(self._after, await pending):
+                await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": _NO_STORE})
+                await _write(send, b"", more=False)
+                return
+            await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
             if self._after is None:
-                await write(sse.encode([self._run.started_event()]))
-            pending = asyncio.ensure_future(reader.next())
-            try:
-                while True:
-                    done, _ = await asyncio.wait([pending], timeout=sse.PING_SECONDS)
-                    if not done:
-                        await write(sse.PING)
-                        continue
-                    events = pending.result()
-                    if not events:
-                        break
-                    await write(sse.encode(events))
-                    pending = asyncio.ensure_future(reader.next())
-            finally:
-                pending.cancel()
-        await write(b"", more=False)
+                await _write(send, sse.encode([self._run.started_event()]))
+            while True:
+                done, _ = await asyncio.wait([pending], timeout=sse.PING_SECONDS)
+                if not done:
+                    await _write(send, sse.PING)
+                    continue
+                events = pending.result()
+                if not events:
+                    break
+                await _write(send, sse.encode(events))
+                pending = asyncio.ensure_future(reader.next())
+        finally:
+            pending.cancel()
+        await _write(send, b"", more=False)
+
+
+def _is_behind(after: int, events: list[Event]) -> bool:
+    """Whether `events`, the first for who has seen all up to id `after`, are the final one that was seen already."""
+    first = events[0] if events else None
+    return isinstance(first, Control) and first.final and first.id is not None and first.id <= after
+
+
+async def _write(send: Send, data: bytes, *, more: bool = True) -> None:
+    async with asyncio.timeout(SEND_SECONDS):
+        await send({"type": "http.response.body", "body": data, "more_body": more})
 
 
 async def _until_disconnect(receive: Receive, then: Callable[[], None]) -> None:

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from k8s_mcp import errors
 from k8s_mcp.web import refusals
+from k8s_mcp.web.words import TITLES
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -23,7 +24,7 @@ STATUS: dict[type[errors.K8sMcpError], HTTPStatus] = {
     errors.NotFound: HTTPStatus.NOT_FOUND,
     errors.TooManyRuns: HTTPStatus.TOO_MANY_REQUESTS,
     errors.TooManyRequests: HTTPStatus.TOO_MANY_REQUESTS,
-    errors.TooManySessions: HTTPStatus.TOO_MANY_REQUESTS,
+    errors.TooManySessions: HTTPStatus.SERVICE_UNAVAILABLE,
     errors.Unavailable: HTTPStatus.SERVICE_UNAVAILABLE,
 }
 
@@ -89,7 +90,7 @@ def problem(
     status: int, detail: str, fields: list[tuple[str, str]] | None = None, kind: type[Problem] = Problem
 ) -> Problem:
     """A problem document; `fields` pairs names of wrong fields with what is wrong."""
-    body: dict[str, object] = {"title": HTTPStatus(status).phrase, "status": status, "detail": detail}
+    body: dict[str, object] = {"title": TITLES.get(status, "Error"), "status": status, "detail": detail}
     if fields:
         body["errors"] = [{"field": field, "message": message} for field, message in fields]
     return kind(body, status, headers={"Cache-Control": "no-store"})
@@ -98,7 +99,7 @@ def problem(
 def problem_of(error: errors.K8sMcpError, *, unread: bool = False) -> Problem:
     """The problem document that tells a caller about `error`; `unread` if a body may follow that nobody reads."""
     fields = error.fields if isinstance(error, errors.InvalidRequest) else None
-    unread = unread or isinstance(error, errors.TooLarge | errors.RequestTimeout)
+    unread = unread or isinstance(error, errors.TooLarge | errors.RequestTimeout | errors.ShuttingDown)
     response = problem(status_of(error), error.message, fields, LastProblem if unread else Problem)
     response.about = error
     if isinstance(error, errors.TooManyRuns | errors.TooManyRequests | errors.TooManySessions | errors.Unavailable):
@@ -122,7 +123,7 @@ def documented(*kinds: type[errors.K8sMcpError]) -> dict[int | str, dict[str, ob
     """These errors as OpenAPI responses."""
     return {
         int(STATUS[kind]): {
-            "description": STATUS[kind].phrase,
+            "description": TITLES[STATUS[kind]],
             "content": {MEDIA_TYPE: {"schema": SCHEMA}},
         }
         for kind in kinds

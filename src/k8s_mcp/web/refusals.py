@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from k8s_mcp.auth.guard import known_principal
 from k8s_mcp.models import ClusterRequest, RunRequest
 from k8s_mcp.observe.facts import Observe, Refused, Via
+from k8s_mcp.web.words import TITLES
 
 _NOTED = "k8s_mcp.refusal"
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"))
@@ -94,7 +95,7 @@ def _fact(scope: Scope, status: int, noted: _Noted) -> Refused:
     via: Via = "mcp" if first in ("mcp", "messages") else "http"
     return Refused(
         status=int(status),
-        reason=noted.reason or HTTPStatus(status).name.title().replace("_", ""),
+        reason=noted.reason or TITLES.get(status, HTTPStatus(status).name.replace("_", " ").title()).replace(" ", ""),
         via=via,
         method=scope["method"] if scope["method"] in _METHODS else OTHER,
         path=f"/{first}" if first in _PATHS else OTHER,

@@ -67,8 +67,12 @@ async def test_mcp_client_through_the_service(
     installed: str, in_cluster_kubeconfig: str, second_kubeconfig: str, which: str
 ) -> None:
     kubeconfig = in_cluster_kubeconfig if which == "the cluster it runs in" else second_kubeconfig
+    async with httpx.AsyncClient(base_url=installed, trust_env=False, timeout=60) as http:
+        (await http.put("/clusters/for-mcp", json={"kubeconfig": kubeconfig})).raise_for_status()
     async with python_http(f"{installed}/mcp") as client:
-        result = await client.call("run_command", command="kubectl version", kubeconfig=kubeconfig)
+        refused = await client.call("run_command", command="kubectl version", kubeconfig=kubeconfig)
+        assert refused.text.startswith("kubeconfig: is not taken here. There are: for-mcp")
+        result = await client.call("run_command", command="kubectl version", cluster="for-mcp")
     assert not result.is_error
     assert "Server Version: v1." in result.text
 

@@ -2,7 +2,7 @@
 //
 //   node client.mjs DIRECTORY KIND URL      DIRECTORY has node_modules; KIND: sse | http | 2026
 //
-// orders: {"call": N, "name": …, "arguments": …, "progress": true} | {"cancel": N} | {"list": N} | {"close": true}
+// orders: {"call": N, "name": …, "arguments": …, "progress": true, "timeout": ms} | {"cancel": N} | {"list": N} | {"close": true}
 
 import { createRequire } from "node:module";
 import { createInterface } from "node:readline";
@@ -30,10 +30,10 @@ function say(what) {
 
 const cancels = new Map();
 
-async function call(client, { call: number, name, arguments: given, progress }) {
+async function call(client, { call: number, name, arguments: given, progress, timeout }) {
   const abort = new AbortController();
   cancels.set(number, abort);
-  const options = { signal: abort.signal, timeout: 120_000, resetTimeoutOnProgress: true };
+  const options = { signal: abort.signal, timeout: timeout ?? 120_000, resetTimeoutOnProgress: true };
   if (progress) {
     options.onprogress = ({ progress: value, message }) => say({ progress: number, value, message, at: Date.now() / 1000 });
   }

@@ -1,23 +1,30 @@
 """The Kubernetes executor: every run in a Job pod of its own, its output read from the pod's log."""
 
-import base64
+import asyncio
+import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
-from dataclasses import replace
+from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
 from k8s_mcp.cluster import podstate
-from k8s_mcp.cluster.client import ApiError, ApiUnreachable
+from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
-from k8s_mcp.cluster.objects import PodTemplate, is_run, read_job
-from k8s_mcp.cluster.watch import job_of
+from k8s_mcp.cluster.objects import CANCELLED, RUN, PodTemplate, make_job, read_run
+from k8s_mcp.cluster.run_files import SECRETS, read_files
+from k8s_mcp.cluster.watch import JOBS, Watched, job_of
 from k8s_mcp.errors import Unavailable
-from k8s_mcp.executors.base import Execution, uninterrupted
+from k8s_mcp.executors.base import SharedExecution, uninterrupted
+from k8s_mcp.executors.kubernetes.ownership import is_going
 from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
-from k8s_mcp.executors.kubernetes.run_objects import SECRETS, RunObjects, end_pod
+from k8s_mcp.executors.kubernetes.replicas import Replicas
+from k8s_mcp.executors.kubernetes.run_objects import RunObjects, create_once
 from k8s_mcp.models import RunSpec
 
 _UNREACHABLE = "the API server of the cluster for runner pods does not answer; try again later"
+_BEING_MADE_SECONDS = 5.0  # for the Secret of a run that another replica is starting just now
+_GOING_SECONDS = 10.0  # for a former run of the same name that is being deleted
+
+_logger = logging.getLogger(__name__)
 
 
 class KubernetesExecutor:
@@ -25,45 +32,119 @@ class KubernetesExecutor:
 
     name = "kubernetes"
     loopback_clusters = False
-    durable = True
 
     def __init__(self, cluster: Cluster, template: PodTemplate, replica: str) -> None:
+        self.replica = replica
+        self.replicas = Replicas(cluster, replica)
         self._cluster = cluster
         self._template = template
-        self._replica = replica
-        self._here: set[str] = set()
+        self._carried: set[str] = set()
+        self._reserved: dict[str, Json] = {}
         self.can_be_read_only = template.isolation
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        async with self._cluster.open():
+        async with self._cluster.open(), self.replicas.open():
             yield
 
     def check(self) -> None:
         if self._cluster.watch.trouble:
             raise Unavailable(self._cluster.watch.trouble)
-        if self._cluster.trouble:
-            raise Unavailable(f"runs cannot be started: {self._cluster.trouble}")
+        if self.replicas.trouble:
+            raise Unavailable(f"runs cannot be started: {self.replicas.trouble}")
+
+    def carries(self, name: str) -> bool:
+        """Whether the run of that name is being carried out or followed here."""
+        return name in self._carried or name in self._reserved
 
     @asynccontextmanager
-    async def start(self, spec: RunSpec, *, adopt: bool) -> AsyncGenerator[Execution]:
+    async def start(self, spec: RunSpec) -> AsyncGenerator[SharedExecution]:
         """Everything of the run is one Job and what belongs to it; leaving the context deletes it and waits until it
         is gone.
         """
+        async with self._execution(spec, self._reserved.pop(spec.name, None), made_here=True) as execution:
+            yield execution
+
+    @asynccontextmanager
+    async def follow(self, spec: RunSpec) -> AsyncGenerator[SharedExecution]:
+        """Follow a run; leaving the context deletes it only if this replica has become its owner."""
+        async with self._execution(spec, None, made_here=False) as execution:
+            yield execution
+
+    @asynccontextmanager
+    async def _execution(
+        self, spec: RunSpec, reserved: Json | None, *, made_here: bool
+    ) -> AsyncGenerator[SharedExecution]:
         with self._cluster.watch.on(spec.name) as watched:
-            objects = RunObjects(self._cluster, spec, self._replica, self._template, watched)
-            self._here.add(spec.name)
+            objects = RunObjects(
+                self._cluster, spec, self.replica, self.replicas.is_gone, self._template, watched, reserved
+            )
+            self._carried.add(spec.name)
             try:
-                yield PodExecution(self._cluster, spec, adopt, objects, self._template, watched)
+                yield PodExecution(self._cluster, spec, objects, self._template, watched, made_here=made_here)
             finally:
-                self._here.discard(spec.name)
-                await uninterrupted(objects.remove())
+                try:
+                    await uninterrupted(objects.remove())
+                finally:
+                    self._carried.discard(spec.name)
+
+    async def reserve(self, spec: RunSpec) -> RunSpec | None:
+        """See `SharedExecutor`. The Job is created, suspended: whoever comes second finds it there."""
+        try:
+            async with asyncio.timeout(_GOING_SECONDS):
+                while True:
+                    there = await self._create(spec)
+                    if there is None:
+                        return None
+                    if not is_going(there):
+                        return self._told_of(there)
+                    with self._cluster.watch.on(spec.name) as watched:
+                        watched.job = watched.job or there
+                        while not watched.job_deleted and watched.job["metadata"]["uid"] == there["metadata"]["uid"]:
+                            await watched.changed()
+        except TimeoutError:
+            raise Unavailable("the run that this key has started before is being removed; try again later") from None
+        except ApiUnreachable as error:
+            raise Unavailable(_UNREACHABLE) from error
+        except ApiError:
+            return None  # the run will say so
+
+    async def _create(self, spec: RunSpec) -> Json | None:
+        """None when the Job was created; else the one of that name that is there."""
+        try:
+            job = await create_once(self._cluster.api, JOBS, make_job(spec, self.replica, self._template), spec)
+        except ApiError as error:
+            if error.status != HTTPStatus.CONFLICT:
+                raise
+        else:
+            self._reserved[spec.name] = job
+            return None
+        try:
+            return await self._cluster.api.get(JOBS, spec.name)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return await self._create(spec)
+
+    def _told_of(self, job: Json) -> RunSpec:
+        run = read_run(job)
+        if run is None:
+            raise Unavailable("a Job of that name is there, and it is none of this service's runs")
+        return run
+
+    async def unreserve(self, spec: RunSpec) -> None:
+        job = self._reserved.pop(spec.name, None)
+        if job is not None:
+            try:
+                await self._cluster.api.delete(JOBS, spec.name, uid=job["metadata"]["uid"])
+            except (ApiError, ApiUnreachable) as error:
+                _logger.warning("the janitor will remove %s: %s", spec.name, error)
 
     def elsewhere(self) -> list[tuple[RunSpec, str]]:
         watch = self._cluster.watch
         started = {job_of(pod) for pod in watch.pods.values() if podstate.has_started(pod)}
-        specs = [read_job(job) for name, job in watch.jobs.items() if name not in self._here and is_run(job)]
-        return [(spec, spec.ended or ("running" if spec.name in started else "pending")) for spec in specs]
+        runs = [read_run(job) for name, job in watch.jobs.items() if not self.carries(name)]
+        return [(run, run.ended or ("running" if run.name in started else "pending")) for run in runs if run]
 
     async def shown(self, spec: RunSpec) -> None:
         """The watch has shown the run's Job, so it has shown every Job that was created before it."""
@@ -72,25 +153,52 @@ class KubernetesExecutor:
                 await watched.changed()
 
     async def recover(self, spec: RunSpec) -> RunSpec | None:
+        """See `SharedExecutor`. A run that is just being started has no Secret yet: that is waited for, a while."""
         try:
-            secret = await self._cluster.api.get(SECRETS, spec.name)
+            secret = await self._secret(spec)
+            if secret is None and not spec.ended:
+                with self._cluster.watch.on(spec.name) as watched, suppress(TimeoutError):
+                    async with asyncio.timeout(_BEING_MADE_SECONDS):
+                        await _until_resumed(watched)
+                secret = await self._secret(spec)
         except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise Unavailable(f"the run cannot be taken over: {error.message}") from error
-            # The run is over. With isolation its log holds no credential; else nobody knows any more what to mask.
-            return spec if self._template.isolation else None
+            raise Unavailable(f"the run cannot be followed: {error.message}") from error
         except ApiUnreachable as error:
             raise Unavailable(_UNREACHABLE) from error
-        files = {name: base64.b64decode(data).decode() for name, data in secret["data"].items()}
-        kubeconfig = files.get("credentials") or files["kubeconfig"]
-        return replace(spec, kubeconfig=kubeconfig, command=files["command"], stdin=files["stdin"] or None)
+        if secret is None:
+            # The run is over. With isolation its log holds no credential; else nobody knows any more what to mask.
+            return spec if spec.isolated else None
+        try:
+            return read_files(spec, secret.get("data", {}))
+        except (KeyError, ValueError) as error:
+            self._cluster.odd("secrets", spec.name, f"no files of a run: {type(error).__name__}")
+            raise Unavailable("the run cannot be followed: somebody has changed its Secret") from None
+
+    async def _secret(self, spec: RunSpec) -> Json | None:
+        try:
+            return await self._cluster.api.get(SECRETS, spec.name)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
 
     async def cancel(self, spec: RunSpec) -> None:
+        """Note it on the Job: its owner sees that; of a run that has none, every janitor."""
         if spec.ended:
             return
         with self._cluster.watch.on(spec.name) as watched:
-            pod = watched.pod
+            job = watched.job
+        if job is None or job["metadata"]["labels"].get(RUN) != spec.run_id:
+            return
+        note = {"metadata": {"annotations": {CANCELLED: "true"}}}
         try:
-            await end_pod(self._cluster.api, spec.name, pod)
+            await self._cluster.api.patch(JOBS, spec.name, note, uid=job["metadata"]["uid"])
         except (ApiError, ApiUnreachable) as error:
+            if isinstance(error, ApiError) and error.status in (HTTPStatus.NOT_FOUND, HTTPStatus.CONFLICT):
+                return  # it has ended meanwhile
             raise Unavailable(f"the run cannot be cancelled right now: {error}") from error
+
+
+async def _until_resumed(watched: Watched) -> None:
+    while not watched.job_deleted and (watched.job is None or watched.job["spec"].get("suspend")):
+        await watched.changed()

@@ -5,14 +5,14 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from http import HTTPStatus
+from typing import cast
 
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
+from k8s_mcp.cluster.run_files import SECRETS
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.models import Handle
-
-SECRETS = "/api/v1/secrets"
 
 HANDLE = "k8s-mcp-server/handle"
 """Label of a caller's handle; its value is the owner's hash."""
@@ -33,39 +33,36 @@ class SecretStore:
         self._cluster = cluster
 
     async def put(self, owner: str, handle: Handle) -> None:
-        """Store a handle, in the place of one of the same name."""
-        await self.delete(owner, handle.name)
+        """Store a handle, or write it over the one of the same name: at no moment is there none."""
+        secret = _make_secret(owner, handle)
         try:
-            await self._cluster.api.create(SECRETS, _make_secret(owner, handle))
+            while not (await self._created(secret) or await self._replaced(secret)):
+                pass  # the one that was there has just gone
         except (ApiError, ApiUnreachable) as error:
             raise _unavailable(error) from error
 
     async def get(self, owner: str, name: str) -> Handle | None:
         """The owner's handle with its kubeconfig."""
-        try:
-            secret = await self._cluster.api.get(SECRETS, _secret_name(owner, name))
-        except ApiError as error:
-            if error.status == HTTPStatus.NOT_FOUND:
+        while True:
+            try:
+                secret = await self._cluster.api.get(SECRETS, _secret_name(owner, name))
+            except ApiError as error:
+                if error.status == HTTPStatus.NOT_FOUND:
+                    return None
+                raise _unavailable(error) from error
+            except ApiUnreachable as error:
+                raise _unavailable(error) from error
+            handle = self._read(secret)
+            if handle is None or not _is_expired(handle):
+                return handle
+            if await self._delete_seen(secret):
                 return None
-            raise _unavailable(error) from error
-        except ApiUnreachable as error:
-            raise _unavailable(error) from error
-        handle = _read_secret(secret)
-        if handle.expires and handle.expires <= datetime.now(UTC):
-            await self.delete(owner, name)
-            return None
-        return handle
 
     async def all(self, owner: str) -> list[Handle]:
-        """The owner's handles, without their kubeconfigs; expired ones are removed on the way."""
-        handles: list[Handle] = []
-        for secret in await self._metadata(f"{MANAGED_BY}={MANAGER},{HANDLE}={owner}"):
-            handle = _read_secret(secret)
-            if handle.expires and handle.expires <= datetime.now(UTC):
-                await self.delete(owner, handle.name)
-            else:
-                handles.append(handle)
-        return handles
+        """The owner's handles, without their kubeconfigs."""
+        secrets = await self._metadata(f"{MANAGED_BY}={MANAGER},{HANDLE}={owner}")
+        handles = [handle for secret in secrets if (handle := self._read(secret))]
+        return [handle for handle in handles if not _is_expired(handle)]
 
     async def delete(self, owner: str, name: str) -> bool:
         """Whether there was one."""
@@ -77,9 +74,9 @@ class SecretStore:
     async def remove_expired(self) -> None:
         """Forget everybody's handles whose time is over. Raises Unavailable."""
         for secret in await self._metadata(f"{MANAGED_BY}={MANAGER},{HANDLE}"):
-            handle = _read_secret(secret)
-            if handle.expires and handle.expires <= datetime.now(UTC):
-                await self.delete(secret["metadata"]["labels"][HANDLE], handle.name)
+            handle = self._read(secret)
+            if handle and _is_expired(handle):
+                await self._delete_seen(secret)
 
     async def offered(self, principal: str) -> list[tuple[str, str]]:
         """Names and kubeconfigs that an administrator offers to the principal."""
@@ -92,17 +89,60 @@ class SecretStore:
             try:
                 secret = await self._cluster.api.get(SECRETS, item["metadata"]["name"])
             except (ApiError, ApiUnreachable) as error:
+                if isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND:
+                    continue
                 raise _unavailable(error) from error
             name = annotations.get(_NAME, item["metadata"]["name"])
-            found.append((name, _decoded(secret)))
+            try:
+                found.append((name, _decoded(secret)))
+            except ValueError:
+                self._cluster.odd("secrets", item["metadata"]["name"], "no kubeconfig: ValueError")
         return found
+
+    async def _created(self, secret: Json) -> bool:
+        """False when there is one already."""
+        try:
+            await self._cluster.api.create(SECRETS, secret)
+        except ApiError as error:
+            if not error.is_conflict:
+                raise
+            return False
+        return True
+
+    async def _replaced(self, secret: Json) -> bool:
+        """False when there is none."""
+        try:
+            await self._cluster.api.replace(SECRETS, secret["metadata"]["name"], secret)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return False
+        return True
+
+    async def _delete_seen(self, secret: Json) -> bool:
+        """Delete it as it was seen. False when it is not so any more: somebody has stored it anew."""
+        seen = secret["metadata"]
+        try:
+            return await self._cluster.api.delete(
+                SECRETS, seen["name"], uid=seen["uid"], resource_version=seen["resourceVersion"]
+            )
+        except (ApiError, ApiUnreachable) as error:
+            raise _unavailable(error) from error
+
+    def _read(self, secret: Json) -> Handle | None:
+        """None for one that this service cannot have written so; its owner can store it anew, or delete it."""
+        try:
+            return _read_secret(secret)
+        except (KeyError, TypeError, ValueError) as error:
+            self._cluster.odd("secrets", secret["metadata"]["name"], f"no cluster handle: {type(error).__name__}")
+            return None
 
     async def _metadata(self, selector: str) -> list[Json]:
         try:
             answer = await self._cluster.api.list_metadata(SECRETS, {"labelSelector": selector})
         except (ApiError, ApiUnreachable) as error:
             raise _unavailable(error) from error
-        return answer["items"] or []  # null when there are none
+        return answer["items"]
 
 
 def _make_secret(owner: str, handle: Handle) -> Json:
@@ -120,23 +160,29 @@ def _make_secret(owner: str, handle: Handle) -> Json:
                 _EXPIRES: expires,
             },
         },
-        "immutable": True,
         "data": {"kubeconfig": base64.b64encode(handle.kubeconfig.encode()).decode()},
     }
 
 
 def _read_secret(secret: Json) -> Handle:
+    """Raises KeyError, TypeError and ValueError."""
     annotations = secret["metadata"]["annotations"]
-    return Handle(
-        name=annotations[_NAME],
-        server=annotations[_SERVER],
-        contexts=tuple(json.loads(annotations[_CONTEXTS])),
-        expires=datetime.fromisoformat(annotations[_EXPIRES]),
-        kubeconfig=_decoded(secret),
-    )
+    expires = datetime.fromisoformat(annotations[_EXPIRES])
+    if expires.tzinfo is None:
+        raise ValueError("a time without a zone")
+    contexts: object = json.loads(annotations[_CONTEXTS])
+    if not isinstance(contexts, list):
+        raise TypeError("contexts that are no list")
+    names = [name for name in cast("list[object]", contexts) if isinstance(name, str)]
+    return Handle(annotations[_NAME], annotations[_SERVER], tuple(names), expires, _decoded(secret))
+
+
+def _is_expired(handle: Handle) -> bool:
+    return handle.expires is not None and handle.expires <= datetime.now(UTC)
 
 
 def _decoded(secret: Json) -> str:
+    """Raises ValueError."""
     return base64.b64decode(secret.get("data", {}).get("kubeconfig", "")).decode("utf-8", "replace")
 
 

@@ -1,160 +1,137 @@
-"""Removes what a crashed replica left, and tells the others that this one lives.
+"""Removes what nobody looks after: runs whose replica is gone, runs of ours that are not carried out here, Leases of
+the dead, stored clusters that have expired.
 
-Every replica renews a Lease of its own. The runs of one whose Lease is no longer renewed belong to whoever takes them
-over; those that nobody does within the resume window are cancelled.
-https://kubernetes.io/docs/concepts/architecture/leases/
+An orphaned run that somebody follows is taken over by the replica that he follows it at (see `PodExecution`); what is
+still orphaned at the end of the resume window has no one. Every replica's janitor sees it at about the same time:
+the preconditions of the deletes let one of them do it.
 """
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
-from collections.abc import Set as AbstractSet
-from contextlib import asynccontextmanager, suppress
-from http import HTTPStatus
+from collections.abc import AsyncGenerator, Coroutine
+from contextlib import asynccontextmanager
 
+from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
-from k8s_mcp.cluster.objects import ENDED, MANAGED_BY, MANAGER, REPLICA, RUN, is_run, lease_name, make_lease, read_job
+from k8s_mcp.cluster.objects import RUN, read_run
 from k8s_mcp.cluster.watch import JOBS
 from k8s_mcp.errors import Unavailable
+from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
 from k8s_mcp.executors.kubernetes.handle_store import SecretStore
+from k8s_mcp.executors.kubernetes.ownership import Standing, owner_of, standing
+from k8s_mcp.executors.kubernetes.replicas import LEASES, ROUND_SECONDS, holder_of
 from k8s_mcp.log_format import about_run
 from k8s_mcp.observe.facts import Observe, OrphanRemoved
 
-LEASES = "/apis/coordination.k8s.io/v1/leases"
-SECRETS = "/api/v1/secrets"
-
-LEASE_SECONDS = 30
-_ROUND_SECONDS = 10.0
 _ROUNDS_PER_EXPIRY = 6
-_FIRST_ROUND_SECONDS = 5.0
-_LAST_WORD_SECONDS = 3.0
+_STRAY_SECONDS = 2 * ROUND_SECONDS
+_AT_ONCE = 8  # deletes under way
+_DELETE_SECONDS = 15.0
 
 _logger = logging.getLogger(__name__)
 
 
 class Janitor:
-    """Keeps this replica's Lease, and looks after the runs of replicas that have none any more.
-
-    `on_lost` is called when the Lease could not be renewed in time: others may take our runs now.
-    """
+    """Looks at all runs that the cluster holds, round after round."""
 
     def __init__(
         self,
         cluster: Cluster,
+        executor: KubernetesExecutor,
         handles: SecretStore,
-        replica: str,
         resume_window: float,
-        on_lost: Callable[[], None],
         observe: Observe,
     ) -> None:
         self._cluster = cluster
+        self._executor = executor
         self._handles = handles
-        self._replica = replica
         self._resume_window = resume_window
-        self._on_lost = on_lost
         self._observe = observe
         self._rounds = 0
-        self._renewed_at = 0.0
-        self._seen: dict[str, tuple[str, float]] = {}  # by Lease: its last renewal, and when we first saw that
-        self._orphaned: dict[str, float] = {}
+        self._since: dict[tuple[str, Standing], float] = {}  # by Job's uid, and what it was found to be
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Work until the context ends; then the Lease goes, so that others need not wait for it to expire."""
-        try:
-            async with asyncio.TaskGroup() as group:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(_FIRST_ROUND_SECONDS):
-                        await self._round()
-                work = group.create_task(self._work())
-                try:
-                    yield
-                finally:
-                    work.cancel()
-        finally:
+        """Work until the context ends."""
+        async with asyncio.TaskGroup() as group:
+            work = group.create_task(self._work())
             try:
-                async with asyncio.timeout(_LAST_WORD_SECONDS):
-                    await self._cluster.api.delete(LEASES, lease_name(self._replica))
-            except (ApiError, ApiUnreachable, TimeoutError) as error:
-                _logger.warning("the Lease of this replica will expire by itself: %s", error)
+                yield
+            finally:
+                work.cancel()
 
     async def _work(self) -> None:
-        """Round after round, for ever. A round that fails is repeated; only our own Lease cannot wait."""
         while True:
-            await asyncio.sleep(_ROUND_SECONDS)
-            await self._round()
-            if asyncio.get_running_loop().time() > self._renewed_at + LEASE_SECONDS:
-                _logger.warning("the Lease was not renewed for %d s: letting go of all runs", LEASE_SECONDS)
-                self._cluster.trouble = "the Lease of this replica could not be renewed"
-                self._on_lost()
+            await asyncio.sleep(ROUND_SECONDS)
+            if self._cluster.watch.connected:
+                await self._round(asyncio.get_running_loop().time())
 
-    async def _round(self) -> None:
-        try:
-            await self._renew()
-            await self._clean()
-            await self._remove_expired()
-        except (ApiError, ApiUnreachable, Unavailable) as error:
-            _logger.warning("janitor: %s; trying again in %g s", error, _ROUND_SECONDS)
-            if self._cluster.trouble:
-                self._cluster.trouble = str(error)
-
-    async def _remove_expired(self) -> None:
+    async def _round(self, now: float) -> None:
+        found = self._left_alone()
+        self._since = {key: self._since.get(key, now) for key in found}
+        limits = {Standing.ORPHANED: self._resume_window, Standing.OWNED: _STRAY_SECONDS}
+        work: list[Coroutine[object, object, None]] = []
+        for (uid, state), job in found.items():
+            over = podstate.is_cancelled(job) or now >= self._since[uid, state] + limits[state]
+            if over:
+                work.append(self._remove(job, state))
+        work += [self._remove_lease(lease) for lease in self._leases_of_the_dead()]
         self._rounds += 1
         if self._rounds % _ROUNDS_PER_EXPIRY == 0:
-            await self._handles.remove_expired()
+            work.append(self._remove_expired())
+        await _few_at_once(work)
 
-    async def _renew(self) -> None:
-        lease = make_lease(self._replica, LEASE_SECONDS)
-        try:
-            there = await self._cluster.api.get(LEASES, lease["metadata"]["name"])
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            await self._cluster.api.create(LEASES, lease)
-        else:
-            lease["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]
-            await self._cluster.api.replace(LEASES, lease["metadata"]["name"], lease)
-        self._renewed_at = asyncio.get_running_loop().time()
-        self._cluster.trouble = ""
+    def _left_alone(self) -> dict[tuple[str, Standing], Json]:
+        """Runs that nobody carries out: orphaned, or said to be ours."""
+        found: dict[tuple[str, Standing], Json] = {}
+        for name, job in self._cluster.watch.jobs.items():
+            state = standing(job, self._executor.replica, self._executor.replicas.is_gone)
+            if state is Standing.ORPHANED or (state is Standing.OWNED and not self._executor.carries(name)):
+                found[job["metadata"]["uid"], state] = job
+        return found
 
-    async def _clean(self) -> None:
-        answer = await self._cluster.api.list(LEASES, {"labelSelector": f"{MANAGED_BY}={MANAGER}"})
-        now = asyncio.get_running_loop().time()
-        alive = {lease["spec"]["holderIdentity"] for lease in answer["items"] if self._is_alive(lease, now)}
-        orphans = {name: job for name, job in self._cluster.watch.jobs.items() if _is_orphan(job, alive)}
-        self._orphaned = {name: self._orphaned.get(name, now) for name in orphans}
-        for name, since in self._orphaned.items():
-            if now >= since + self._resume_window:
-                await self._remove(orphans[name])
-        owners = {_owner(job) for job in orphans.values()}
-        for lease in answer["items"]:
-            holder = lease["spec"]["holderIdentity"]
-            if holder not in alive and holder not in owners:
-                await self._cluster.api.delete(LEASES, lease["metadata"]["name"], uid=lease["metadata"]["uid"])
-
-    async def _remove(self, job: Json) -> None:
-        name = job["metadata"]["name"]
-        with about_run(job["metadata"]["labels"].get(RUN, "")):
-            _logger.info("removing %s, whose replica is gone", name)
-            await self._cluster.api.delete(SECRETS, name)
-            was_ours = await self._cluster.api.delete(JOBS, name, uid=job["metadata"]["uid"])
-            if was_ours and is_run(job):
-                run = read_job(job)
+    async def _remove(self, job: Json, state: Standing) -> None:
+        metadata = job["metadata"]
+        with about_run(metadata.get("labels", {}).get(RUN, "")):
+            why = "whose replica is gone" if state is Standing.ORPHANED else "which is ours and goes on without us"
+            _logger.info("removing %s, %s", metadata["name"], why)
+            was_so = await self._cluster.api.delete(
+                JOBS, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+            )
+            run = read_run(job)
+            if was_so and run is not None:
                 self._observe(OrphanRemoved(run.run_id, run.server, run.created))
 
-    def _is_alive(self, lease: Json, now: float) -> bool:
-        """Whether the Lease was renewed within its duration, by our own clock: those of other nodes may be wrong."""
-        name, renewed = lease["metadata"]["name"], lease["spec"].get("renewTime", "")
-        if self._seen.get(name, ("", 0.0))[0] != renewed:
-            self._seen[name] = (renewed, now)
-        return now <= self._seen[name][1] + lease["spec"].get("leaseDurationSeconds", LEASE_SECONDS)
+    def _leases_of_the_dead(self) -> list[Json]:
+        """Those that no run needs any more to be known as orphaned; what has no holder is not ours to judge."""
+        owners = {owner_of(job) for job in self._cluster.watch.jobs.values()}
+        replicas = self._executor.replicas
+        holders = [(holder_of(lease), lease) for lease in replicas.leases]
+        return [lease for holder, lease in holders if holder and holder not in owners and replicas.is_gone(holder)]
+
+    async def _remove_lease(self, lease: Json) -> None:
+        metadata = lease["metadata"]
+        await self._cluster.api.delete(
+            LEASES, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+        )
+
+    async def _remove_expired(self) -> None:
+        await self._handles.remove_expired()
 
 
-def _is_orphan(job: Json, alive: AbstractSet[str]) -> bool:
-    """Whether its replica is gone, and with it who would end the run. One that has ended, Kubernetes removes."""
-    return _owner(job) not in alive and ENDED not in job["metadata"].get("annotations", {})
+async def _few_at_once(work: list[Coroutine[object, object, None]]) -> None:
+    """Do all of it, whatever becomes of each. One that hangs is tried again in another round."""
+    places = asyncio.Semaphore(_AT_ONCE)
 
+    async def one(task: Coroutine[object, object, None]) -> None:
+        async with places:
+            try:
+                async with asyncio.timeout(_DELETE_SECONDS):
+                    await task
+            except (ApiError, ApiUnreachable, Unavailable, TimeoutError) as error:
+                _logger.warning("janitor: %s; trying again later", error or "no answer in time")
 
-def _owner(job: Json) -> str:
-    return str(job["metadata"].get("annotations", {}).get(REPLICA, ""))
+    async with asyncio.TaskGroup() as group:
+        for task in work:
+            group.create_task(one(task))

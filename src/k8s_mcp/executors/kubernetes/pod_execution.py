@@ -1,52 +1,58 @@
-"""One run in its pod: until it starts, its output from the pod's log, and how it ended."""
+"""One run in its pod: until it starts, its output from the pod's log, and how it ended.
+
+Every replica that follows a run does it so; only its owner judges by the clock, and writes.
+"""
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.logs import NoFrames, follow
-from k8s_mcp.cluster.objects import PodTemplate
+from k8s_mcp.cluster.objects import PodTemplate, read_verdict
 from k8s_mcp.cluster.watch import Watched
-from k8s_mcp.executors.base import Item, Pending, read_exit
-from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, RunObjects, end_pod, pause_after
+from k8s_mcp.executors.base import Item, Pending, Released, read_exit
+from k8s_mcp.executors.kubernetes import endings
+from k8s_mcp.executors.kubernetes.ownership import Standing
+from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, RunObjects, pause_after
 from k8s_mcp.models import Ended, RunSpec
-from k8s_mcp.runner.frames import Decoder, decode
+from k8s_mcp.runner.frames import Decoder
 
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
-_REASON_SECONDS = 5.0  # in which Kubernetes says why it has ended a pod
-_JOB_SECONDS = 1.0  # in which the Job says why, after its pod is seen to be deleted: they come on two connections
-_KILLED = 137  # then a termination message is the command's: the runner did not come to write one
-_MADE_UP = ("ContainerStatusUnknown",)  # with it the kubelet reports an exit code that it has not seen
+_VERDICT_SECONDS = 60.0  # in which the owner says how a run ended whose log does not: its own tries come first
 _EMPTY_LOGS = 3  # how often that of a pod that has ended is asked for, before an answer without frames is believed
 _REFUSALS = 10  # how often the log of a pod that has ended is asked for, while its node does not answer
+
+_LOST = ("ReplicaLost", "the replica that was starting the run is gone; the command was never started")
 
 _logger = logging.getLogger(__name__)
 
 
 class PodExecution:
-    """The `Execution` of a run whose `objects` are made, or taken over (`adopt`), when it is iterated."""
+    """The `SharedExecution` of a run whose `objects` are made when it is iterated, if it is `made_here`."""
 
     def __init__(
         self,
         cluster: Cluster,
         spec: RunSpec,
-        adopt: bool,
         objects: RunObjects,
         template: PodTemplate,
         watched: Watched,
+        *,
+        made_here: bool,
     ) -> None:
         self._api = cluster.api
         self._spec = spec
-        self._adopt = adopt
+        self._made_here = made_here
         self._objects = objects
         self._template = template
         self._watched = watched
         self._stopping = False
         self._deadline = 0.0
+        self._untold: Ended | None = None  # how the run ended, where its log does not tell
 
     @property
     def left(self) -> str:
@@ -64,14 +70,42 @@ class PodExecution:
         }
         return {name: value for name, value in found.items() if value}
 
+    @property
+    def owned(self) -> bool:
+        return self._objects.owned
+
+    @property
+    def lost(self) -> bool:
+        return self._objects.lost
+
+    @property
+    def orphaned(self) -> bool:
+        return self._objects.standing is Standing.ORPHANED
+
+    @property
+    def told_to_stop(self) -> bool:
+        return self._objects.told_to_stop
+
+    @property
+    def followed_ago(self) -> float:
+        return self._objects.followed_ago()
+
+    async def changed(self) -> None:
+        await self._watched.changed()
+
+    async def take_over(self) -> bool:
+        return await self._objects.take_over()
+
+    async def say_followed(self, window: float) -> None:
+        await self._objects.say_followed(window)
+
+    async def release(self) -> None:
+        await self._objects.release()
+
     async def __aiter__(self) -> AsyncIterator[Item]:
-        try:
-            await (self._objects.take_over() if self._adopt else self._objects.create())
-        except ApiError as error:
-            yield Ended("error", None, error.reason or "ApiError", error.message)
-            return
-        except ApiUnreachable as error:
-            yield Ended("error", None, "ApiUnreachable", str(error))
+        failed = await (self._make() if self._made_here else self._find())
+        if failed:
+            yield failed
             return
         async for item in self._until_started():
             yield item
@@ -80,45 +114,65 @@ class PodExecution:
         async for item in self._output():
             yield item
 
+    async def _make(self) -> Ended | None:
+        try:
+            await self._objects.create()
+        except ApiError as error:
+            self._untold = Ended("error", None, error.reason or "ApiError", error.message)
+        except ApiUnreachable as error:
+            self._untold = Ended("error", None, "ApiUnreachable", str(error))
+        return self._untold
+
+    async def _find(self) -> None:
+        try:
+            if not await self._objects.is_there():
+                raise Released
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("the run cannot be followed: %s", error)
+            raise Released from error
+
     async def stop(self) -> None:
-        """Delete the pod: the kubelet passes SIGTERM to the runner, which ends the command and reports."""
-        self._stopping = True
+        """Delete the pod: the kubelet passes SIGTERM to the runner, which ends the command and reports. A follower
+        notes on the Job that its owner is to do that.
+        """
+        self._stopping = self._stopping or self._objects.judges
         self._watched.wake()
         pause = FIRST_PAUSE
-        while not self._watched.pod_deleted:
-            pod = self._watched.pod
-            if pod is None:
-                await self._watched.changed()
-                continue
+        while self._objects.standing is not Standing.GONE and not self._watched.pod_deleted:
             try:
-                await end_pod(self._api, self._spec.name, pod)
+                if await self._end():
+                    return
             except (ApiError, ApiUnreachable) as error:
                 _logger.warning("the run cannot be stopped yet: %s", error)
                 pause = await pause_after(pause, self._watched)
-            else:
-                return
 
-    async def taken(self) -> None:
-        while not self._objects.is_taken():
-            await self._watched.changed()
+    async def _end(self) -> bool:
+        """Whether there is nothing left to do here for its end. Waits where there is nothing to be told yet."""
+        if self._objects.standing in (Standing.THEIRS, Standing.ORPHANED):
+            await self._objects.note_stop()
+            return True
+        if self._objects.standing is Standing.OVER:
+            return True
+        if self._watched.pod is None:
+            await self._watched.changed()  # until the iteration, which sees that it is to end, has ended
+            return False
+        await self._objects.end_pod()
+        return True
 
     async def settle(self) -> None:
-        await self._objects.settle()
+        await self._objects.settle(self._untold)
 
-    async def keep(self, status: str, seconds: float) -> None:
-        await self._objects.keep(status, seconds)
-
-    def let_go(self) -> None:
-        self._objects.let_go()
+    async def keep(self, status: str, seconds: float, *, always: bool) -> None:
+        await self._objects.keep(status, seconds, always=always)
 
     async def _until_started(self) -> AsyncIterator[Item]:
         """Say why the pod cannot start, once for each reason, until it does; `Ended` when it will not."""
         clock = asyncio.get_running_loop()
-        deadline = clock.time() + self._template.start_timeout
+        deadline: float | None = None
         said: set[str] = set()
         why = ("StartTimeout", "the pod did not start")
         while not self._has_started():
-            ended = self._ended_early()
+            ended = await self._ended_early()
             if ended:
                 yield ended
                 return
@@ -129,14 +183,16 @@ class PodExecution:
                     said.add(pending[0])
                     yield Pending(*pending)
                     continue  # there may be news already
+            if deadline is None and self.owned:
+                deadline = clock.time() + self._template.start_timeout
             try:
-                async with asyncio.timeout_at(deadline):
+                async with asyncio.timeout_at(deadline if self.owned else None):
                     await self._watched.changed()
             except TimeoutError:
                 reason, message = why
-                yield Ended(
-                    "error", None, reason, f"not started within {self._template.start_timeout:g} s: {message}"
-                )
+                seconds = self._template.start_timeout
+                self._untold = Ended("error", None, reason, f"not started within {seconds:g} s: {message}")
+                yield self._untold
                 return
         self._deadline = clock.time() + self._spec.timeout + self._template.grace + _MARGIN
 
@@ -144,14 +200,55 @@ class PodExecution:
         pod = self._watched.pod
         return pod is not None and podstate.has_started(pod)
 
-    def _ended_early(self) -> Ended | None:
+    async def _ended_early(self) -> Ended | None:
+        """How the run has ended before its pod started, if so. Takes up what a former owner did not come to."""
         if self._is_cancelled():
             return Ended("cancelled")
+        if not self._objects.judges:
+            return await self._ended_for_followers()
         leaving = podstate.why_leaving(self._watched)
-        return Ended("error", None, *leaving) if leaving else None
+        if leaving:
+            self._untold = Ended("error", None, *leaving)
+        elif not self._made_here:
+            try:
+                if not await self._objects.resume_if_complete():
+                    self._untold = Ended("error", None, *_LOST)
+            except (ApiError, ApiUnreachable) as error:
+                _logger.warning("the run is not resumed yet: %s", error)
+                await pause_after(FIRST_PAUSE, self._watched)
+        return self._untold
+
+    async def _ended_for_followers(self) -> Ended | None:
+        told = read_verdict(self._objects.verdict)
+        if told is None and self._objects.standing is Standing.GONE:
+            return await self._told_by_owner()
+        return told
+
+    async def _told_by_owner(self) -> Ended | None:
+        """The owner's word on how the run ended; None when this replica is the owner now. Raises Released when there
+        is none.
+        """
+        try:
+            async with asyncio.timeout(_VERDICT_SECONDS):
+                while not self._objects.judges:
+                    told = read_verdict(self._objects.verdict)
+                    if told is not None:
+                        return told
+                    if self._is_cancelled():
+                        return Ended("cancelled")
+                    if self._watched.gone or self._objects.standing is Standing.OVER:
+                        raise Released
+                    await self._watched.changed()
+        except TimeoutError:
+            raise Released from None
+        return None
 
     def _is_cancelled(self) -> bool:
-        return self._stopping or podstate.is_cancelled(self._watched)
+        return self._stopping or (self.told_to_stop and not self._may_go_on_elsewhere())
+
+    def _may_go_on_elsewhere(self) -> bool:
+        """Whether the one who is to act on the note that the run is to end has still to do so."""
+        return self._objects.standing in (Standing.THEIRS, Standing.ORPHANED)
 
     async def _output(self) -> AsyncIterator[Item]:
         """Follow the log from connection to connection, until the exit frame or a pod that will send none."""
@@ -181,7 +278,7 @@ class PodExecution:
                 over = was_over and empty > _EMPTY_LOGS
             except ApiUnreachable as error:
                 _logger.warning("log of %s: %s; connecting again", self._pod_name, error)
-            if over or self._is_late():
+            if over or (self.owned and self._is_late()):
                 break
             pause = await pause_after(pause, self._watched)
         async for item in self._without_exit_frame(decoder):
@@ -201,45 +298,18 @@ class PodExecution:
         return asyncio.get_running_loop().time() > self._deadline
 
     async def _without_exit_frame(self, decoder: Decoder) -> AsyncIterator[Item]:
-        """The runner reported nothing in its log. Believe the termination message, the container's exit code, the
-        pod's reason.
-
-        Never 0: the command can write the termination message, and could so call itself a success.
-        """
-        pod = self._watched.pod
-        state = (podstate.terminated(pod) if pod else None) or {}
-        code = None if state.get("reason") in _MADE_UP else state.get("exitCode")
-        said = state.get("message", "").strip()
-        frame = decode(said.encode())
-        reported = read_exit([frame]) if frame else None
-        if frame and reported and code not in (None, 0, _KILLED) and reported.exit_code in (None, code):
+        """The runner reported nothing in its log: the owner judges by what else there is."""
+        told = None if self._objects.judges else await self._told_by_owner()
+        if told is not None:
+            yield told
+            return
+        frame, self._untold = endings.without_exit_frame(self._watched, decoder, cancelled=self._is_cancelled())
+        if frame is not None:
             yield [frame]
-            yield await self._explained(reported)
-            return
-        if self._is_cancelled():
-            yield Ended("cancelled")
-            return
-        foreign = b"\n".join(decoder.foreign).decode("utf-8", "replace")
-        message = foreign or (not frame and said) or "the runner did not report an exit code"
-        reason, message = podstate.why_gone(self._watched) or (state.get("reason", "RunnerLost"), message)
-        if reason == "Completed":
-            reason, message = "NoExitFrame", "the pod ended, but its log does not say how the command did"
-        yield Ended("error", code or None, reason, message)
+            self._untold = await self._explained(self._untold)
+        yield self._untold
 
     async def _explained(self, ended: Ended) -> Ended:
-        """Whoever takes the pod away has the runner told to end: then that is how the run ended, and nobody cancelled
-        it.
-        """
-        if ended.status != "cancelled" or self._is_cancelled():
+        if ended.status != "cancelled" or self._stopping or self.told_to_stop:
             return ended
-        leaving = None
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_REASON_SECONDS):
-                while (leaving := podstate.why_leaving(self._watched)) is None:
-                    await self._watched.changed()
-        with suppress(TimeoutError):
-            async with asyncio.timeout(_JOB_SECONDS):
-                while leaving == podstate.POD_DELETED:
-                    await self._watched.changed()
-                    leaving = podstate.why_leaving(self._watched)
-        return Ended("error", None, *(leaving or ("Terminated", "somebody told the runner to end")))
+        return await endings.who_told(self._watched)

@@ -1,4 +1,5 @@
-"""What the cluster holds of one run: made, taken over, kept for others, removed.
+"""What the cluster holds of one run: made, taken over, kept for others, removed; each write with its precondition
+(see `ownership`).
 
 Order: Job suspended, Secret owned by the Job, Job resumed. Whoever deletes the Job takes Secret and pod along, so
 nothing is orphaned, and the Secret is there before the kubelet looks for it.
@@ -6,7 +7,8 @@ nothing is orphaned, and the Secret is there before the kubelet looks for it.
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from http import HTTPStatus
 
 from k8s_mcp.cluster import podstate
@@ -14,20 +16,29 @@ from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import (
     CANCELLED,
+    ENDED,
+    FOLLOWED,
     REPLICA,
     RUN,
+    VERDICT,
     PodTemplate,
-    is_run,
     kept_for,
     make_job,
     make_secret,
-    read_job,
+    read_run,
+    verdict,
 )
-from k8s_mcp.cluster.run_files import run_files
+from k8s_mcp.cluster.run_files import SECRETS, run_files
 from k8s_mcp.cluster.watch import JOBS, PODS, Watched
-from k8s_mcp.models import RunSpec
-
-SECRETS = "/api/v1/secrets"
+from k8s_mcp.executors.kubernetes.ownership import (
+    NOBODY,
+    Followers,
+    Standing,
+    annotations_of,
+    owner_of,
+    standing,
+)
+from k8s_mcp.models import Ended, RunSpec
 
 FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
@@ -42,93 +53,205 @@ class RunObjects:
     """Job, Secret and pod of one run. `left` says after `remove` what could not be removed, and why."""
 
     def __init__(
-        self, cluster: Cluster, spec: RunSpec, replica: str, template: PodTemplate, watched: Watched
+        self,
+        cluster: Cluster,
+        spec: RunSpec,
+        replica: str,
+        is_gone: Callable[[str], bool],
+        template: PodTemplate,
+        watched: Watched,
+        reserved: Json | None = None,
     ) -> None:
         self.left = ""
+        self._cluster = cluster
         self._api = cluster.api
-        self._jobs = cluster.watch.jobs
         self._spec = spec
         self._name = spec.name
         self._replica = replica
+        self._is_gone = is_gone
         self._template = template
         self._watched = watched
-        self._owned_version = 0  # the Job's version since which it is ours
-        self._let_go = False
+        self._reserved = reserved
+        self._secret_uid = ""
         self._secret_gone = False
+        self._made = False
+        self._let_go = False
         self._trouble = ""
+        self._followers = Followers()
+        if reserved is not None:
+            watched.begin(reserved)
+
+    @property
+    def job(self) -> Json | None:
+        """The Job's latest state, from the watch or from an answer."""
+        return self._watched.job
+
+    @property
+    def standing(self) -> Standing:
+        """Whose the run is."""
+        return standing(self.job, self._replica, self._is_gone, deleted=self._watched.job_deleted)
+
+    @property
+    def owned(self) -> bool:
+        """Whether it is ours to carry out."""
+        return not self._let_go and self.standing is Standing.OWNED
+
+    @property
+    def lost(self) -> bool:
+        """Whether it was ours, and is somebody else's."""
+        return self.job is not None and owner_of(self.job) != self._replica
+
+    @property
+    def judges(self) -> bool:
+        """Whether it is ours to say how the run ends: also when its Job is not made yet, or is gone."""
+        if self._let_go or self.job is None:
+            return self._made and not self._let_go
+        return owner_of(self.job) == self._replica and ENDED not in annotations_of(self.job)
+
+    def followed_ago(self) -> float:
+        """See `SharedExecution`."""
+        now = asyncio.get_running_loop().time()
+        self._followers.look(self.job, now)
+        return self._followers.ago(now)
 
     async def create(self) -> None:
-        """Raises ApiError and ApiUnreachable, as does `take_over`."""
+        """Make Job and Secret and have the pod started. Raises ApiError and ApiUnreachable."""
         spec = self._spec
-        job = await self._create_once(JOBS, make_job(spec, self._replica, self._template))
-        self._own(job)
-        secret = make_secret(
-            self._name, spec.run_id, job["metadata"]["uid"], run_files(spec, self._template.isolation)
-        )
-        await self._create_once(SECRETS, secret)
-        await self._api.patch(JOBS, self._name, {"spec": {"suspend": False}})
+        self._made = True
+        if self._reserved is None:
+            manifest = make_job(spec, self._replica, self._template)
+            self._watched.begin(await create_once(self._api, JOBS, manifest, spec))
+        uid = self._uid()
+        files = run_files(spec, self._template.isolation)
+        secret = await create_once(self._api, SECRETS, make_secret(self._name, spec.run_id, uid, files), spec)
+        self._secret_uid = secret["metadata"]["uid"]
+        if not self.told_to_stop:
+            await self.resume()
 
-    async def take_over(self) -> None:
-        """Write our name on the Job; if somebody else does so at the same moment, on what they wrote."""
-        while (job := self._watched.job) is not None and not self._watched.job_deleted:
-            body = {
-                "metadata": {
-                    "resourceVersion": job["metadata"]["resourceVersion"],
-                    "annotations": {REPLICA: self._replica},
-                }
-            }
-            try:
-                self._own(await self._api.patch(JOBS, self._name, body))
-            except ApiError as error:
-                if error.status != HTTPStatus.CONFLICT:
-                    raise
-                self._watched.job = await self._api.get(JOBS, self._name)
-            else:
-                return
-        raise ApiError(HTTPStatus.NOT_FOUND, "NotFound", "the run is over, and its pod is gone")
-
-    def is_taken(self) -> bool:
-        """Whether the Job names another replica, in a version later than the one with our name."""
-        job = self._watched.job
-        if job is None or not self._owned_version or int(job["metadata"]["resourceVersion"]) < self._owned_version:
-            return False
-        return job["metadata"]["annotations"].get(REPLICA) != self._replica
-
-    async def settle(self) -> None:
-        """The Secret goes now. Job and pod, which hold the log, go when the final event was read."""
-        try:
-            await self._api.delete(SECRETS, self._name)
-        except (ApiError, ApiUnreachable) as error:
-            _logger.warning("the run's Secret is not deleted yet: %s", error)
-        else:
-            self._secret_gone = True
-
-    async def keep(self, status: str, seconds: float) -> None:
-        """Leave Job and pod, whose log it is, to Kubernetes' own clean-up. A few of them for each owner.
-
-        Without isolation the log can hold credentials, and nobody knows any more what to mask in it.
+    async def is_there(self) -> bool:
+        """Whether the run's Job is there, on which this run's events can be followed. Raises ApiError and
+        ApiUnreachable.
         """
-        kept = [job for job in self._jobs.values() if is_run(job) and self._is_kept(job)]
-        if len(kept) >= _MOST_KEPT or not self._template.isolation or seconds < 1 or not self._has_log():
+        if self.job is None:
+            await self._look_for_job()
+        return self.job is not None and self.job["metadata"]["labels"].get(RUN) == self._spec.run_id
+
+    async def resume_if_complete(self) -> bool:
+        """Have the pod started, of a run that was taken over; False when its Secret was never made. Raises ApiError
+        and ApiUnreachable.
+        """
+        job = self.job
+        if job is not None and self.owned and job["spec"].get("suspend"):
+            if not await self._find_secret():
+                return False
+            await self.resume()
+        return True
+
+    async def resume(self) -> None:
+        """Have the pod started, if the Job still waits for that."""
+        job = self.job
+        if job is not None and job["spec"].get("suspend"):
+            await self._patch({"spec": {"suspend": False}})
+
+    @property
+    def told_to_stop(self) -> bool:
+        """Whether a replica has noted that the run is to end."""
+        return podstate.is_cancelled(self.job)
+
+    async def note_stop(self) -> None:
+        """Note on the Job that a replica ends the run, and nobody else. Raises ApiError and ApiUnreachable."""
+        if not self.told_to_stop:
+            await self._patch({"metadata": {"annotations": {CANCELLED: "true"}}})
+
+    async def end_pod(self) -> None:
+        """Have the kubelet end the runner, if there is a pod. Raises ApiError and ApiUnreachable."""
+        await self.note_stop()
+        pod = self._watched.pod
+        if pod is not None:
+            await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+
+    async def take_over(self) -> bool:
+        """Write our name on the orphaned Job, in the version that was seen; False when that is not so any more."""
+        job = self.job
+        if job is None or self.standing is not Standing.ORPHANED:
+            return self.owned
+        try:
+            await self._patch({"metadata": {"annotations": {REPLICA: self._replica}}}, job)
+        except ApiError as error:
+            if not error.is_conflict:
+                _logger.warning("the run is not taken over: %s", error)
+                return False
+            await self._look_again()  # somebody was faster; or we were, and the answer was lost
+        except ApiUnreachable as error:
+            _logger.warning("the run is not taken over: %s", error)
+        return self.owned
+
+    async def say_followed(self, window: float) -> None:
+        """See `SharedExecution`."""
+        job = self.job
+        if job is None or self.standing is not Standing.THEIRS or self.followed_ago() < window / 2:
+            return
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        try:
+            # With the version: of several followers one says so for all.
+            await self._patch({"metadata": {"annotations": {FOLLOWED: now}}}, job)
+        except (ApiError, ApiUnreachable) as error:
+            _logger.debug("not noted that the run is followed: %s", error)
+
+    async def settle(self, ended: Ended | None) -> None:
+        """The Secret goes now, and the Job says how the run ended if its log does not (`ended`). Job and pod, which
+        hold the log, go when the final event was read.
+        """
+        if not self.judges:
             return
         try:
-            await self._api.patch(JOBS, self._name, kept_for(status, seconds))
+            if ended is not None and self.owned and not self.told_to_stop:
+                await self._patch({"metadata": {"annotations": {VERDICT: verdict(ended)}}})
+            await self._delete_secret()
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("the run's Secret is not deleted yet: %s", error)
+
+    async def keep(self, status: str, seconds: float, *, always: bool) -> None:
+        """Leave Job and pod, whose log it is, to Kubernetes' own clean-up. A few of them for each owner.
+
+        Without isolation the log can hold credentials, and nobody knows any more what to mask in it: then only a run
+        that must be known to have been is kept (`always`), and nobody reads it (`SharedExecutor.recover`).
+        """
+        if not always and not self._may_be_read_later():
+            return
+        try:
+            if self.owned and seconds >= 1:
+                await self._patch(kept_for(status, seconds))
+                self._let_go = True
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("run %s cannot be kept for other replicas: %s", self._spec.run_id, error)
-        else:
-            self._let_go = True
 
-    def let_go(self) -> None:
+    def _may_be_read_later(self) -> bool:
+        kept = [job for job in self._cluster.watch.jobs.values() if self._is_kept(job)]
+        return len(kept) < _MOST_KEPT and self._template.isolation and self._has_log()
+
+    async def release(self) -> None:
+        """Take our name off the Job, so that others need not wait until this replica is known to be gone."""
+        job = self.job
+        owned = self.owned
         self._let_go = True
+        if job is None or not owned:
+            return
+        try:
+            await self._patch({"metadata": {"annotations": {REPLICA: NOBODY}}}, job)
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("the run is free for others when this replica is known to be gone: %s", error)
 
     async def remove(self) -> None:
-        """Delete Secret, Job and pod, and see them go. What cannot be deleted now is left to the janitor."""
-        if self._let_go:
+        """Delete Secret, Job and pod if they are ours, and see them go. What cannot be deleted now is left to the
+        janitor.
+        """
+        if not self.judges:
             return
         try:
             async with asyncio.timeout(_REMOVED_SECONDS):
-                await self._delete_all()
-                while not self._watched.gone:
+                await self._until_deleted()
+                while self.judges and not self._watched.gone:
                     await self._watched.changed()
         except TimeoutError:
             self.left = f"{', '.join(self._there())}: {self._trouble or 'deleted, but not gone yet'}"
@@ -136,25 +259,22 @@ class RunObjects:
 
     def _there(self) -> Iterator[str]:
         """What may still be there of the run."""
-        if not self._secret_gone:
-            yield "Secret"
         if not self._watched.job_deleted:
             yield "Job"
         if self._watched.pod is not None and not self._watched.pod_deleted:
             yield "pod"
 
-    async def _delete_all(self) -> None:
-        """Delete Secret and Job, as soon as the API server lets us."""
+    async def _until_deleted(self) -> None:
+        """Delete what is ours, as soon as the API server lets us."""
         pause = FIRST_PAUSE
         while True:
             try:
-                if not self._secret_gone:
-                    await self._api.delete(SECRETS, self._name)
-                    self._secret_gone = True
-                by_us = await self._api.delete(JOBS, self._name)
-                pod = self._watched.pod
-                if not by_us and pod is not None:  # by somebody else, who may have orphaned the pod
-                    await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+                if self.job is None:
+                    await self._look_for_job()
+                if self.judges:
+                    await self._delete_secret()
+                    await self._delete_job()
+                    await self._delete_orphaned_pod()
             except (ApiError, ApiUnreachable) as error:
                 self._trouble = str(error)
                 _logger.warning("the run cannot be removed yet: %s", error)
@@ -163,28 +283,113 @@ class RunObjects:
                 self._trouble = ""
                 return
 
-    def _own(self, job: Json) -> None:
-        self._watched.job = job
-        self._owned_version = int(job["metadata"]["resourceVersion"])
-
-    async def _create_once(self, path: str, manifest: Json) -> Json:
-        """Create, also if an earlier attempt has done it and only its answer was lost."""
+    async def _look_for_job(self) -> None:
+        """Whether a create, whose answer never came, has made the Job all the same."""
         try:
-            return await self._api.create(path, manifest)
+            job = await self._api.get(JOBS, self._name)
         except ApiError as error:
-            if error.status != HTTPStatus.CONFLICT:
+            if error.status != HTTPStatus.NOT_FOUND:
                 raise
-        there = await self._api.get(path, self._name)
-        if there["metadata"]["labels"].get(RUN) != self._spec.run_id:
-            raise ApiError(HTTPStatus.CONFLICT, "AlreadyExists", f"{self._name} belongs to another run")
-        return there
+            return
+        if job["metadata"]["labels"].get(RUN) == self._spec.run_id:
+            self._watched.note_job(job)
+
+    async def _find_secret(self) -> bool:
+        """Whether the run's Secret is there; then its uid is known."""
+        if not self._secret_uid:
+            try:
+                secret = await self._api.get(SECRETS, self._name)
+            except ApiError as error:
+                if error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                return False
+            owners: list[Json] = secret["metadata"].get("ownerReferences") or [{}]
+            if owners[0].get("uid") == self._uid():
+                self._secret_uid = secret["metadata"]["uid"]
+        return bool(self._secret_uid)
+
+    async def _delete_secret(self) -> None:
+        there = bool(self._secret_uid)
+        if not (there or self._made or self._secret_gone):
+            there = await self._find_secret()
+        if there:
+            await self._api.delete(SECRETS, self._name, uid=self._secret_uid)
+        self._secret_uid, self._secret_gone = "", True
+
+    async def _delete_job(self) -> None:
+        """Delete the Job in the version in which it is ours; nothing is done to one that is not ours any more."""
+        while self.owned and (job := self.job) is not None:
+            metadata = job["metadata"]
+            seen = {"uid": metadata["uid"], "resource_version": metadata["resourceVersion"]}
+            if await self._api.delete(JOBS, self._name, **seen):
+                self._watched.note_job({**job, "metadata": {**metadata, "deletionTimestamp": "now"}})
+                return
+            await self._look_again()
+
+    async def _look_again(self) -> None:
+        """The Job has changed since we saw it: how it is now."""
+        try:
+            job = await self._api.get(JOBS, self._name)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            self._note_gone()
+            return
+        self._watched.note_job(job)
+
+    async def _delete_orphaned_pod(self) -> None:
+        """Whoever has deleted our Job may have left its pod."""
+        pod = self._watched.pod
+        if self._watched.job_deleted and pod is not None and not self._watched.pod_deleted:
+            await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+
+    def _note_gone(self) -> None:
+        """The API server says that the Job is gone, whether or not the watch has shown it."""
+        self._watched.job_deleted = True
+        self._watched.wake()
+
+    async def _patch(self, body: Json, seen: Json | None = None) -> None:
+        """Patch our Job, and no other of its name; with `seen`, only if it is still as it was then."""
+        version = seen["metadata"]["resourceVersion"] if seen else None
+        uid = self._uid()
+        self._watched.note_job(await self._api.patch(JOBS, self._name, body, uid=uid, resource_version=version))
+
+    def _uid(self) -> str:
+        if self.job is None:
+            raise ApiError(HTTPStatus.NOT_FOUND, "NotFound", "the run has no Job")
+        return str(self.job["metadata"]["uid"])
 
     def _is_kept(self, job: Json) -> bool:
-        spec = read_job(job)
-        return bool(spec.ended) and spec.owner == self._spec.owner and spec.run_id != self._spec.run_id
+        spec = read_run(job)
+        return (
+            spec is not None
+            and bool(spec.ended)
+            and spec.owner == self._spec.owner
+            and spec.run_id != self._spec.run_id
+        )
 
     def _has_log(self) -> bool:
         return self._watched.pod is not None and podstate.why_leaving(self._watched) is None
+
+    @property
+    def verdict(self) -> str:
+        """How the owner says that the run ended, where the log does not tell; else empty."""
+        return annotations_of(self.job or {"metadata": {}}).get(VERDICT, "")
+
+
+async def create_once(api: Api, path: str, manifest: Json, spec: RunSpec) -> Json:
+    """Create, also if an earlier attempt has done it and only its answer was lost. Raises ApiError, with `Conflict`
+    for a thing of that name that belongs to another run, and ApiUnreachable.
+    """
+    try:
+        return await api.create(path, manifest)
+    except ApiError as error:
+        if error.status != HTTPStatus.CONFLICT:
+            raise
+    there = await api.get(path, spec.name)
+    if there["metadata"]["labels"].get(RUN) != spec.run_id:
+        raise ApiError(HTTPStatus.CONFLICT, "AlreadyExists", f"{spec.name} belongs to another run")
+    return there
 
 
 async def pause_after(seconds: float, watched: Watched) -> float:
@@ -195,16 +400,3 @@ async def pause_after(seconds: float, watched: Watched) -> float:
     except TimeoutError:
         return min(2 * seconds, _LONGEST_PAUSE)
     return seconds
-
-
-async def end_pod(api: Api, name: str, pod: Json | None) -> None:
-    """Delete the pod (or the Job that has none yet), after a note on the Job that a replica does so."""
-    try:
-        await api.patch(JOBS, name, {"metadata": {"annotations": {CANCELLED: "true"}}})
-    except ApiError as error:
-        if error.status != HTTPStatus.NOT_FOUND:
-            raise
-    if pod is None:
-        await api.delete(JOBS, name)
-    else:
-        await api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])

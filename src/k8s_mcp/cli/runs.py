@@ -1,0 +1,86 @@
+"""`k8s-mcp runs`: the caller's runs on a service: list them, look at one, follow it, cancel it."""
+
+import argparse
+import json
+from typing import Any
+
+from k8s_mcp.cli.exec import attend
+from k8s_mcp.cli.table import print_table
+from k8s_mcp.cli.tell import printable, tell
+from k8s_mcp.client.calls import call, entries
+from k8s_mcp.client.remote_run import RemoteRun, ServiceError, connect
+from k8s_mcp.client.service import Endpoint, InputError, UsageError, add_service_options, run_id, service_of
+
+_FAILED, _USAGE = 1, 2
+_NEEDED = ("run_id", "status", "exit_code", "created", "cluster")
+
+
+def runs(options: argparse.Namespace) -> int:
+    """Carry out `options.action`; the exit code: following has that of `exec`."""
+    if options.action is None:
+        options = options.listing.parse_args([], argparse.Namespace(action="list"))
+    try:
+        service = service_of(options)
+        if options.action == "follow":
+            return attend(RemoteRun(service, run_id(options.id), tell), cancels=False)
+        _ask(service, options)
+    except UsageError as error:
+        tell(str(error))
+        return _USAGE
+    except (InputError, ServiceError) as error:
+        tell(str(error))
+        return _FAILED
+    return 0
+
+
+def _ask(service: Endpoint, options: argparse.Namespace) -> None:
+    url = service.url
+    with connect(service) as http:
+        match options.action:
+            case "cancel":
+                call(http, url, "DELETE", f"/runs/{run_id(options.id)}")
+                tell(f"{options.id} is being cancelled")
+            case "show":
+                _show(call(http, url, "GET", f"/runs/{run_id(options.id)}"), as_json=options.json)
+            case _:
+                _list(entries(url, call(http, url, "GET", "/runs"), "runs", _NEEDED), as_json=options.json)
+
+
+def _show(state: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(state, indent=2))
+        return
+    for name, value in state.items():
+        print(f"{printable(name) + ':':12} {_text(value)}")
+
+
+def _list(found: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(found, indent=2))
+        return
+    rows = [tuple(_text(run[name]) for name in _NEEDED) for run in found]
+    print_table(("RUN", "STATUS", "EXIT", "CREATED", "CLUSTER"), *rows)
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else printable(value if isinstance(value, str) else json.dumps(value))
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options of `k8s-mcp runs`."""
+    parser.description = "Your runs on a k8s-mcp service: those in progress, and those that ended a moment ago."
+    actions = parser.add_subparsers(metavar="ACTION", dest="action")
+    listing = actions.add_parser("list", help="list them, oldest first; the same as no ACTION")
+    show = actions.add_parser("show", help="all that is known of one")
+    follow = actions.add_parser(
+        "follow", help="its output from the beginning, and its exit code; Ctrl-C leaves it, and does not cancel it"
+    )
+    cancel = actions.add_parser("cancel", help="end its command")
+    for action in (show, follow, cancel):
+        action.add_argument("id", metavar="ID", help="the run's id, as `list` and `exec --detach` print it")
+    for action in (listing, show):
+        action.add_argument("--json", action="store_true", help="as JSON")
+    for action in (listing, show, follow, cancel):
+        action.allow_abbrev = False
+        add_service_options(action)
+    parser.set_defaults(run=runs, listing=listing)

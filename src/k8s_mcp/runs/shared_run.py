@@ -1,0 +1,215 @@
+"""A run that every replica can follow, and one of them carries out."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+
+from k8s_mcp.errors import Unavailable
+from k8s_mcp.executors.base import Executor, Released, SharedExecution, SharedExecutor
+from k8s_mcp.kubeconfig.redact import Redactor
+from k8s_mcp.models import Ended, RunSpec
+from k8s_mcp.observe.facts import CommandStarted, Observe, OutputRead, RunEnded, RunFacts, RunReleased, RunStarted
+from k8s_mcp.runs.run import Limits, Run, beside
+
+_LEAST_WINDOW = 2.0  # seconds in which followers elsewhere are heard of, however short the resume window is
+_TAKE_OVER_PAUSE = 1.0
+
+_logger = logging.getLogger(__name__)
+
+
+class SharedRun(Run):
+    """One run, followed here; while this replica is its owner, also carried out here.
+
+    It begins as the owner's, or, with `facts.adopted`, as another's. `may_take_over` says whether an orphaned run may
+    become ours. Audit log and metrics hear of it while it is ours only: so each run is told of once at a time.
+    """
+
+    def __init__(
+        self,
+        facts: RunFacts,
+        spec: RunSpec,
+        redactor: Redactor,
+        limits: Limits,
+        observe: Observe,
+        executor: SharedExecutor,
+        may_take_over: Callable[[], bool],
+    ) -> None:
+        super().__init__(facts, spec, redactor, limits, observe)
+        self._executor = executor
+        self._shared: SharedExecution | None = None
+        self._may_take_over = may_take_over
+        self._window = max(limits.resume_window, _LEAST_WINDOW)
+        self._ours = not facts.adopted
+        self._release_requested = asyncio.Event()
+        self._news = asyncio.Event()
+
+    def release(self) -> None:
+        """Let go of the run: streams end without a final event, and another replica can take it over."""
+        self._release_requested.set()
+
+    async def _carry_out(self, executor: Executor) -> Ended:  # noqa: ARG002 - it is the shared one
+        ended = Ended("error", None, "InternalError", "the run was released")
+        async with self._opened() as execution:
+            self._execution = self._shared = execution
+            try:
+                async with (
+                    self._until_released(),
+                    self._attended(execution),
+                    self._stopping_when_asked(execution),
+                ):
+                    ended = await self._follow(execution)
+                    self._finish(ended)
+                    if self._ours:
+                        await self._end(execution, ended)
+            except* Released:
+                await self._let_go(execution)
+        return ended
+
+    def _opened(self) -> AbstractAsyncContextManager[SharedExecution]:
+        if self.facts.adopted:
+            return self._executor.follow(self.spec)
+        return self._executor.start(self.spec)
+
+    async def _end(self, execution: SharedExecution, ended: Ended) -> None:
+        """What is the owner's to do when the run has ended."""
+        await execution.settle()
+        if not (self.facts.idempotent or self._kept):
+            await self._until_delivered(execution)
+        await self._keep_in_cluster(execution, ended)
+
+    async def _keep_in_cluster(self, execution: SharedExecution, ended: Ended) -> None:
+        """Leave the run to be read, if somebody may ask any replica for it."""
+        if self._kept:
+            await execution.keep(ended.status, self._replay_seconds, always=self.facts.idempotent)
+        elif self.facts.idempotent:
+            # A final event that was written need not have arrived: whoever repeats the request is to find the run.
+            await execution.keep(ended.status, self._window, always=True)
+
+    async def _until_delivered(self, execution: SharedExecution) -> None:
+        """Wait until somebody has read the final event, or nobody came for it within the resume window; and until
+        nobody has followed the run on another replica for a while.
+        """
+        try:
+            async with asyncio.timeout(self._resume_window):
+                while not (self.log.read_to_end or self._kept):
+                    await self.log.changed()
+        except TimeoutError:
+            _logger.info("nobody read the final event")
+        while (ago := execution.followed_ago) < self._window and not self._kept:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._window - ago):
+                    await self.log.changed()
+
+    @asynccontextmanager
+    async def _until_released(self) -> AsyncGenerator[None]:
+        """Raises Released (in a group) when this replica is to let the run go."""
+
+        async def asked() -> None:
+            await self._release_requested.wait()
+            raise Released
+
+        async with beside(asked):
+            yield
+
+    async def _let_go(self, execution: SharedExecution) -> None:
+        """Others may have it. A run that has ended is left to them to be read."""
+        if self.ended is not None:
+            if self._ours:
+                await execution.keep(self.ended.status, self._window, always=self.facts.idempotent)
+            return
+        self._forget_timer()
+        self.released = True
+        self.log.close()
+        await execution.release()
+
+    @asynccontextmanager
+    async def _attended(self, execution: SharedExecution) -> AsyncGenerator[None]:
+        async def listen() -> None:
+            while True:
+                await execution.changed()
+                self._news.set()
+
+        async def attend() -> None:
+            while True:
+                self._news.clear()
+                seconds = await self._look_after(execution)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(seconds):
+                        await self._news.wait()
+
+        async with beside(listen), beside(attend):
+            yield
+
+    async def _look_after(self, execution: SharedExecution) -> float | None:
+        """Do what the run's standing asks for; returns in how many seconds to look again, at the latest."""
+        self._note_whose(execution)
+        if self.ended is not None:
+            return None
+        if execution.owned:
+            if execution.told_to_stop:
+                self.stop()
+            followed_elsewhere = execution.followed_ago < self._window
+            self.log.wait_for_readers(not followed_elsewhere)
+            return self._window if followed_elsewhere else None
+        if execution.orphaned and (self._readers or execution.told_to_stop) and self._may_take_over():
+            await self._take_over(execution)
+            return _TAKE_OVER_PAUSE
+        if self._readers:
+            await execution.say_followed(self._window)
+            return self._window / 2
+        return None
+
+    async def _take_over(self, execution: SharedExecution) -> None:
+        if not await execution.take_over():
+            return
+        try:
+            self._note_whose(execution)
+        except Unavailable as error:  # the audit log is full: without it nothing is carried out
+            _logger.warning("the run is not carried out here: %s", error)
+            raise Released from error
+        if execution.told_to_stop or self._stop_requested.is_set():
+            self.stop()
+            await execution.stop()
+
+    def _note_whose(self, execution: SharedExecution) -> None:
+        """Tell of a change of owner, from or to us."""
+        if execution.owned and not self._ours:
+            self._ours = True
+            _logger.info("carrying the run out")
+            self._observe(RunStarted(self.facts))
+            if self._running:
+                self._observe(CommandStarted(None))
+        elif self._ours and execution.lost:
+            self._ours = False
+            _logger.warning("another replica has taken the run over; it is followed here")
+            self._observe(RunReleased(self.facts, self._running))
+
+    def _note_readers(self) -> None:
+        self._news.set()
+
+    def _abandon(self) -> None:
+        execution = self._shared
+        if execution is not None and not self._ours:
+            self.release()
+        elif execution is not None and (ago := execution.followed_ago) < self._window:
+            self._cancel_unless_read_within(self._window - ago)
+        else:
+            self.stop()
+
+    def _on_limit_passed(self) -> None:
+        if self._ours:
+            self.stop()
+
+    def _note_started(self) -> None:
+        if self._ours:
+            self._observe(CommandStarted(None if self.facts.adopted else self._seconds()))
+
+    def _note_output(self, read: OutputRead) -> None:
+        if self._ours:
+            self._observe(OutputRead(read.amounts, None if self.facts.adopted else read.seconds))
+
+    def last_word(self) -> RunEnded | RunReleased | None:
+        if not self._ours:
+            return None
+        return RunReleased(self.facts, self._running) if self.released else super().last_word()

@@ -1,0 +1,93 @@
+"""Who lives, by what lists of Leases show."""
+
+from typing import Any
+
+import pytest
+
+from k8s_mcp.executors.kubernetes.replicas import ROUND_SECONDS, Census, holder_of
+
+DURATION = 30
+
+
+def lease(holder: object, renewed: str = "1", **spec: object) -> dict[str, Any]:
+    return {"spec": {"holderIdentity": holder, "renewTime": renewed, "leaseDurationSeconds": DURATION} | spec}
+
+
+def lists(census: Census, begin: float, end: float, *leases: dict[str, Any]) -> None:
+    at = begin
+    while at <= end:
+        census.take_note(list(leases), at)
+        at += ROUND_SECONDS
+
+
+def test_a_replica_lives_as_long_as_its_lease_is_renewed() -> None:
+    census = Census()
+    for number in range(20):
+        census.take_note([lease("a", str(number))], number * ROUND_SECONDS)
+        assert not census.is_gone("a")
+
+
+def test_a_replica_is_gone_when_lists_show_its_lease_unrenewed_for_longer_than_it_is_good_for() -> None:
+    census = Census()
+    lists(census, 0, DURATION, lease("a"))
+    assert not census.is_gone("a")
+    census.take_note([lease("a")], DURATION + 1)
+    assert census.is_gone("a")
+
+
+def test_a_replica_that_renews_again_lives_again() -> None:
+    census = Census()
+    lists(census, 0, 50, lease("a"))
+    assert census.is_gone("a")
+    census.take_note([lease("a", "2")], 60)
+    assert not census.is_gone("a")
+
+
+def test_while_nothing_can_be_seen_nobody_dies_and_after_it_everybody_has_a_new_time() -> None:
+    census = Census()
+    lists(census, 0, 20, lease("a"))
+    census.take_note([lease("a")], 500)
+    assert not census.is_gone("a")
+    lists(census, 510, 500 + DURATION, lease("a"))
+    assert not census.is_gone("a")
+    census.take_note([lease("a")], 500 + DURATION + 1)
+    assert census.is_gone("a")
+
+
+def test_a_lease_that_somebody_has_deleted_is_missed_for_several_lists() -> None:
+    census = Census()
+    lists(census, 0, 20, lease("a"))
+    census.take_note([], 30)
+    assert not census.is_gone("a")
+    census.take_note([], 40)
+    assert not census.is_gone("a")
+    census.take_note([lease("a", "2")], 50)
+    assert not census.is_gone("a")
+    seen: list[bool] = []
+    for at in (60, 70, 80, 90):
+        census.take_note([], at)
+        seen.append(census.is_gone("a"))
+    assert seen == [False, False, False, True]
+
+
+def test_a_replica_that_nobody_ever_saw_is_gone_after_several_lists() -> None:
+    census = Census()
+    assert not census.is_gone("a")
+    lists(census, 0, 30)
+    assert census.is_gone("a")
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{}, {"spec": None}, {"spec": {}}, lease(None), lease(""), lease(7), lease(["a"]), {"spec": {"renewTime": 1}}],
+)
+def test_a_lease_without_a_holder_is_nobodys(odd: dict[str, Any]) -> None:
+    assert holder_of(odd) == ""
+    Census().take_note([odd], 1)
+
+
+@pytest.mark.parametrize("seconds", [None, "long", -1, 0])
+def test_a_lease_that_is_good_for_no_time_we_know_is_good_for_the_usual_one(seconds: object) -> None:
+    census = Census()
+    lists(census, 0, 20, lease("a", leaseDurationSeconds=seconds))
+    assert not census.is_gone("a")
