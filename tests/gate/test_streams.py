@@ -51,7 +51,8 @@ def test_no_exec_of_many_in_a_row_loses_its_input_its_end_or_its_exit_code(
 def test_thirty_megabytes_go_each_way_and_are_the_same(ground: Ground, gate: Gate, protocol: str) -> None:
     script = """
         head -c 30000000 /dev/urandom >sent
-        k exec -i streams -- sh -c 'cat >/tmp/sent' <sent
+        # With nothing to say a command may lose its input, with or without the gate: the runtime ends it too early.
+        [[ $(k exec -i streams -- sh -c 'cat >/tmp/sent; wc -c </tmp/sent' <sent) == 30000000 ]]
         k exec streams -- cat /tmp/sent >back
         cmp sent back && echo same
     """
