@@ -223,10 +223,13 @@ def test_helm_lists_its_releases_and_shows_none_of_what_they_hold(
     script = """
         h get values web; h get manifest web; h get notes web; h get all web; h status web -o json
         k get secrets -l owner=helm -o yaml
-        h upgrade web chart; h rollback web 1; h uninstall web
+        helm create chart >/dev/null; h upgrade web chart; h rollback web 1; h uninstall web
+        k create secret generic made --from-literal=a=hunter2 -o yaml; h install other chart --set replicaCount=0
     """
     answer = ground.run(script, gate.kubeconfig, space)
     assert "hunter2" not in answer.stdout + answer.stderr
+    assert "secret/made" in answer.stdout or "name: made" in answer.stdout, answer
+    assert "NAME: other" in answer.stdout, answer
     assert answer.stderr.count("values of Secrets are masked in this run") >= 3, answer.stderr
     assert "web" in ground.run("h list -q", gates().kubeconfig, space).stdout
     assert ground.run("h uninstall web", gates().kubeconfig, space).exit_code == 0

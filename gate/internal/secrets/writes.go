@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"gate/internal/asked"
+	"gate/internal/wire"
 )
 
 // LargestWrite is the API server's own limit of a body.
@@ -21,7 +22,7 @@ const LargestWrite = 3 << 20
 // Errors of Write that mean another answer than 403.
 var (
 	ErrTooLarge = errors.New("the body of a write to Secrets may have at most 3 MiB")
-	ErrMedia    = errors.New("while Secrets are masked, writes to them must be JSON or YAML, one of Kubernetes' patches included")
+	ErrMedia    = errors.New("while Secrets are masked, writes to them must be JSON, YAML or protobuf, one of Kubernetes' patches included")
 	ErrBody     = errors.New("the body cannot be read as what its type says")
 	// ErrWouldHarm is in every refusal of a write that could be read and must not be made.
 	ErrWouldHarm = errors.New("values of Secrets are masked in this run")
@@ -47,16 +48,29 @@ func Write(request *asked.Request, contentType string, from io.Reader) ([]byte, 
 	case "application/json-patch+json":
 		return jsonPatch(body)
 	case "application/json", "application/merge-patch+json", "application/strategic-merge-patch+json":
-		return body, secret(request, body)
+		return checked(request, body, body, fromJSON)
 	case "application/yaml", "application/apply-patch+yaml":
 		text, err := yaml.YAMLToJSON(body)
 		if err != nil {
 			return nil, ErrBody
 		}
-		return body, secret(request, text)
+		return checked(request, body, text, fromJSON)
+	case "application/vnd.kubernetes.protobuf":
+		return checked(request, body, body, fromProtobuf)
 	default:
 		return nil, ErrMedia
 	}
+}
+
+func checked(request *asked.Request, body, text []byte, read func([]byte) (*written, error)) ([]byte, error) {
+	found, err := read(text)
+	if err == nil {
+		err = found.check(request)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return body, nil
 }
 
 func read(from io.Reader) ([]byte, error) {
@@ -70,8 +84,13 @@ func read(from io.Reader) ([]byte, error) {
 	return body, err
 }
 
-// secret refuses a body that has a mask for a value.
-func secret(request *asked.Request, body []byte) error {
+// written is what matters of a Secret that is to be written.
+type written struct {
+	name   string
+	values map[string][]byte // without base64
+}
+
+func fromJSON(body []byte) (*written, error) {
 	var given struct {
 		Metadata struct {
 			Name string `json:"name"`
@@ -80,20 +99,50 @@ func secret(request *asked.Request, body []byte) error {
 		StringData map[string]any `json:"stringData"`
 	}
 	if err := json.Unmarshal(body, &given); err != nil {
-		return ErrBody
+		return nil, ErrBody
 	}
+	found := &written{given.Metadata.Name, map[string][]byte{}}
 	for _, values := range []map[string]any{given.StringData, given.Data} {
 		for key, value := range values {
 			if holdsMask(value) {
-				return maskError(key)
+				return nil, maskError(key)
+			}
+			text, _ := value.(string)
+			if decoded, err := base64.StdEncoding.DecodeString(text); err == nil {
+				found.values[key] = decoded
 			}
 		}
 	}
-	encoded, _ := given.Data[helmKey].(string)
-	if stored, err := base64.StdEncoding.DecodeString(encoded); err == nil && isMasked(stored) {
+	return found, nil
+}
+
+// fromProtobuf reads what clients in Go send. https://github.com/kubernetes/api core/v1/generated.proto, Secret
+func fromProtobuf(body []byte) (*written, error) {
+	const data, stringData = 2, 4
+	object, _, ok := wire.Object(body)
+	if !ok {
+		return nil, ErrBody
+	}
+	found := &written{string(wire.First(wire.First(object, wire.Metadata), wire.MetadataName)), map[string][]byte{}}
+	for number, entry := range wire.Fields(object) {
+		if number != data && number != stringData {
+			continue
+		}
+		key, value := string(wire.First(entry, wire.EntryKey)), wire.First(entry, wire.EntryValue)
+		if isStars(string(value)) {
+			return nil, maskError(key)
+		}
+		found.values[key] = value
+	}
+	return found, nil
+}
+
+// check refuses what would store the mask of a release, or of it what would end half done.
+func (w *written) check(request *asked.Request) error {
+	if isMasked(w.values[helmKey]) {
 		return harm("this release was read masked: stored so it would have lost its values and manifests")
 	}
-	later := strings.HasPrefix(given.Metadata.Name, helmName) && !strings.HasSuffix(given.Metadata.Name, ".v1")
+	later := strings.HasPrefix(w.name, helmName) && !strings.HasSuffix(w.name, ".v1")
 	if request.Verb == "create" && later {
 		return harm("a release cannot be upgraded or rolled back while the one before it is masked")
 	}

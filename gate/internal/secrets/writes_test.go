@@ -80,12 +80,32 @@ func TestAMaskIsNotStored(t *testing.T) {
 	}
 }
 
+// protobuf is a Secret with one value, as client-go sends it.
+func protobuf(name, key, value string) string {
+	part := func(tag byte, text string) string { return string([]byte{tag, byte(len(text))}) + text }
+	secret := part(0x0a, part(0x0a, name)) + part(0x12, part(0x0a, key)+part(0x12, value)) + part(0x1a, "Opaque")
+	return "k8s\x00" + part(0x0a, part(0x0a, "v1")+part(0x12, "Secret")) + part(0x12, secret)
+}
+
+func TestWhatClientsInGoSendIsReadToo(t *testing.T) {
+	const media = "application/vnd.kubernetes.protobuf"
+	good := protobuf("x", "a", "hunter2")
+	if got, err := Write(request(t, post), media, strings.NewReader(good)); err != nil || string(got) != good {
+		t.Errorf("%v %q", err, got)
+	}
+	for _, text := range []string{protobuf("x", "a", "*****"), protobuf("sh.helm.release.v1.web.v2", "release", "x")} {
+		if got, err := Write(request(t, post), media, strings.NewReader(text)); !errors.Is(err, ErrWouldHarm) {
+			t.Errorf("%q: %v %q", text, err, got)
+		}
+	}
+}
+
 func TestABodyThatCannotBeReadIsNotSent(t *testing.T) {
 	for _, one := range []struct {
 		media, text string
 		want        error
 	}{
-		{"application/vnd.kubernetes.protobuf", "k8s\x00", ErrMedia}, {"application/cbor", "\xa0", ErrMedia}, {"application/apply-patch+cbor", "\xa0", ErrMedia},
+		{"application/vnd.kubernetes.protobuf", "{}", ErrBody}, {"application/cbor", "\xa0", ErrMedia}, {"application/apply-patch+cbor", "\xa0", ErrMedia},
 		{";", "{}", ErrMedia}, {"text/plain", "{}", ErrMedia}, {asJSON, "[", ErrBody}, {asJSON, "k8s\x00", ErrBody}, {asPatch, "{}", ErrBody},
 		{asPatch, `[{"op":"add"}] x`, ErrBody}, {"application/yaml", "\t:", ErrBody}, {asJSON, strings.Repeat(" ", LargestWrite+1), ErrTooLarge},
 	} {

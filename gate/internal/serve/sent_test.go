@@ -186,14 +186,3 @@ func FuzzIdentities(f *testing.F) {
 		}
 	})
 }
-
-// FuzzNameIn: whatever a server answers, looking for a name ends, and finds no more than is there.
-func FuzzNameIn(f *testing.F) {
-	f.Add([]byte("k8s\x00\x0a\x0f\x0a\x02v1\x12\x09ConfigMap\x12\x08\x0a\x06\x0a\x04made"))
-	f.Add([]byte(`{"kind":"Status","metadata":{},"details":{"name":"there"}}`))
-	f.Fuzz(func(t *testing.T, start []byte) {
-		if name := nameIn(start); len(name) > 3*len(start) {
-			t.Fatalf("%q has the name %q", start, name)
-		}
-	})
-}
