@@ -219,7 +219,7 @@ def _tokens() -> list[bytes]:
         {"alg": []},
         {"alg": "HS256", "typ": 5},
     ]
-    bodies: list[dict[str, object]] = [claims, account]
+    bodies: list[dict[str, object]] = [{**claims}, {**account}]
     bodies += [{**claims, "exp": "soon"}, {**claims, "aud": {}}, {**claims, "sub": []}]
     return [
         *(
