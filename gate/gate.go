@@ -44,7 +44,7 @@ func open(configuration, kubeconfig []byte, out io.Writer, complaints *log.Logge
 	for i, context := range settings.Contexts {
 		handlers[i] = handler(context.Name, known, wrong)
 		handlers[i].Host = listeners[i].Addr().String()
-		handlers[i].Rules = rules.New(settings)
+		handlers[i].Rules = rules.New(settings.Rules...)
 		contexts[i] = record.Context{
 			Name: context.Name, Port: listeners[i].Addr().(*net.TCPAddr).Port, Error: handlers[i].Broken,
 		}
@@ -91,7 +91,7 @@ func portsOf(text []byte) *config.Configuration {
 	if json.Unmarshal(text, &read) != nil || len(read.Contexts) == 0 {
 		return nil
 	}
-	return &config.Configuration{Contexts: read.Contexts, Access: config.ReadOnly, Secrets: config.None}
+	return &config.Configuration{Contexts: read.Contexts}
 }
 
 func (g *gate) close() {

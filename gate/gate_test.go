@@ -14,7 +14,7 @@ import (
 	"gate/internal/record"
 )
 
-const usual = `{"contexts": [{"name": "one", "port": 0}, {"name": "two", "port": 0}], "access": "full", "secrets": "full", "rule": "r"%s}`
+const usual = `{"contexts": [{"name": "one", "port": 0}, {"name": "two", "port": 0}], "rules": [{"name": "r", "access": "full", "secrets": "full"%s}]}`
 
 // kubeconfig has a context `one` that works, and a context `two` without a cluster.
 func kubeconfig(t *testing.T) string {
@@ -114,7 +114,7 @@ func TestAPortThatIsTakenIsAnError(t *testing.T) {
 	taken := httptest.NewServer(http.NotFoundHandler())
 	defer taken.Close()
 	_, port, _ := strings.Cut(strings.TrimPrefix(taken.URL, "http://"), ":")
-	text := fmt.Sprintf(`{"contexts": [{"name": "one", "port": %s}], "access": "full", "secrets": "full", "rule": "r"}`, port)
+	text := fmt.Sprintf(`{"contexts": [{"name": "one", "port": %s}], "rules": [{"name": "r", "access": "full", "secrets": "full"}]}`, port)
 	var out bytes.Buffer
 	if _, err := open([]byte(text), []byte(kubeconfig(t)), &out, log.New(io.Discard, "", 0)); err == nil {
 		t.Error("it is taken twice")

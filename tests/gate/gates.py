@@ -21,7 +21,8 @@ FULL: Json = {"access": "full", "secrets": "full"}
 
 def configuration(contexts: list[str], **settings: Any) -> Json:
     """What the service writes for a run; every port is one that is free."""
-    return {"contexts": [{"name": name, "port": 0} for name in contexts], "rule": "test", **FULL, **settings}
+    rule = {"name": "test", **FULL, **settings}
+    return {"contexts": [{"name": name, "port": 0} for name in contexts], "rules": [rule]}
 
 
 class Gate:

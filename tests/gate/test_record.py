@@ -13,7 +13,7 @@ pytestmark = pytest.mark.cluster
 
 
 def test_five_thousand_requests_twenty_at_a_time_are_each_there_once(ground: Ground, start_gate: StartGate) -> None:
-    gate = start_gate(deny=[{"rule": "deny[0]", "verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}])
+    gate = start_gate(deny=[{"name": "deny[0]", "verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}])
     kinds = {"configmaps": 404, "secrets": 403, "pods": 404, "nothings": 404}
 
     def ask(number: int) -> tuple[str, int]:

@@ -28,7 +28,7 @@ def space(ground: Ground) -> Iterator[str]:
 
 
 def entry(rule: str, verbs: str, group: str, resources: str, **more: Any) -> dict[str, Any]:
-    return {"rule": rule, "verbs": verbs.split(), "apiGroups": [group], "resources": resources.split(), **more}
+    return {"name": rule, "verbs": verbs.split(), "apiGroups": [group], "resources": resources.split(), **more}
 
 
 def refused(gate: Gate, rule: str, *requests: str, body: str = "", **headers: str) -> None:

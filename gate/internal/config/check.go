@@ -11,7 +11,7 @@ import (
 const (
 	mostContexts = 64
 	mostEntries  = 1000
-	longestRule  = 200
+	longestName  = 200
 )
 
 var (
@@ -23,27 +23,48 @@ var (
 )
 
 func (c *Configuration) check() error {
-	if !slices.Contains([]Access{Full, DryRun, ReadOnly}, c.Access) {
-		return fmt.Errorf("access is %q, not one of full, dry_run, read_only", c.Access)
-	}
-	if !slices.Contains([]Secrets{Open, Masked, None}, c.Secrets) {
-		return fmt.Errorf("secrets is %q, not one of full, masked, none", c.Secrets)
-	}
-	if c.Rule == "" || len(c.Rule) > longestRule {
-		return fmt.Errorf("rule must have 1 to %d bytes: messages name it", longestRule)
-	}
-	if len(c.Allow)+len(c.Deny) > mostEntries {
-		return fmt.Errorf("more than %d entries of allow and deny", mostEntries)
-	}
 	if err := checkContexts(c.Contexts); err != nil {
 		return err
 	}
-	for list, entries := range map[string][]Entry{"allow": c.Allow, "deny": c.Deny} {
+	if len(c.Rules) == 0 {
+		return errors.New("no rules: one that allows everything must be said")
+	}
+	all := 0
+	for i, rule := range c.Rules {
+		if err := rule.check(); err != nil {
+			return fmt.Errorf("rules[%d]: %w", i, err)
+		}
+		all += len(rule.Allow) + len(rule.Deny)
+	}
+	if all > mostEntries {
+		return fmt.Errorf("more than %d entries of allow and deny", mostEntries)
+	}
+	return nil
+}
+
+func (r Rule) check() error {
+	if !slices.Contains([]Access{Full, DryRun, ReadOnly}, r.Access) {
+		return fmt.Errorf("access is %q, not one of full, dry_run, read_only", r.Access)
+	}
+	if !slices.Contains([]Secrets{Open, Masked, None}, r.Secrets) {
+		return fmt.Errorf("secrets is %q, not one of full, masked, none", r.Secrets)
+	}
+	if err := checkName(r.Name); err != nil {
+		return err
+	}
+	for list, entries := range map[string][]Entry{"allow": r.Allow, "deny": r.Deny} {
 		for i, entry := range entries {
 			if err := entry.check(); err != nil {
 				return fmt.Errorf("%s[%d]: %w", list, i, err)
 			}
 		}
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	if name == "" || len(name) > longestName {
+		return fmt.Errorf("name must have 1 to %d bytes: messages have it", longestName)
 	}
 	return nil
 }
@@ -66,8 +87,8 @@ func checkContexts(contexts []Context) error {
 }
 
 func (e Entry) check() error {
-	if e.Rule == "" || len(e.Rule) > longestRule {
-		return fmt.Errorf("rule must have 1 to %d bytes: messages name it", longestRule)
+	if err := checkName(e.Name); err != nil {
+		return err
 	}
 	if err := each("verbs", e.Verbs, verb); err != nil {
 		return err

@@ -33,10 +33,10 @@ type Context struct {
 	Port int    `json:"port"`
 }
 
-// Entry is one entry of `allow` or `deny`, in the terms of a rule of Kubernetes' RBAC. Rule is its place in the policy,
+// Entry is one entry of `allow` or `deny`, in the terms of a rule of Kubernetes' RBAC. Name is its place in the policy,
 // for messages and the record.
 type Entry struct {
-	Rule            string   `json:"rule"`
+	Name            string   `json:"name"`
 	Verbs           []string `json:"verbs"`
 	APIGroups       []string `json:"apiGroups"`
 	Resources       []string `json:"resources"`
@@ -45,14 +45,20 @@ type Entry struct {
 	NonResourceURLs []string `json:"nonResourceURLs"`
 }
 
-// Configuration is what the gate is told. A nil Allow allows everything; one without entries allows nothing.
+// Rule is what one rule of the policy says, or the request itself. A nil Allow allows everything; one without entries
+// allows nothing.
+type Rule struct {
+	Name    string  `json:"name"`
+	Access  Access  `json:"access"`
+	Secrets Secrets `json:"secrets"`
+	Allow   []Entry `json:"allow"`
+	Deny    []Entry `json:"deny"`
+}
+
+// Configuration is what the gate is told. Every one of the rules holds, for every context.
 type Configuration struct {
 	Contexts []Context `json:"contexts"`
-	Access   Access    `json:"access"`
-	Secrets  Secrets   `json:"secrets"`
-	Rule     string    `json:"rule"`
-	Allow    []Entry   `json:"allow"`
-	Deny     []Entry   `json:"deny"`
+	Rules    []Rule    `json:"rules"`
 }
 
 // Read checks everything that can be checked without the kubeconfig.
@@ -124,8 +130,8 @@ func value(decoder *json.Decoder, place string) error {
 }
 
 var fields = map[string]bool{
-	"contexts": true, "access": true, "secrets": true, "rule": true, "allow": true, "deny": true,
-	"name": true, "port": true,
+	"contexts": true, "name": true, "port": true,
+	"rules": true, "access": true, "secrets": true, "allow": true, "deny": true,
 	"verbs": true, "apiGroups": true, "resources": true, "resourceNames": true, "namespaces": true,
 	"nonResourceURLs": true,
 }

@@ -36,14 +36,13 @@ func attributesAs(identity asked.Identity) attributes {
 // entry is a rule of RBAC, prepared. https://kubernetes.io/docs/reference/access-authn-authz/rbac/
 type entry struct {
 	config.Entry
-	rule       string
 	namespaces []*regexp.Regexp
 }
 
 func entries(from []config.Entry) []entry {
 	prepared := make([]entry, len(from))
 	for i, one := range from {
-		prepared[i] = entry{Entry: one, rule: one.Rule}
+		prepared[i] = entry{Entry: one}
 		for _, pattern := range one.Namespaces {
 			prepared[i].namespaces = append(prepared[i].namespaces, glob(pattern))
 		}

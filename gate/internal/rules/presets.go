@@ -26,7 +26,7 @@ var (
 )
 
 // preset is what `access` and `secrets` say.
-func (r *Rules) preset(request *asked.Request) *Refusal {
+func (r *rule) preset(request *asked.Request) *Refusal {
 	if refusal := r.secret(request); refusal != nil {
 		return refusal
 	}
@@ -42,12 +42,12 @@ func (r *Rules) preset(request *asked.Request) *Refusal {
 	}
 }
 
-func (r *Rules) refuse(word, why string) *Refusal {
-	return &Refusal{Rule: r.rule + ": " + word, Reason: fmt.Sprintf("%s of %s refuses it: %s", word, r.rule, why)}
+func (r *rule) refuse(word, why string) *Refusal {
+	return &Refusal{Rule: r.name + ": " + word, Reason: fmt.Sprintf("%s of %s refuses it: %s", word, r.name, why)}
 }
 
 // secret refuses the ways to a Secret that cannot be masked. Resources of that name in other API groups hold the same.
-func (r *Rules) secret(request *asked.Request) *Refusal {
+func (r *rule) secret(request *asked.Request) *Refusal {
 	word := "secrets: " + string(r.secrets)
 	switch {
 	case r.secrets == config.Open:
@@ -73,7 +73,7 @@ func (r *Rules) secret(request *asked.Request) *Refusal {
 	}
 }
 
-func (r *Rules) named(request *asked.Request) bool {
+func (r *rule) named(request *asked.Request) bool {
 	return slices.ContainsFunc(r.allow, func(e entry) bool { return e.surelyMeans(attributesOf(request)) })
 }
 
@@ -112,12 +112,10 @@ func canBeDry(request *asked.Request) bool {
 		slices.Contains(dryableSubs, request.ResourceText())
 }
 
-// Dry says whether a request that was allowed must be sent with `dryRun`.
-func (r *Rules) Dry(request *asked.Request) bool {
+func (r *rule) dry(request *asked.Request) bool {
 	return r.access == config.DryRun && request.Changes() && !onlyAsks(request)
 }
 
-// Masked says whether the answer to a request that was allowed holds Secrets whose values must not be seen.
-func (r *Rules) Masked(request *asked.Request) bool {
+func (r *rule) masked(request *asked.Request) bool {
 	return r.secrets != config.Open && request.IsResourceRequest && request.Resource == "secrets"
 }

@@ -28,7 +28,7 @@ func ask(t testing.TB, line string, headers ...string) *asked.Request {
 
 type decisions map[bool][]string
 
-func check(t *testing.T, c config.Configuration, all decisions) {
+func check(t *testing.T, c config.Rule, all decisions) {
 	t.Helper()
 	if c.Access == "" {
 		c.Access = config.Full
@@ -36,8 +36,8 @@ func check(t *testing.T, c config.Configuration, all decisions) {
 	if c.Secrets == "" {
 		c.Secrets = config.Open
 	}
-	c.Rule = "team-a"
-	rules := New(&c)
+	c.Name = "team-a"
+	rules := New(c)
 	for want, lines := range all {
 		for _, line := range lines {
 			line, header, _ := strings.Cut(line, " | ")
@@ -95,12 +95,12 @@ var starting = []string{
 }
 
 func TestReadOnlyReads(t *testing.T) {
-	check(t, config.Configuration{Access: config.ReadOnly}, decisions{true: reading, false: append(changing, starting...)})
+	check(t, config.Rule{Access: config.ReadOnly}, decisions{true: reading, false: append(changing, starting...)})
 }
 
 func TestDryRunAlsoChangesWhatCanBeTried(t *testing.T) {
-	check(t, config.Configuration{Access: config.DryRun}, decisions{true: append(reading, changing...), false: starting})
-	rules := New(&config.Configuration{Access: config.DryRun, Secrets: config.Open, Rule: "r"})
+	check(t, config.Rule{Access: config.DryRun}, decisions{true: append(reading, changing...), false: starting})
+	rules := New(config.Rule{Access: config.DryRun, Secrets: config.Open, Name: "r"})
 	for _, line := range changing {
 		if !rules.Dry(ask(t, line)) {
 			t.Errorf("%s would not be sent dry", line)
@@ -115,22 +115,22 @@ func TestDryRunAlsoChangesWhatCanBeTried(t *testing.T) {
 }
 
 func TestFullAccessDoesEverything(t *testing.T) {
-	check(t, config.Configuration{}, decisions{true: append(append(reading, changing...), starting...)})
+	check(t, config.Rule{}, decisions{true: append(append(reading, changing...), starting...)})
 }
 
 func TestADenyWinsAndAnAllowIsAll(t *testing.T) {
-	check(t, config.Configuration{
+	check(t, config.Rule{
 		Allow: []config.Entry{
-			{Rule: "allow[0]", Verbs: []string{"get", "list", "patch"}, APIGroups: []string{"apps"}, Resources: []string{"*"}},
-			{Rule: "allow[1]", Verbs: []string{"*"}, APIGroups: []string{""}, Resources: []string{"pods", "pods/log"}, Namespaces: []string{"shop-*"}},
-			{Rule: "allow[2]", Verbs: []string{"get"}, APIGroups: []string{"*"}, Resources: []string{"*/scale"}},
-			{Rule: "allow[3]", Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics", "/logs/*"}},
-			{Rule: "allow[4]", Verbs: []string{"get", "list", "delete", "create"}, APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"web"}},
+			{Name: "allow[0]", Verbs: []string{"get", "list", "patch"}, APIGroups: []string{"apps"}, Resources: []string{"*"}},
+			{Name: "allow[1]", Verbs: []string{"*"}, APIGroups: []string{""}, Resources: []string{"pods", "pods/log"}, Namespaces: []string{"shop-*"}},
+			{Name: "allow[2]", Verbs: []string{"get"}, APIGroups: []string{"*"}, Resources: []string{"*/scale"}},
+			{Name: "allow[3]", Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics", "/logs/*"}},
+			{Name: "allow[4]", Verbs: []string{"get", "list", "delete", "create"}, APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"web"}},
 		},
 		Deny: []config.Entry{
-			{Rule: "deny[0]", Verbs: []string{"patch"}, APIGroups: []string{"apps"}, Resources: []string{"deployments"}},
-			{Rule: "deny[1]", Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"pods"}, Namespaces: []string{"shop-prod"}},
-			{Rule: "deny[2]", Verbs: []string{"get"}, NonResourceURLs: []string{"/openapi/*"}},
+			{Name: "deny[0]", Verbs: []string{"patch"}, APIGroups: []string{"apps"}, Resources: []string{"deployments"}},
+			{Name: "deny[1]", Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"pods"}, Namespaces: []string{"shop-prod"}},
+			{Name: "deny[2]", Verbs: []string{"get"}, NonResourceURLs: []string{"/openapi/*"}},
 		},
 	}, decisions{
 		true: {
@@ -153,12 +153,12 @@ func TestADenyWinsAndAnAllowIsAll(t *testing.T) {
 }
 
 func TestAnAllowWithoutEntriesAllowsNothing(t *testing.T) {
-	check(t, config.Configuration{Allow: []config.Entry{}}, decisions{true: {"GET /api"}, false: {"GET /api/v1/pods", "GET /metrics"}})
+	check(t, config.Rule{Allow: []config.Entry{}}, decisions{true: {"GET /api"}, false: {"GET /api/v1/pods", "GET /metrics"}})
 }
 
 func TestADenyOfNamespacesHoldsForAllOfThem(t *testing.T) {
-	check(t, config.Configuration{Deny: []config.Entry{
-		{Rule: "deny[0]", Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}, Namespaces: []string{"kube-*"}},
+	check(t, config.Rule{Deny: []config.Entry{
+		{Name: "deny[0]", Verbs: []string{"*"}, APIGroups: []string{"*"}, Resources: []string{"*"}, Namespaces: []string{"kube-*"}},
 	}}, decisions{
 		true: {
 			"GET /api/v1/namespaces/a/pods", "GET /api/v1/nodes", "GET /api/v1/nodes/n", "DELETE /api/v1/nodes", "POST /api/v1/namespaces",
@@ -176,8 +176,8 @@ func TestADenyOfNamespacesHoldsForAllOfThem(t *testing.T) {
 }
 
 func TestADenyOfANameHoldsForWhateverReachesIt(t *testing.T) {
-	check(t, config.Configuration{Deny: []config.Entry{{
-		Rule: "deny[0]", Verbs: []string{"*"}, APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"ca"},
+	check(t, config.Rule{Deny: []config.Entry{{
+		Name: "deny[0]", Verbs: []string{"*"}, APIGroups: []string{""}, Resources: []string{"configmaps"}, ResourceNames: []string{"ca"},
 	}}}, decisions{
 		true: {"GET /api/v1/namespaces/a/configmaps/x", "GET /api/v1/namespaces/a/configmaps?fieldSelector=metadata.name%3Dx"},
 		false: {
@@ -190,10 +190,10 @@ func TestADenyOfANameHoldsForWhateverReachesIt(t *testing.T) {
 }
 
 func TestImpersonationIsAVerb(t *testing.T) {
-	check(t, config.Configuration{Deny: []config.Entry{
-		{Rule: "deny[0]", Verbs: []string{"impersonate"}, APIGroups: []string{""}, Resources: []string{"groups"}, ResourceNames: []string{"system:masters"}},
-		{Rule: "deny[1]", Verbs: []string{"impersonate"}, APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Namespaces: []string{"kube-system"}},
-		{Rule: "deny[2]", Verbs: []string{"impersonate"}, APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"userextras/scopes", "uids"}},
+	check(t, config.Rule{Deny: []config.Entry{
+		{Name: "deny[0]", Verbs: []string{"impersonate"}, APIGroups: []string{""}, Resources: []string{"groups"}, ResourceNames: []string{"system:masters"}},
+		{Name: "deny[1]", Verbs: []string{"impersonate"}, APIGroups: []string{""}, Resources: []string{"serviceaccounts"}, Namespaces: []string{"kube-system"}},
+		{Name: "deny[2]", Verbs: []string{"impersonate"}, APIGroups: []string{"authentication.k8s.io"}, Resources: []string{"userextras/scopes", "uids"}},
 	}}, decisions{
 		true: {"GET /api/v1/pods | Impersonate-User: jane | Impersonate-Group: dev", "GET /api/v1/pods | Impersonate-User: system:serviceaccount:a:b"},
 		false: {
@@ -214,16 +214,43 @@ func TestSecretsOfAnyGroup(t *testing.T) {
 		"GET /apis/example.com/v1/namespaces/a/secrets/x/status", "GET /api/v1/namespaces/a/%73ecrets",
 	}
 	never := []string{"GET /api/v1/secrets?watch=1 | " + upgrade, "GET /apis/example.com/v1/namespaces/a/secrets/x/reveal"}
-	check(t, config.Configuration{Secrets: config.Masked}, decisions{true: append(other, masked...), false: append(never, elsewhere...)})
-	check(t, config.Configuration{Secrets: config.None}, decisions{true: other, false: append(append(never, elsewhere...), masked...)})
-	check(t, config.Configuration{Secrets: config.Open}, decisions{true: append(append(append(other, never...), elsewhere...), masked...)})
-	check(t, config.Configuration{Secrets: config.Masked, Allow: []config.Entry{
-		{Rule: "a", Verbs: []string{"get"}, NonResourceURLs: []string{"/logs/*"}},
+	check(t, config.Rule{Secrets: config.Masked}, decisions{true: append(other, masked...), false: append(never, elsewhere...)})
+	check(t, config.Rule{Secrets: config.None}, decisions{true: other, false: append(append(never, elsewhere...), masked...)})
+	check(t, config.Rule{Secrets: config.Open}, decisions{true: append(append(append(other, never...), elsewhere...), masked...)})
+	check(t, config.Rule{Secrets: config.Masked, Allow: []config.Entry{
+		{Name: "a", Verbs: []string{"get"}, NonResourceURLs: []string{"/logs/*"}},
 	}}, decisions{true: {"GET /logs/"}, false: {"GET /v1/secrets"}})
-	rules := New(&config.Configuration{Access: config.Full, Secrets: config.Masked, Rule: "r"})
+	rules := New(config.Rule{Access: config.Full, Secrets: config.Masked, Name: "r"})
 	for _, line := range masked {
 		if !rules.Masked(ask(t, line)) {
 			t.Errorf("%s is not masked", line)
 		}
+	}
+}
+
+func TestOfSeveralRulesAllHold(t *testing.T) {
+	rules := New(
+		config.Rule{Name: "team-a", Access: config.Full, Secrets: config.Masked, Deny: []config.Entry{
+			{Name: "team-a: deny[0]", Verbs: []string{"*"}, APIGroups: []string{""}, Resources: []string{"nodes"}},
+		}},
+		config.Rule{Name: "team-b", Access: config.Full, Secrets: config.Open, Allow: []config.Entry{
+			{Name: "team-b: allow[0]", Verbs: []string{"*"}, APIGroups: []string{""}, Resources: []string{"*"}},
+		}},
+		config.Rule{Name: "the request", Access: config.DryRun, Secrets: config.Open},
+	)
+	for line, want := range map[string]string{
+		"GET /api/v1/pods": "", "POST /api/v1/namespaces/a/pods": "", "GET /api/v1/secrets": "", "GET /api/v1/nodes": "team-a: deny[0]",
+		"GET /apis/apps/v1/deployments": "team-b: allow", "GET /api/v1/namespaces/a/pods/x/exec": "the request: access: dry_run",
+	} {
+		got := ""
+		if refusal := rules.Decide(ask(t, line)); refusal != nil {
+			got = refusal.Rule
+		}
+		if got != want {
+			t.Errorf("%s is refused by %q, not %q", line, got, want)
+		}
+	}
+	if !rules.Dry(ask(t, "POST /api/v1/namespaces/a/pods")) || !rules.Masked(ask(t, "GET /api/v1/secrets")) {
+		t.Error("one rule is forgotten")
 	}
 }

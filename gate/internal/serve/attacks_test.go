@@ -140,7 +140,7 @@ func TestABearerTokenInAWebSocketProtocolIsDropped(t *testing.T) {
 
 func TestTheIdentityOfTheKubeconfigStays(t *testing.T) {
 	for _, access := range []config.Access{config.Full, config.ReadOnly, config.DryRun} {
-		p := start(t, config.Configuration{Access: access, Secrets: config.Open}, `, "as": "viewer"`)
+		p := start(t, config.Rule{Access: access, Secrets: config.Open}, `, "as": "viewer"`)
 		code, _ := p.ask("GET", "/api/v1/pods", "", "Impersonate-User: system:admin", "impersonate-group: system:masters",
 			"Impersonate-Uid: 1", "Impersonate-Extra-Scopes: all")
 		request, _ := p.last()
@@ -152,7 +152,7 @@ func TestTheIdentityOfTheKubeconfigStays(t *testing.T) {
 }
 
 func TestWithoutOneTheCommandsOwnWorksUnderTheSameRules(t *testing.T) {
-	p := start(t, config.Configuration{Access: config.ReadOnly, Secrets: config.Open}, "")
+	p := start(t, config.Rule{Access: config.ReadOnly, Secrets: config.Open}, "")
 	code, _ := p.ask("GET", "/api/v1/pods", "", "Impersonate-User: jane", "Impersonate-Group: dev")
 	request, _ := p.last()
 	if code != 200 || request.Header.Get("Impersonate-User") != "jane" || request.Header.Get("Impersonate-Group") != "dev" {
@@ -193,7 +193,7 @@ func TestTheServersPathComesFirstAndNamesKeepTheirMeaning(t *testing.T) {
 func TestARefusalIsAStatusThatNamesTheRule(t *testing.T) {
 	settings := full()
 	settings.Deny = []config.Entry{{
-		Rule: "team-a: deny[0]", Verbs: []string{"delete"}, APIGroups: []string{"apps"}, Resources: []string{"deployments"},
+		Name: "team-a: deny[0]", Verbs: []string{"delete"}, APIGroups: []string{"apps"}, Resources: []string{"deployments"},
 	}}
 	p := start(t, settings, "")
 	code, body := p.ask("DELETE", "/apis/apps/v1/namespaces/shop/deployments/web", "")

@@ -14,12 +14,12 @@ import (
 	"gate/internal/config"
 )
 
-func masking() config.Configuration {
-	return config.Configuration{Access: config.Full, Secrets: config.Masked}
+func masking() config.Rule {
+	return config.Rule{Access: config.Full, Secrets: config.Masked}
 }
 
-func drying() config.Configuration {
-	return config.Configuration{Access: config.DryRun, Secrets: config.Masked}
+func drying() config.Rule {
+	return config.Rule{Access: config.DryRun, Secrets: config.Masked}
 }
 
 const secretsPath = "/api/v1/namespaces/a/secrets"

@@ -25,7 +25,7 @@ type Handler struct {
 	Host     string // what the Host header must be
 	Upstream *upstream.Upstream
 	Broken   string // why there is no Upstream
-	Rules    *rules.Rules
+	Rules    rules.Rules
 	Record   *record.Writer
 }
 

@@ -30,7 +30,7 @@ func sent(t testing.TB, text string, access config.Access, own bool) *http.Reque
 	}
 	handler := &Handler{
 		Host: "gate", Upstream: &upstream.Upstream{Base: base, OwnIdentity: own},
-		Rules: rules.New(&config.Configuration{Access: access, Secrets: config.Open, Rule: "r"}),
+		Rules: rules.New(config.Rule{Access: access, Secrets: config.Open, Name: "r"}),
 	}
 	plan, refusal := handler.plan(given, &record.Request{})
 	if refusal != nil {

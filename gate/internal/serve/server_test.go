@@ -54,7 +54,7 @@ func (b *safeBuffer) text() string {
 }
 
 // start runs a gate with settings; user is what the kubeconfig's user has besides a token.
-func start(t testing.TB, settings config.Configuration, user string) *place {
+func start(t testing.TB, settings config.Rule, user string) *place {
 	t.Helper()
 	p := &place{}
 	if test, ok := t.(*testing.T); ok {
@@ -81,22 +81,22 @@ func start(t testing.TB, settings config.Configuration, user string) *place {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if settings.Rule == "" {
-		settings.Rule = "team-a"
+	if settings.Name == "" {
+		settings.Name = "team-a"
 	}
 	p.address = listener.Addr().String()
 	p.record = record.New(&p.lines, nil, func(err error) { t.Error(err) })
 	p.ports = NewPorts()
 	handler := &Handler{
-		Context: "it", Host: p.address, Upstream: of, Rules: rules.New(&settings), Record: p.record,
+		Context: "it", Host: p.address, Upstream: of, Rules: rules.New(settings), Record: p.record,
 	}
 	p.ports.Serve(listener, handler, log.New(io.Discard, "", 0))
 	t.Cleanup(p.ports.Stop)
 	return p
 }
 
-func full() config.Configuration {
-	return config.Configuration{Access: config.Full, Secrets: config.Open}
+func full() config.Rule {
+	return config.Rule{Access: config.Full, Secrets: config.Open}
 }
 
 func (p *place) serve(w http.ResponseWriter, r *http.Request) {
