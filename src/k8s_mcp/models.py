@@ -13,7 +13,7 @@ from k8s_mcp.limits import COMMAND_BYTES
 
 StreamName = Literal["stdout", "stderr"]
 Access = Literal["full", "read-only", "read-only-with-secrets"]
-"""What a run's credential may be used for. Read-only includes Secrets in the last only."""
+"""What a run's credential may be used for. Read-only shows the values of Secrets in the last only."""
 FinalStatus = Literal["done", "timeout", "cancelled", "error"]
 
 
@@ -88,7 +88,7 @@ class RunRequest(BaseModel):
     stdin: Text | None = Field(None, description="What the command reads on its standard input.", repr=False)
     read_only: bool = Field(
         default=False,
-        description="Only let the command read from the cluster, and no Secrets. "
+        description="Only let the command read from the cluster, with the values of Secrets masked. "
         "`false` allows nothing that the operator's policy does not.",
     )
 

@@ -63,7 +63,7 @@ def test_allowed_and_by_which_rule(file: str, capsys: pytest.CaptureFixture[str]
     assert main([*test, "--principal", "x", "--group", "dev", "--group", "ops", "--cluster", "prod"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "allowed by looking (line 7)",
-        "  access: read-only, Secrets included",
+        "  access: read-only, Secrets in full",
         "  runs at a time: 2 at most",
         "  kubeconfigs may have: insecure-skip-tls-verify",
     ]

@@ -106,10 +106,18 @@ def test_only_tmp_is_writable_and_it_is_bounded_memory() -> None:
         assert writable == (["/tmp"] if one["name"] == RUNNER_CONTAINER else [])
 
 
-@pytest.mark.parametrize("access", ["full", "read-only", "read-only-with-secrets"])
+GATE_WORDS: dict[Access, tuple[str, str]] = {
+    "full": ("full", "full"),
+    "read-only": ("read_only", "masked"),
+    "read-only-with-secrets": ("read_only", "full"),
+}
+
+
+@pytest.mark.parametrize("access", GATE_WORDS)
 def test_access_comes_with_the_secret_and_the_pod_is_the_same(access: Access) -> None:
     spec = replace(SPEC, access=access)
-    assert run_files(spec, isolation=True)["access"] == access
+    rules = json.loads(run_files(spec, isolation=True)["gate"])["rules"]
+    assert [(rule["access"], rule["secrets"]) for rule in rules] == [GATE_WORDS[access]]
     made = make_job(spec, "replica-1", TEMPLATE)
     assert made["spec"] == job()["spec"]
     assert told_of(made).access == access
@@ -146,7 +154,7 @@ def test_with_isolation_the_credential_is_mounted_for_the_proxy_alone() -> None:
     with_credential = {key for key, content in files.items() if content == SPEC.kubeconfig}
     assert with_credential == {"credentials"}
     assert mounted[RUNNER_CONTAINER].isdisjoint(with_credential)
-    assert mounted[PROXY_CONTAINER] == {"credentials", "contexts", "access"}
+    assert mounted[PROXY_CONTAINER] == {"credentials", "gate"}
     assert mounted[RUNNER_CONTAINER] | mounted[PROXY_CONTAINER] == files.keys()
 
 

@@ -24,19 +24,22 @@ async def test_read_only_by_rule(
 ) -> None:
     (tmp_path / "policy").write_text(RULE.format(f"read_only: true{secrets}"))
     service = serve_kubernetes(policy=tmp_path / "policy")
+    where = f"--namespace={place.target}"
+    place.kubectl("delete", "secret", "by-rule", where, "--ignore-not-found")
+    place.kubectl("create", "secret", "generic", "by-rule", where, "--from-literal=a=seen")
     async with client_of(service) as client:
         seen = await client.run(
             f"""
             kubectl config set-context --current --namespace={place.target} >/dev/null
             kubectl get configmaps >/dev/null && echo read
             kubectl create configmap made && echo changed
-            kubectl get secrets && echo Secrets
             helm list && echo releases
+            kubectl get secret/by-rule -o jsonpath='{{.data.a}}' | base64 -d | grep seen && echo values
             """,
             read_only=False,  # asking for more changes nothing
         )
-    said = [line for line in seen.stdout if line in ("read", "changed", "Secrets", "releases")]
-    assert said == (["read", "Secrets", "releases"] if secrets else ["read"]), seen.stderr
+    said = [line for line in seen.stdout if line in ("read", "changed", "releases", "values")]
+    assert said == (["read", "releases", "values"] if secrets else ["read", "releases"]), seen.stderr
 
 
 async def test_output_limit_is_the_same_on_another_replica(

@@ -110,7 +110,7 @@ def _show_rules(rules: list[Rule]) -> int:
 
 
 def _limits(grant: Grant) -> list[str]:
-    access = {"full": "full", "read-only": "read-only", "read-only-with-secrets": "read-only, Secrets included"}
+    access = {"full": "full", "read-only": "read-only", "read-only-with-secrets": "read-only, Secrets in full"}
     lines = [f"access: {access[grant.access]}"]
     numbers = {
         "timeout": (grant.max_timeout, "s at most"),

@@ -46,7 +46,7 @@ class Collected:
         stdout, stderr = self._texts()
         parts = [self.outcome(), *self._notes, stdout]
         if self.run.spec.read_only and self.failed:
-            parts.insert(1, "[read-only run: changes, exec, port-forward and Secrets are refused]")
+            parts.insert(1, "[read-only run: changes, exec and port-forward are refused, Secrets are masked]")
         if stderr:
             parts += ["[stderr]", stderr]
         return "\n".join(part for part in parts if part).rstrip("\n")

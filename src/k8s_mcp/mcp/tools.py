@@ -189,7 +189,7 @@ class Offer:
 
     def tools(self) -> list[types.Tool]:
         """All tools that there are."""
-        limits = " Here it can only read: changes, exec, port-forward and Secrets are refused."
+        limits = " Here it can only read: changes, exec and port-forward are refused, Secrets are masked."
         run = self._tool(
             "run_command",
             "Run a command on a cluster",
@@ -207,8 +207,8 @@ class Offer:
         read_only = self._tool(
             "run_read_only",
             "Look at a cluster",
-            "Like run_command, with its arguments, but changes, exec, port-forward and Secrets are refused. Use it "
-            "for all that only looks.",
+            "Like run_command, with its arguments, but changes, exec and port-forward are refused, Secrets are masked. "
+            "Use it for all that only looks.",
             _RESULT,
             types.ToolAnnotations(read_only_hint=True, open_world_hint=True),
         )

@@ -6,7 +6,7 @@ import weakref
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager
 
-from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
+from k8s_mcp.cluster.gate_file import FIRST_PORT
 from k8s_mcp.errors import InvalidRequest, NotFound, ShuttingDown, TooLarge
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, described
@@ -206,7 +206,7 @@ class Runs:
             raise InvalidRequest("timeout", f"must be at most {longest}, {whose}")
         run_id = secrets.token_hex(16)
         contexts = tuple(context.name for context in kubeconfig.contexts)
-        servers = {name: f"http://127.0.0.1:{FIRST_PROXY_PORT + number}" for number, name in enumerate(contexts)}
+        servers = {name: f"http://127.0.0.1:{FIRST_PORT + number}" for number, name in enumerate(contexts)}
         spec = RunSpec(
             run_id=run_id,
             name=f"run-{run_id}" if key is None else _name(principal, key),

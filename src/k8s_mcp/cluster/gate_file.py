@@ -1,0 +1,24 @@
+"""What the gate of a run is told: gate/README.md has every field. Pure."""
+
+import json
+from collections.abc import Sequence
+
+from k8s_mcp.models import Access
+
+FIRST_PORT = 9001
+"""The first context's port on the pod's loopback; the others follow."""
+
+# Access and what is seen of Secrets, in the gate's words.
+_WORDS: dict[Access, tuple[str, str]] = {
+    "full": ("full", "full"),
+    "read-only": ("read_only", "masked"),
+    "read-only-with-secrets": ("read_only", "full"),
+}
+
+
+def gate_file(contexts: Sequence[str], access: Access) -> str:
+    """The configuration for a kubeconfig with these contexts."""
+    allowed, secrets = _WORDS[access]
+    ports = [{"name": name, "port": FIRST_PORT + number} for number, name in enumerate(contexts)]
+    rule = {"name": "this run", "access": allowed, "secrets": secrets}
+    return json.dumps({"contexts": ports, "rules": [rule]})
