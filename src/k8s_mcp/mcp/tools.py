@@ -207,8 +207,8 @@ class Offer:
         read_only = self._tool(
             "run_read_only",
             "Look at a cluster",
-            "Like run_command, with its arguments, but changes, exec and port-forward are refused, Secrets are masked. "
-            "Use it for all that only looks.",
+            "Like run_command, with its arguments, but changes, exec and port-forward are refused, Secrets are "
+            "masked. Use it for all that only looks.",
             _RESULT,
             types.ToolAnnotations(read_only_hint=True, open_world_hint=True),
         )
