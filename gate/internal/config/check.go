@@ -11,7 +11,7 @@ import (
 const (
 	mostContexts = 64
 	mostEntries  = 1000
-	longestName  = 200
+	longestName  = 600
 )
 
 var (
