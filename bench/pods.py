@@ -8,7 +8,7 @@ from contextlib import aclosing
 from typing import Any
 
 from k8s_mcp.cluster.client import Api
-from k8s_mcp.cluster.gate_file import FIRST_PORT, gate_file, rule_of
+from k8s_mcp.cluster.gate_file import FIRST_PORT, gate_file
 from k8s_mcp.cluster.objects import RUNNER_CONTAINER, PodTemplate, make_pod_spec
 
 PODS, JOBS, SECRETS, CONFIG_MAPS = "/api/v1/pods", "/apis/batch/v1/jobs", "/api/v1/secrets", "/api/v1/configmaps"
@@ -30,7 +30,7 @@ def secret(name: str, kubeconfig: str) -> Manifest:
         "kubeconfig": kubeconfig,
         "proxies": str(FIRST_PORT),
         "credentials": kubeconfig,
-        "gate": gate_file(["first"], rule_of("full")),
+        "gate": gate_file(["first"], [{"name": "bench", "access": "full", "secrets": "full"}]),
     }
     return {"metadata": {"name": name, "labels": {LABEL: ""}}, "immutable": True, "stringData": files}
 

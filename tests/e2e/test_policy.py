@@ -18,11 +18,11 @@ ClientOf = Callable[[Service], Client]
 RULE = "rules: [{{name: r, principals: ['*'], own_kubeconfigs: true, {}}}]"
 
 
-@pytest.mark.parametrize("secrets", ["", ", read_secrets: true"])
+@pytest.mark.parametrize("secrets", ["", ", secrets: full"])
 async def test_read_only_by_rule(
     serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path, secrets: str
 ) -> None:
-    (tmp_path / "policy").write_text(RULE.format(f"read_only: true{secrets}"))
+    (tmp_path / "policy").write_text(RULE.format(f"access: read_only{secrets}"))
     service = serve_kubernetes(policy=tmp_path / "policy")
     where = f"--namespace={place.target}"
     place.kubectl("delete", "secret", "by-rule", where, "--ignore-not-found")
@@ -40,6 +40,41 @@ async def test_read_only_by_rule(
         )
     said = [line for line in seen.stdout if line in ("read", "changed", "releases", "values")]
     assert said == (["read", "releases", "values"] if secrets else ["read", "releases"]), seen.stderr
+
+
+async def test_allow_and_deny_are_enforced_on_requests(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path
+) -> None:
+    entries = "allow: [{verbs: ['*'], apiGroups: [''], resources: [configmaps]}]"
+    denied = "deny: [{verbs: [delete, deletecollection], apiGroups: ['*'], resources: ['*']}]"
+    (tmp_path / "policy").write_text(RULE.format(f"{entries}, {denied}"))
+    service = serve_kubernetes(policy=tmp_path / "policy")
+    async with client_of(service) as client:
+        seen = await client.run(
+            f"""
+            kubectl config set-context --current --namespace={place.target} >/dev/null
+            kubectl create configmap by-policy && kubectl delete configmap by-policy; kubectl get pods
+            """
+        )
+    assert seen.stdout == ["configmap/by-policy created"]
+    assert any("r (line 1): deny[0] refuses it" in line for line in seen.stderr), seen.stderr
+    assert any("no entry of allow in r (line 1) names it" in line for line in seen.stderr), seen.stderr
+    await place.akubectl("delete", f"--namespace={place.target}", "configmap/by-policy")
+
+
+async def test_a_dry_run_by_rule_changes_nothing(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path
+) -> None:
+    (tmp_path / "policy").write_text(RULE.format("access: dry_run"))
+    service = serve_kubernetes(policy=tmp_path / "policy")
+    where = f"--namespace={place.target}"
+    place.kubectl("create", "configmap", "tried", where, "--from-literal=a=b")
+    async with client_of(service) as client:
+        seen = await client.run(f"kubectl delete configmap tried {where}; kubectl create configmap other {where}")
+    assert [line.split()[0] for line in seen.stdout] == ["configmap", "configmap/other"]
+    assert place.kubectl("get", "configmaps", where, "--output=name").split().count("configmap/tried") == 1
+    assert "configmap/other" not in place.kubectl("get", "configmaps", where, "--output=name")
+    place.kubectl("delete", "configmap", "tried", where)
 
 
 async def test_output_limit_is_the_same_on_another_replica(

@@ -177,7 +177,7 @@ async def test_what_kubeconfigs_may_hold(start: StartService, file: Path, allows
 
 
 async def test_local_executor_refuses_what_is_to_be_read_only(start: StartService) -> None:
-    service = start(rule("read_only: true"))
+    service = start(rule("access: read_only"))
     async with Client(service.url, kubeconfigs.fake()) as client:
         assert "the rule (line 2)" in await refused(client, 403)
     async with python_http(f"{service.url}/mcp") as mcp:

@@ -110,8 +110,11 @@ def _show_rules(rules: list[Rule]) -> int:
 
 
 def _limits(grant: Grant) -> list[str]:
-    access = {"full": "full", "read-only": "read-only", "read-only-with-secrets": "read-only, Secrets in full"}
-    lines = [f"access: {access[grant.access]}"]
+    lines = [f"access: {grant.access}"]
+    for rule in grant.api_rules:
+        lines += [f"secrets: {rule.seen_of_secrets}"] if rule.seen_of_secrets != "full" or rule.secrets else []
+        lines += [] if rule.allow is None else [f"allow: what none of {len(rule.allow)} entries names is refused"]
+        lines += [f"deny: what one of {len(rule.deny)} entries names is refused"] if rule.deny else []
     numbers = {
         "timeout": (grant.max_timeout, "s at most"),
         "runs at a time": (grant.max_runs, "at most"),

@@ -312,7 +312,7 @@ def _proxy(template: PodTemplate) -> Manifest:
 
 def _access(value: str) -> Access:
     """Read-only where another version of the service wrote a word that this one does not know."""
-    return value if value in ("full", "read-only-with-secrets") else "read-only"
+    return value if value in ("full", "dry_run") else "read_only"
 
 
 def _bytes(quantity: str) -> int:

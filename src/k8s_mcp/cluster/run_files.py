@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import replace
 
-from k8s_mcp.cluster.gate_file import FIRST_PORT, gate_file, rule_of
+from k8s_mcp.cluster.gate_file import FIRST_PORT, gate_file
 from k8s_mcp.models import RunSpec
 
 SECRETS = "/api/v1/secrets"
@@ -27,7 +27,7 @@ def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:
         files["kubeconfig"] = spec.proxied_kubeconfig
         files["proxies"] = " ".join(str(FIRST_PORT + number) for number in range(len(spec.contexts)))
         files["credentials"] = spec.kubeconfig
-        files["gate"] = gate_file(spec.contexts, rule_of(spec.access))
+        files["gate"] = gate_file(spec.contexts, spec.gate_rules)
     return files
 
 

@@ -49,7 +49,7 @@ class Admission:
                     )
                 except (Forbidden, KubeconfigError) as error:
                     why[context.name] = error.fields[0][1] if isinstance(error, KubeconfigError) else error.message
-        if grant.access != "full":
+        if not all(rule.is_open for rule in grant.api_rules):
             self.check_read_only(f" ({grant.rule})")
         left_out = known.left_out + tuple(LeftOut(name, said) for name, said in why.items())
         return replace(kept, left_out=left_out), grant
@@ -102,8 +102,8 @@ class Admission:
         """Raise Forbidden where a run could not be kept to reading."""
         if not self._can_be_read_only:
             raise Forbidden(
-                f"a run cannot be read-only here{whose}: that takes the Kubernetes executor with credential "
-                "isolation; send a kubeconfig whose credential may only read instead"
+                f"a run cannot be read-only here{whose}, nor held to other rules: that takes the Kubernetes executor "
+                "with credential isolation; send a kubeconfig whose credential may only read instead"
             )
 
     def reread(self, text: str) -> Kubeconfig:

@@ -11,7 +11,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-Access = Literal["full", "dry_run", "read_only"]
+from k8s_mcp.models import Access, GateRule
+
 Secrets = Literal["full", "masked", "none"]
 
 
@@ -66,6 +67,11 @@ class ApiRule:
     deny: tuple[Entry, ...] = ()
 
     @property
+    def is_open(self) -> bool:
+        """Whether it takes nothing away from what the credential may do."""
+        return self.access == "full" and self.seen_of_secrets == "full" and self.allow is None and not self.deny
+
+    @property
     def seen_of_secrets(self) -> Secrets:
         """By default what access goes with: who may change everything may see it."""
         return self.secrets or ("full" if self.access == "full" else "masked")
@@ -74,9 +80,9 @@ class ApiRule:
         """What messages and the record call an entry."""
         return f"{self.name}: {where}[{number}]"
 
-    def for_gate(self) -> dict[str, Any]:
+    def for_gate(self) -> GateRule:
         """The rule as it stands in the gate's file."""
-        rule = {"name": self.name, "access": self.access, "secrets": self.seen_of_secrets}
+        rule: dict[str, Any] = {"name": self.name, "access": self.access, "secrets": self.seen_of_secrets}
         lists = {"deny": self.deny} if self.allow is None else {"allow": self.allow, "deny": self.deny}
         return rule | {
             where: [

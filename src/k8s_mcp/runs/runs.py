@@ -13,9 +13,10 @@ from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, described
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.limits import REQUEST_BYTES
 from k8s_mcp.log_format import now
-from k8s_mcp.models import Access, Principal, RunRequest, RunSpec, digest, owner_of
+from k8s_mcp.models import GateRule, Principal, RunRequest, RunSpec, digest, owner_of
 from k8s_mcp.observe.facts import CancelRequested, Observe, RunFacts, RunStarted, Target, Via, run_facts
 from k8s_mcp.policy.admission import Admission
+from k8s_mcp.policy.api_rules import ApiRule
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.policy.rules import Grant
 from k8s_mcp.runs.handles import Handles
@@ -220,7 +221,8 @@ class Runs:
             kubeconfig=kubeconfig.dump(),
             proxied_kubeconfig=kubeconfig.without_credentials(servers).dump(),
             contexts=contexts,
-            access=self._access(request, grant),
+            access="read_only" if request.read_only else grant.access,
+            gate_rules=self._gate_rules(request, grant),
             servers=kubeconfig.servers,
             max_output=grant.max_output,
             rule=grant.rule,
@@ -231,11 +233,13 @@ class Runs:
             raise TooLarge("the kubeconfig as it would be stored is too large; send its current context only")
         return spec
 
-    def _access(self, request: RunRequest, grant: Grant) -> Access:
-        if not request.read_only:
-            return grant.access
-        self._admission.check_read_only()
-        return "read-only"
+    def _gate_rules(self, request: RunRequest, grant: Grant) -> tuple[GateRule, ...]:
+        """The policy's, and what the request asks for: it can only take away."""
+        rules = list(grant.api_rules)
+        if request.read_only:
+            self._admission.check_read_only()
+            rules.append(ApiRule("the request", "read_only"))
+        return tuple(rule.for_gate() for rule in rules)
 
     def _known(self, principal: Principal, run_id: str) -> RunSpec:
         spec = self._find(principal, run_id=run_id)
