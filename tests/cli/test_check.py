@@ -37,7 +37,7 @@ def programs(directory: Path, *names: str) -> str:
 def test_all_is_well(tmp_path: Path) -> None:
     code, found = check("--local-dir", str(tmp_path / "runs"), path=programs(tmp_path / "bin", "bash", "kubectl"))
     assert code == 0
-    assert list(found) == ["bash", "kubectl", "directory", "memory", "one run"]
+    assert list(found) == ["address", "bash", "kubectl", "directory", "memory", "one run"]
     assert {finding["status"] for name, finding in found.items() if name != "memory"} == {"ok"}
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -91,7 +91,8 @@ def test_table_for_people(tmp_path: Path) -> None:
     path = programs(tmp_path / "bin", "bash")
     done = subprocess.run(call, env={"PATH": path}, capture_output=True, text=True, check=False)
     assert done.returncode == FAILED
-    bash, kubectl, advice, *_ = done.stdout.splitlines()
+    address, bash, kubectl, advice, *_ = done.stdout.splitlines()
+    assert address.split()[:2] == ["ok", "address"]
     assert bash.split() == ["ok", "bash", f"{path}/bash"]
     assert kubectl.startswith("FAILED  kubectl ")
     assert advice.split(maxsplit=1) == ["→", "install kubectl where the service finds it"]

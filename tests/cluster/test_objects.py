@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import pytest
 
+from k8s_mcp.cluster.leases import make_lease
 from k8s_mcp.cluster.objects import (
     MANAGED_BY,
     MANAGER,
@@ -15,17 +16,14 @@ from k8s_mcp.cluster.objects import (
     RUN,
     RUNNER_CONTAINER,
     PodTemplate,
-    file_size,
-    log_rate,
     make_job,
-    make_lease,
     make_pod_spec,
     make_secret,
     read_run,
-    read_verdict,
-    verdict,
 )
 from k8s_mcp.cluster.run_files import run_files
+from k8s_mcp.cluster.sizes import file_size, log_rate
+from k8s_mcp.cluster.verdict import read_verdict, verdict
 from k8s_mcp.models import Access, Ended, RunSpec
 from k8s_mcp.runner.supervise import BURST
 

@@ -6,7 +6,7 @@ import pytest
 
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.objects import PROXY_CONTAINER, RUNNER_CONTAINER
-from k8s_mcp.cluster.watch import Watched
+from k8s_mcp.cluster.watched import Watched
 
 Fields = dict[str, Any]
 

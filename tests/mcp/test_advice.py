@@ -162,7 +162,7 @@ async def test_null_is_left_out_everywhere(server: Service, fake_kubeconfig: str
 @pytest.mark.parametrize("value", [60.5, "60", True, [60]])
 async def test_what_is_no_whole_number_is_refused(client: McpClient, fake_kubeconfig: str, value: object) -> None:
     result = await client.call("run_command", command="true", kubeconfig=fake_kubeconfig, timeout=value)
-    assert result.text.startswith("timeout: Input should be a valid integer")
+    assert result.text.startswith("timeout: must be a whole number")
 
 
 # Without kubeconfigs

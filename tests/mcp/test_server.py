@@ -138,11 +138,15 @@ async def test_mcp_takes_nothing_but_post(http: httpx.AsyncClient, method: str) 
     assert response.headers["allow"] == "POST"
 
 
-async def test_head_opens_no_session(http: httpx.AsyncClient) -> None:
-    """Nobody would read its stream. HEAD is no method of JSON-RPC's paths."""
-    for path, allowed in (("/sse", "GET, POST"), ("/mcp", "POST"), ("/messages/", "POST")):
-        response = await http.head(path)
-        assert (response.status_code, response.headers["allow"]) == (405, allowed)
+async def test_head_opens_no_session(serve: StartService) -> None:
+    """Nobody would read its stream. There is only one place here, and it is free afterwards."""
+    async with httpx.AsyncClient(base_url=serve(mcp_sessions=1).url, trust_env=False) as http:
+        for _ in range(3):
+            for path, status in (("/sse", 200), ("/mcp", 405), ("/messages/", 405)):
+                response = await http.head(path)
+                assert (response.status_code, response.content) == (status, b"")
+        async with http.stream("GET", "/sse") as response:
+            assert response.status_code == 200
 
 
 async def test_client_of_streamable_http_gets_no_session_of_the_older_transport(http: httpx.AsyncClient) -> None:

@@ -356,7 +356,7 @@ async def test_runs_by_way_of_mcp_say_so(audited: StartService, log: Path, fake_
     [ended] = await until(log, "run.ended")
     assert (ended["via"], ended["status"], ended["principal"]) == ("mcp", "done", "anonymous")
     [refused] = await until(log, "request.refused")
-    expected = {"status": 422, "reason": "KubeconfigError", "via": "mcp", "path": "run_command"}
+    expected = {"status": 422, "reason": "InvalidRequest", "via": "mcp", "path": "run_command"}
     assert expected.items() <= refused.items()
 
 

@@ -10,7 +10,7 @@ import (
 
 const (
 	mostContexts = 64
-	mostEntries  = 1000
+	mostEntries  = 2000
 	longestName  = 600
 )
 

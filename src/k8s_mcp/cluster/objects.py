@@ -5,14 +5,13 @@ https://kubernetes.io/docs/concepts/security/pod-security-standards/#restricted
 """
 
 import base64
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from k8s_mcp.models import Access, Ended, RunSpec
+from k8s_mcp.cluster.sizes import file_size, log_rate
+from k8s_mcp.models import Access, RunSpec
 
 Manifest = dict[str, Any]
 
@@ -23,7 +22,6 @@ REPLICA = "k8s-mcp-server/replica"
 CANCELLED = "k8s-mcp-server/cancelled"
 ENDED = "k8s-mcp-server/ended"
 FOLLOWED = "k8s-mcp-server/followed"
-VERDICT = "k8s-mcp-server/verdict"
 _OWNER = "k8s-mcp-server/owner"
 _DIGEST = "k8s-mcp-server/request"
 _SERVER = "k8s-mcp-server/server"
@@ -45,12 +43,6 @@ _RUNNER = ("python3", "-I", "-S", "/opt/k8s-mcp/k8s_mcp/runner/__main__.py")
 _GATE = "/opt/k8s-mcp/gate"
 _STORAGE_REQUEST = "16Mi"  # the log of nearly every command; without a request the scheduler counts the limit
 _GATE_STORAGE = "64Mi"  # its record: five log files, see log_rate
-_LOG_FILES, _LOG_FILE_BYTES, _LOG_SECONDS = 5, 10 << 20, 10
-_SLOWEST_LOG = 100_000
-_QUANTITY = re.compile(r"(\d+(?:\.\d*)?)([kMGT]|[KMGT]i|)")
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12, "Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
-_SMALLEST_FILE = 2**20  # standard input is one
-_VERDICT_SIZE = 4096
 _DEADLINE_MARGIN = 60  # the runner's own timeout comes first; this one is for a runner that hangs
 
 
@@ -159,24 +151,6 @@ def kept_for(status: str, seconds: float) -> Manifest:
     return {"metadata": {"annotations": {ENDED: status}}, "spec": {"ttlSecondsAfterFinished": int(seconds)}}
 
 
-def verdict(ended: Ended) -> str:
-    """How a run ended, as its owner notes it on the Job for those who follow it elsewhere."""
-    said = {"status": ended.status, "exit_code": ended.exit_code, "reason": ended.reason}
-    return json.dumps({**said, "message": ended.message[:_VERDICT_SIZE]})
-
-
-def read_verdict(text: str) -> Ended | None:
-    """What `verdict` has written; None for anything else."""
-    try:
-        said = json.loads(text)
-        status, code = said["status"], said["exit_code"]
-        if status not in ("done", "timeout", "cancelled", "error") or not isinstance(code, int | None):
-            return None
-        return Ended(status, code, str(said["reason"]), str(said["message"]))
-    except (ValueError, KeyError, TypeError):
-        return None
-
-
 def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:
     """The pod of a run whose files are in the Secret of that name."""
     spec: Manifest = {
@@ -214,20 +188,6 @@ def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:
     return spec
 
 
-def log_rate(storage_limit: str) -> int:
-    """Bytes a second that a runner may go on writing to its log without its pod being evicted for that.
-
-    The kubelet looks every 10 s, begins another file when one is over 10 MiB, and keeps five (its defaults):
-    https://kubernetes.io/docs/concepts/cluster-administration/logging/#log-rotation
-    """
-    return max(int((_bytes(storage_limit) / _LOG_FILES - _LOG_FILE_BYTES) / _LOG_SECONDS), _SLOWEST_LOG)
-
-
-def file_size(tmp_size: str) -> int:
-    """Most bytes of one file that a command writes: as many as fit into its /tmp, the only place that is for it."""
-    return max(_bytes(tmp_size), _SMALLEST_FILE)
-
-
 def make_secret(name: str, run_id: str, job_uid: str, files: Mapping[str, str]) -> Manifest:
     """The run's files, immutable, owned by its Job: whoever deletes the Job takes the Secret along."""
     return {
@@ -240,22 +200,6 @@ def make_secret(name: str, run_id: str, job_uid: str, files: Mapping[str, str]) 
         },
         "immutable": True,
         "data": {key: base64.b64encode(text.encode()).decode() for key, text in files.items()},
-    }
-
-
-def lease_name(replica: str) -> str:
-    """The name of a replica's Lease."""
-    return f"{MANAGER}-{replica}"
-
-
-def make_lease(replica: str, seconds: int) -> Manifest:
-    """Says that a replica lives, for so many seconds from now."""
-    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
-    return {
-        "apiVersion": "coordination.k8s.io/v1",
-        "kind": "Lease",
-        "metadata": {"name": lease_name(replica), "labels": {MANAGED_BY: MANAGER}},
-        "spec": {"holderIdentity": replica, "leaseDurationSeconds": seconds, "renewTime": now},
     }
 
 
@@ -315,12 +259,6 @@ def _access(value: str) -> Access:
     return value if value in ("full", "dry_run") else "read_only"
 
 
-def _bytes(quantity: str) -> int:
-    """A quantity in bytes; 0 for one that the API server will refuse."""
-    match = _QUANTITY.fullmatch(quantity)
-    return int(float(match[1]) * _UNITS[match[2]]) if match else 0
-
-
 def _container_security() -> Manifest:
     return {
         "allowPrivilegeEscalation": False,
@@ -330,6 +268,5 @@ def _container_security() -> Manifest:
 
 
 def _secret_volume(name: str, secret: str, keys: tuple[str, ...]) -> Manifest:
-    paths = {"credentials": "kubeconfig"}
-    items = [{"key": key, "path": paths.get(key, key)} for key in keys]
+    items = [{"key": key, "path": {"credentials": "kubeconfig"}.get(key, key)} for key in keys]
     return {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440, "items": items}}

@@ -5,7 +5,7 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 
 from k8s_mcp.cluster.client import Json
 from k8s_mcp.cluster.objects import CANCELLED, RUNNER_CONTAINER
-from k8s_mcp.cluster.watch import Watched
+from k8s_mcp.cluster.watched import Watched
 
 _ORDINARY = frozenset(("ContainerCreating", "PodInitializing"))
 Reason = tuple[str, str]
@@ -90,3 +90,18 @@ def why_gone(watched: Watched) -> Reason | None:
         ):
             return condition.get("reason", "Failed"), condition.get("message", "")
     return POD_DELETED if watched.pod_deleted else None
+
+
+def is_over(watched: Watched) -> bool:
+    """Whether the runner writes nothing more."""
+    ended = watched.pod is not None and terminated(watched.pod) is not None
+    return ended or why_gone(watched) is not None
+
+
+def place(pod: Json | None) -> dict[str, str]:
+    """Where the command runs: `pod`, `pod_uid`, `node`, as far as that is known."""
+    if pod is None:
+        return {}
+    metadata = pod["metadata"]
+    found = {"pod": metadata["name"], "pod_uid": metadata["uid"], "node": pod["spec"].get("nodeName", "")}
+    return {name: value for name, value in found.items() if value}

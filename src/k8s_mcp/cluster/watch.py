@@ -13,6 +13,7 @@ from k8s_mcp.cluster import answers, shapes
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json, OddAnswer
 from k8s_mcp.cluster.credentials import NoCredential
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
+from k8s_mcp.cluster.watched import Watched, version_of
 
 JOBS = "/apis/batch/v1/jobs"
 PODS = "/api/v1/pods"
@@ -33,78 +34,6 @@ _ODD_ANSWER = "what answers for the API server of the cluster for runner pods is
 _NO_CREDENTIAL = "the service has no credential for the API server of the cluster for runner pods; its log says why"
 
 _logger = logging.getLogger(__name__)
-
-
-class Watched:
-    """What is known of one Job: its latest state, that of its pod (it never has two), and the warnings about them.
-
-    States come from the watches and from answers to requests, in any order: the later one counts. What is told of
-    another Job of the same name is not this one's.
-    """
-
-    def __init__(self) -> None:
-        self.job: Json | None = None
-        self.job_deleted = False
-        self.pod: Json | None = None
-        self.pod_deleted = False
-        self.warnings: list[Json] = []
-        self._changed = asyncio.Event()
-
-    @property
-    def gone(self) -> bool:
-        """Whether neither Job nor pod is left."""
-        return (self.job is None or self.job_deleted) and (self.pod is None or self.pod_deleted)
-
-    async def changed(self) -> None:
-        """Wait until there is news."""
-        await self._changed.wait()
-
-    def wake(self) -> None:
-        self._changed.set()
-        self._changed = asyncio.Event()
-
-    def begin(self, job: Json) -> None:
-        """This is the Job, which was created just now: what is known so far is told of a former one of its name."""
-        if self.job is not None and self.job["metadata"]["uid"] != job["metadata"]["uid"]:
-            self.job, self.job_deleted = None, False
-        self.note_job(job)
-
-    def note_job(self, job: Json, *, deleted: bool = False) -> None:
-        """A state of the Job."""
-        if self.job is not None and self.job["metadata"]["uid"] != job["metadata"]["uid"]:
-            self.job_deleted = True  # that one could be made because ours is gone
-        else:
-            self.job = later(job, self.job)
-            self.job_deleted = self.job_deleted or deleted
-            if self.pod is not None and not self._is_ours(self.pod):
-                self.pod, self.pod_deleted = None, False
-        self.wake()
-
-    def note_pod(self, pod: Json, *, deleted: bool = False) -> None:
-        """A state of the pod."""
-        if self._is_ours(pod):
-            self.pod, self.pod_deleted = pod, deleted
-            self.wake()
-
-    def note_missing(self, version: int) -> None:
-        """A list of that version does not have the Job."""
-        if self.job is not None and not self.job_deleted and version_of(self.job) <= version:
-            self.job_deleted = True
-            self.wake()
-
-    def _is_ours(self, pod: Json) -> bool:
-        uid = pod["metadata"]["labels"].get("batch.kubernetes.io/controller-uid")
-        return self.job is None or uid is None or uid == self.job["metadata"]["uid"]
-
-
-def later(one: Json, other: Json | None) -> Json:
-    """Of two states of an object that came on different ways, the one that the API server wrote later; else `one`."""
-    return one if other is None or version_of(one) >= version_of(other) else other
-
-
-def version_of(thing: Json) -> int:
-    """Its resource version, which grows with every write (KEP-5504)."""
-    return int(thing["metadata"]["resourceVersion"])
 
 
 class Watch:

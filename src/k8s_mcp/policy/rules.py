@@ -30,6 +30,7 @@ from k8s_mcp.policy.server_pattern import ServerPattern, like
 
 POLICY_BYTES = 1 << 20
 _MAX_NODES = 100_000
+_MAX_ENTRIES = 100  # the gate takes 2,000 together: those of eight contexts' rules
 _INSTEAD = "write it without"
 
 Patterns = list[Annotated[str, Field(min_length=1, max_length=512)]]
@@ -59,8 +60,8 @@ class Rule(BaseModel):
     servers: Patterns = Field(default=["*"], min_length=1)
     access: Access = "full"
     secrets: Secrets | None = None
-    allow: list[Entry] | None = None
-    deny: list[Entry] = []
+    allow: Annotated[list[Entry], Field(max_length=_MAX_ENTRIES)] | None = None
+    deny: list[Entry] = Field(default=[], max_length=_MAX_ENTRIES)
     max_timeout: AtLeastOne = None
     max_runs: AtLeastOne = None
     max_cluster_runs: AtLeastOne = None

@@ -16,6 +16,7 @@ from k8s_mcp.observe.facts import CommandStarted, Observe, Outcome, OutputRead, 
 from k8s_mcp.runner.frames import Frame
 from k8s_mcp.runs.eventlog import EventLog, Reader
 from k8s_mcp.runs.output_limit import OutputLimit
+from k8s_mcp.runs.state import describe
 from k8s_mcp.runs.transcript import Transcript
 
 _FIRST_READER_SECONDS = 10.0
@@ -286,23 +287,6 @@ class Run:
     def _forget_timer(self) -> None:
         if self._abandoned:
             self._abandoned.cancel()
-
-
-def describe(spec: RunSpec, status: str) -> dict[str, object]:
-    """A run's state, as far as its specification and its status say."""
-    return {
-        "run_id": spec.run_id,
-        "status": status,
-        "exit_code": None,
-        "created": spec.created,
-        "started": None,
-        "ended": None,
-        "cluster": spec.server,
-        "timeout": spec.timeout,
-        "read_only": spec.read_only,
-        "bytes": None,
-        "lines": None,
-    }
 
 
 @asynccontextmanager

@@ -1,29 +1,23 @@
 """All runs of this service: both front ends call this, and nothing else starts a command."""
 
 import asyncio
-import secrets
 import weakref
 from collections.abc import AsyncGenerator, Collection, Iterable, Iterator
 from contextlib import asynccontextmanager
 
-from k8s_mcp.cluster.gate_file import FIRST_PORT
-from k8s_mcp.errors import InvalidRequest, NotFound, ShuttingDown, TooLarge
+from k8s_mcp.errors import InvalidRequest, NotFound, ShuttingDown
 from k8s_mcp.executors.base import Executor
-from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, described
+from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig
 from k8s_mcp.kubeconfig.redact import Redactor
-from k8s_mcp.limits import REQUEST_BYTES
-from k8s_mcp.log_format import now
-from k8s_mcp.models import GateRule, Principal, RunRequest, RunSpec, digest, owner_of
+from k8s_mcp.models import Principal, RunRequest, RunSpec, owner_of
 from k8s_mcp.observe.facts import CancelRequested, Observe, RunFacts, RunStarted, Target, Via, run_facts
 from k8s_mcp.policy.admission import Admission
-from k8s_mcp.policy.api_rules import ApiRule
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.policy.rules import Grant
 from k8s_mcp.runs.handles import Handles
 from k8s_mcp.runs.run import Limits, Run
+from k8s_mcp.runs.spec import make_spec, name_of
 
-DEFAULT_TIMEOUT = 300
-_SECRET_BYTES = 1024 * 1024 - 16 * 1024  # what a Secret holds, less the small files
 _STOP_MARGIN = 15.0
 
 
@@ -135,7 +129,7 @@ class Runs:
 
     def started_with(self, principal: Principal, key: str) -> str | None:
         """The id of the run that the principal's idempotency key has started, on whatever replica; or None."""
-        spec = self._find(principal, name=_name(principal, key))
+        spec = self._find(principal, name=name_of(principal, key))
         return spec.run_id if spec else None
 
     async def follow(self, principal: Principal, run_id: str, via: Via = "http") -> Run:
@@ -198,48 +192,9 @@ class Runs:
     def _spec(
         self, principal: Principal, request: RunRequest, key: str | None, kubeconfig: Kubeconfig, grant: Grant
     ) -> RunSpec:
-        if request.size() > REQUEST_BYTES:
-            raise TooLarge(f"command, kubeconfig and stdin together are over {REQUEST_BYTES} bytes")
-        longest = min(self._limits.max_timeout, grant.max_timeout or self._limits.max_timeout)
-        timeout = request.timeout or min(DEFAULT_TIMEOUT, longest)
-        if timeout > longest:
-            whose = "the maximum of this server" if longest == self._limits.max_timeout else "the maximum for you"
-            raise InvalidRequest("timeout", f"must be at most {longest}, {whose}")
-        run_id = secrets.token_hex(16)
-        contexts = tuple(context.name for context in kubeconfig.contexts)
-        servers = {name: f"http://127.0.0.1:{FIRST_PORT + number}" for number, name in enumerate(contexts)}
-        spec = RunSpec(
-            run_id=run_id,
-            name=f"run-{run_id}" if key is None else _name(principal, key),
-            owner=owner_of(principal),
-            digest=digest(request.model_dump_json()),
-            server=kubeconfig.server,
-            timeout=timeout,
-            created=now(),
-            command=request.command,
-            stdin=request.stdin,
-            kubeconfig=kubeconfig.dump(),
-            proxied_kubeconfig=kubeconfig.without_credentials(servers).dump(),
-            contexts=contexts,
-            access="read_only" if request.read_only else grant.access,
-            gate_rules=self._gate_rules(request, grant),
-            servers=kubeconfig.servers,
-            max_output=grant.max_output,
-            rule=grant.rule,
-            left_out=tuple(described(kubeconfig.left_out)),
-        )
-        stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig)
-        if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:
-            raise TooLarge("the kubeconfig as it would be stored is too large; send its current context only")
-        return spec
-
-    def _gate_rules(self, request: RunRequest, grant: Grant) -> tuple[GateRule, ...]:
-        """The policy's, and what the request asks for: it can only take away."""
-        rules = list(grant.api_rules)
         if request.read_only:
             self._admission.check_read_only()
-            rules.append(ApiRule("the request", "read_only"))
-        return tuple(rule.for_gate() for rule in rules)
+        return make_spec(principal, request, key, kubeconfig, grant, self._limits.max_timeout)
 
     def _known(self, principal: Principal, run_id: str) -> RunSpec:
         spec = self._find(principal, run_id=run_id)
@@ -326,8 +281,3 @@ class Runs:
 def target_of(kubeconfig: Kubeconfig, handle: str | None = None) -> Target:
     """What a run with this kubeconfig works on."""
     return Target(kubeconfig.server, kubeconfig.current_context, kubeconfig.fingerprint, handle or "")
-
-
-def _name(principal: Principal, key: str) -> str:
-    """The name of the run that an idempotency key starts."""
-    return f"run-{digest(principal.name, key)}"

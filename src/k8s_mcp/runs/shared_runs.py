@@ -11,9 +11,10 @@ from k8s_mcp.observe.facts import Observe, RunFacts, RunStarted, Target, Via, ru
 from k8s_mcp.policy.admission import Admission
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.runs.handles import Handles
-from k8s_mcp.runs.run import Limits, Run, describe
+from k8s_mcp.runs.run import Limits, Run
 from k8s_mcp.runs.runs import Runs, target_of
 from k8s_mcp.runs.shared_run import SharedRun
+from k8s_mcp.runs.state import describe
 
 _SHOWN_SECONDS = 10.0  # for the Job of a run to be created and seen
 

@@ -6,11 +6,12 @@ from typing import Any
 import pytest
 
 from k8s_mcp.cluster.connection import Cluster
-from k8s_mcp.cluster.objects import PodTemplate, make_lease
+from k8s_mcp.cluster.leases import make_lease
+from k8s_mcp.cluster.objects import PodTemplate
 from k8s_mcp.cluster.watch import Watch
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
-from k8s_mcp.executors.kubernetes.replicas import Replicas
+from k8s_mcp.executors.kubernetes.replicas import Replicas, holder_of
 from tests.observe.test_audit import spec
 from tests.support.fake_api import Said, http, talking_to
 
@@ -59,7 +60,7 @@ async def test_a_lease_that_names_nobody_ends_nothing(changed: Any) -> None:
         cluster.api, cluster.watch = api, Watch(api)
         replicas = Replicas(cluster, "me")
         async with replicas.open():
-            assert (replicas.trouble, replicas.leases) == ("", [mine, odd])
+            assert (replicas.trouble, list(map(holder_of, replicas.leases))) == ("", ["me", ""])
     assert set(counted) == {"leases"}
     deleted = [call.rpartition("/")[2] for call in server.asked if call.startswith("DELETE")]
     assert deleted == ["k8s-mcp-server-me"]

@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from k8s_mcp.cluster import podstate
-from k8s_mcp.cluster.watch import Watched
+from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.base import read_exit
 from k8s_mcp.models import Ended
 from k8s_mcp.runner.frames import Decoder, Frame, decode

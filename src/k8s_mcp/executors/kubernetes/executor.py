@@ -11,7 +11,8 @@ from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import CANCELLED, RUN, PodTemplate, make_job, read_run
 from k8s_mcp.cluster.run_files import SECRETS, read_files
-from k8s_mcp.cluster.watch import JOBS, Watched, job_of
+from k8s_mcp.cluster.watch import JOBS, job_of
+from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import SharedExecution, uninterrupted
 from k8s_mcp.executors.kubernetes.ownership import is_going

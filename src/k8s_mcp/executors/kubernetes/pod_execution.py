@@ -12,8 +12,9 @@ from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.logs import NoFrames, follow
-from k8s_mcp.cluster.objects import PodTemplate, read_verdict
-from k8s_mcp.cluster.watch import Watched
+from k8s_mcp.cluster.objects import PodTemplate
+from k8s_mcp.cluster.verdict import read_verdict
+from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.base import Item, Pending, Released, read_exit
 from k8s_mcp.executors.kubernetes import endings
 from k8s_mcp.executors.kubernetes.ownership import Standing
@@ -60,15 +61,7 @@ class PodExecution:
 
     @property
     def place(self) -> Mapping[str, str]:
-        pod = self._watched.pod
-        if pod is None:
-            return {}
-        found = {
-            "pod": pod["metadata"]["name"],
-            "pod_uid": pod["metadata"]["uid"],
-            "node": pod["spec"].get("nodeName", ""),
-        }
-        return {name: value for name, value in found.items() if value}
+        return podstate.place(self._watched.pod)
 
     @property
     def owned(self) -> bool:
@@ -189,9 +182,8 @@ class PodExecution:
                 async with asyncio.timeout_at(deadline if self.owned else None):
                     await self._watched.changed()
             except TimeoutError:
-                reason, message = why
-                seconds = self._template.start_timeout
-                self._untold = Ended("error", None, reason, f"not started within {seconds:g} s: {message}")
+                late = f"not started within {self._template.start_timeout:g} s: {why[1]}"
+                self._untold = Ended("error", None, why[0], late)
                 yield self._untold
                 return
         self._deadline = clock.time() + self._spec.timeout + self._template.grace + _MARGIN
@@ -219,10 +211,8 @@ class PodExecution:
         return self._untold
 
     async def _ended_for_followers(self) -> Ended | None:
-        told = read_verdict(self._objects.verdict)
-        if told is None and self._objects.standing is Standing.GONE:
-            return await self._told_by_owner()
-        return told
+        gone = self._objects.standing is Standing.GONE
+        return await self._told_by_owner() if gone else read_verdict(self._objects.verdict)
 
     async def _told_by_owner(self) -> Ended | None:
         """The owner's word on how the run ended; None when this replica is the owner now. Raises Released when there
@@ -257,7 +247,7 @@ class PodExecution:
         refused = empty = 0
         over = False  # the runner has ended, and the log was read to its end since
         while True:
-            was_over = self._is_over()
+            was_over = podstate.is_over(self._watched)
             try:
                 async with aclosing(follow(self._api, self._pod_name, decoder)) as stream:
                     async for frames in stream:
@@ -288,11 +278,6 @@ class PodExecution:
     def _pod_name(self) -> str:
         pod = self._watched.pod
         return "" if pod is None else str(pod["metadata"]["name"])
-
-    def _is_over(self) -> bool:
-        pod = self._watched.pod
-        ended = pod is not None and podstate.terminated(pod) is not None
-        return ended or podstate.why_gone(self._watched) is not None
 
     def _is_late(self) -> bool:
         return asyncio.get_running_loop().time() > self._deadline

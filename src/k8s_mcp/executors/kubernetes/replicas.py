@@ -13,7 +13,8 @@ from http import HTTPStatus
 
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
-from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER, lease_name, make_lease
+from k8s_mcp.cluster.leases import lease_name, make_lease
+from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
 
 LEASES = "/apis/coordination.k8s.io/v1/leases"
 

@@ -8,36 +8,24 @@ nothing is orphaned, and the Secret is there before the kubelet looks for it.
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from http import HTTPStatus
 
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import (
-    CANCELLED,
-    ENDED,
-    FOLLOWED,
-    REPLICA,
     RUN,
-    VERDICT,
     PodTemplate,
     kept_for,
     make_job,
     make_secret,
     read_run,
-    verdict,
 )
 from k8s_mcp.cluster.run_files import SECRETS, run_files
-from k8s_mcp.cluster.watch import JOBS, PODS, Watched
-from k8s_mcp.executors.kubernetes.ownership import (
-    NOBODY,
-    Followers,
-    Standing,
-    annotations_of,
-    owner_of,
-    standing,
-)
+from k8s_mcp.cluster.verdict import VERDICT, verdict
+from k8s_mcp.cluster.watch import JOBS, PODS
+from k8s_mcp.cluster.watched import Watched
+from k8s_mcp.executors.kubernetes.run_job import RunJob
 from k8s_mcp.models import Ended, RunSpec
 
 FIRST_PAUSE = 0.1
@@ -49,7 +37,7 @@ _MOST_KEPT = 10
 _logger = logging.getLogger(__name__)
 
 
-class RunObjects:
+class RunObjects(RunJob):
     """Job, Secret and pod of one run. `left` says after `remove` what could not be removed, and why."""
 
     def __init__(
@@ -62,57 +50,16 @@ class RunObjects:
         watched: Watched,
         reserved: Json | None = None,
     ) -> None:
+        super().__init__(cluster.api, spec, replica, is_gone, watched)
         self.left = ""
         self._cluster = cluster
-        self._api = cluster.api
-        self._spec = spec
-        self._name = spec.name
-        self._replica = replica
-        self._is_gone = is_gone
         self._template = template
-        self._watched = watched
         self._reserved = reserved
         self._secret_uid = ""
         self._secret_gone = False
-        self._made = False
-        self._let_go = False
         self._trouble = ""
-        self._followers = Followers()
         if reserved is not None:
             watched.begin(reserved)
-
-    @property
-    def job(self) -> Json | None:
-        """The Job's latest state, from the watch or from an answer."""
-        return self._watched.job
-
-    @property
-    def standing(self) -> Standing:
-        """Whose the run is."""
-        return standing(self.job, self._replica, self._is_gone, deleted=self._watched.job_deleted)
-
-    @property
-    def owned(self) -> bool:
-        """Whether it is ours to carry out."""
-        return not self._let_go and self.standing is Standing.OWNED
-
-    @property
-    def lost(self) -> bool:
-        """Whether it was ours, and is somebody else's."""
-        return self.job is not None and owner_of(self.job) != self._replica
-
-    @property
-    def judges(self) -> bool:
-        """Whether it is ours to say how the run ends: also when its Job is not made yet, or is gone."""
-        if self._let_go or self.job is None:
-            return self._made and not self._let_go
-        return owner_of(self.job) == self._replica and ENDED not in annotations_of(self.job)
-
-    def followed_ago(self) -> float:
-        """See `SharedExecution`."""
-        now = asyncio.get_running_loop().time()
-        self._followers.look(self.job, now)
-        return self._followers.ago(now)
 
     async def create(self) -> None:
         """Make Job and Secret and have the pod started. Raises ApiError and ApiUnreachable."""
@@ -128,14 +75,6 @@ class RunObjects:
         if not self.told_to_stop:
             await self.resume()
 
-    async def is_there(self) -> bool:
-        """Whether the run's Job is there, on which this run's events can be followed. Raises ApiError and
-        ApiUnreachable.
-        """
-        if self.job is None:
-            await self._look_for_job()
-        return self.job is not None and self.job["metadata"]["labels"].get(RUN) == self._spec.run_id
-
     async def resume_if_complete(self) -> bool:
         """Have the pod started, of a run that was taken over; False when its Secret was never made. Raises ApiError
         and ApiUnreachable.
@@ -147,56 +86,12 @@ class RunObjects:
             await self.resume()
         return True
 
-    async def resume(self) -> None:
-        """Have the pod started, if the Job still waits for that."""
-        job = self.job
-        if job is not None and job["spec"].get("suspend"):
-            await self._patch({"spec": {"suspend": False}})
-
-    @property
-    def told_to_stop(self) -> bool:
-        """Whether a replica has noted that the run is to end."""
-        return podstate.is_cancelled(self.job)
-
-    async def note_stop(self) -> None:
-        """Note on the Job that a replica ends the run, and nobody else. Raises ApiError and ApiUnreachable."""
-        if not self.told_to_stop:
-            await self._patch({"metadata": {"annotations": {CANCELLED: "true"}}})
-
     async def end_pod(self) -> None:
         """Have the kubelet end the runner, if there is a pod. Raises ApiError and ApiUnreachable."""
         await self.note_stop()
         pod = self._watched.pod
         if pod is not None:
             await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
-
-    async def take_over(self) -> bool:
-        """Write our name on the orphaned Job, in the version that was seen; False when that is not so any more."""
-        job = self.job
-        if job is None or self.standing is not Standing.ORPHANED:
-            return self.owned
-        try:
-            await self._patch({"metadata": {"annotations": {REPLICA: self._replica}}}, job)
-        except ApiError as error:
-            if not error.is_conflict:
-                _logger.warning("the run is not taken over: %s", error)
-                return False
-            await self._look_again()  # somebody was faster; or we were, and the answer was lost
-        except ApiUnreachable as error:
-            _logger.warning("the run is not taken over: %s", error)
-        return self.owned
-
-    async def say_followed(self, window: float) -> None:
-        """See `SharedExecution`."""
-        job = self.job
-        if job is None or self.standing is not Standing.THEIRS or self.followed_ago() < window / 2:
-            return
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        try:
-            # With the version: of several followers one says so for all.
-            await self._patch({"metadata": {"annotations": {FOLLOWED: now}}}, job)
-        except (ApiError, ApiUnreachable) as error:
-            _logger.debug("not noted that the run is followed: %s", error)
 
     async def settle(self, ended: Ended | None) -> None:
         """The Secret goes now, and the Job says how the run ended if its log does not (`ended`). Job and pod, which
@@ -229,18 +124,6 @@ class RunObjects:
     def _may_be_read_later(self) -> bool:
         kept = [job for job in self._cluster.watch.jobs.values() if self._is_kept(job)]
         return len(kept) < _MOST_KEPT and self._template.isolation and self._has_log()
-
-    async def release(self) -> None:
-        """Take our name off the Job, so that others need not wait until this replica is known to be gone."""
-        job = self.job
-        owned = self.owned
-        self._let_go = True
-        if job is None or not owned:
-            return
-        try:
-            await self._patch({"metadata": {"annotations": {REPLICA: NOBODY}}}, job)
-        except (ApiError, ApiUnreachable) as error:
-            _logger.warning("the run is free for others when this replica is known to be gone: %s", error)
 
     async def remove(self) -> None:
         """Delete Secret, Job and pod if they are ours, and see them go. What cannot be deleted now is left to the
@@ -283,17 +166,6 @@ class RunObjects:
                 self._trouble = ""
                 return
 
-    async def _look_for_job(self) -> None:
-        """Whether a create, whose answer never came, has made the Job all the same."""
-        try:
-            job = await self._api.get(JOBS, self._name)
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            return
-        if job["metadata"]["labels"].get(RUN) == self._spec.run_id:
-            self._watched.note_job(job)
-
     async def _find_secret(self) -> bool:
         """Whether the run's Secret is there; then its uid is known."""
         if not self._secret_uid:
@@ -326,38 +198,11 @@ class RunObjects:
                 return
             await self._look_again()
 
-    async def _look_again(self) -> None:
-        """The Job has changed since we saw it: how it is now."""
-        try:
-            job = await self._api.get(JOBS, self._name)
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            self._note_gone()
-            return
-        self._watched.note_job(job)
-
     async def _delete_orphaned_pod(self) -> None:
         """Whoever has deleted our Job may have left its pod."""
         pod = self._watched.pod
         if self._watched.job_deleted and pod is not None and not self._watched.pod_deleted:
             await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
-
-    def _note_gone(self) -> None:
-        """The API server says that the Job is gone, whether or not the watch has shown it."""
-        self._watched.job_deleted = True
-        self._watched.wake()
-
-    async def _patch(self, body: Json, seen: Json | None = None) -> None:
-        """Patch our Job, and no other of its name; with `seen`, only if it is still as it was then."""
-        version = seen["metadata"]["resourceVersion"] if seen else None
-        uid = self._uid()
-        self._watched.note_job(await self._api.patch(JOBS, self._name, body, uid=uid, resource_version=version))
-
-    def _uid(self) -> str:
-        if self.job is None:
-            raise ApiError(HTTPStatus.NOT_FOUND, "NotFound", "the run has no Job")
-        return str(self.job["metadata"]["uid"])
 
     def _is_kept(self, job: Json) -> bool:
         spec = read_run(job)
@@ -370,11 +215,6 @@ class RunObjects:
 
     def _has_log(self) -> bool:
         return self._watched.pod is not None and podstate.why_leaving(self._watched) is None
-
-    @property
-    def verdict(self) -> str:
-        """How the owner says that the run ended, where the log does not tell; else empty."""
-        return annotations_of(self.job or {"metadata": {}}).get(VERDICT, "")
 
 
 async def create_once(api: Api, path: str, manifest: Json, spec: RunSpec) -> Json:

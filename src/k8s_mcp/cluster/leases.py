@@ -1,0 +1,21 @@
+"""The Lease with which a replica says that it lives."""
+
+from datetime import UTC, datetime
+
+from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER, Manifest
+
+
+def lease_name(replica: str) -> str:
+    """The name of a replica's Lease."""
+    return f"{MANAGER}-{replica}"
+
+
+def make_lease(replica: str, seconds: int) -> Manifest:
+    """Says that a replica lives, for so many seconds from now."""
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return {
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": lease_name(replica), "labels": {MANAGED_BY: MANAGER}},
+        "spec": {"holderIdentity": replica, "leaseDurationSeconds": seconds, "renewTime": now},
+    }

@@ -1,0 +1,79 @@
+"""What a request that was let in becomes: the specification of a run."""
+
+import json
+import secrets
+
+from k8s_mcp.cluster.gate_file import FIRST_PORT
+from k8s_mcp.errors import InvalidRequest, TooLarge
+from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, described
+from k8s_mcp.limits import REQUEST_BYTES
+from k8s_mcp.log_format import now
+from k8s_mcp.models import GateRule, Principal, RunRequest, RunSpec, digest, owner_of
+from k8s_mcp.policy.api_rules import ApiRule
+from k8s_mcp.policy.rules import Grant
+
+DEFAULT_TIMEOUT = 300
+_SECRET_BYTES = 1024 * 1024 - 16 * 1024  # what a Secret holds, less the small files
+
+
+def make_spec(
+    principal: Principal,
+    request: RunRequest,
+    key: str | None,
+    kubeconfig: Kubeconfig,
+    grant: Grant,
+    max_timeout: int,
+) -> RunSpec:
+    """The run that is asked for; `key` is the request's idempotency key, `max_timeout` the operator's, in seconds.
+
+    Raises InvalidRequest and TooLarge.
+    """
+    if request.size() > REQUEST_BYTES:
+        raise TooLarge(f"command, kubeconfig and stdin together are over {REQUEST_BYTES} bytes")
+    run_id = secrets.token_hex(16)
+    contexts = tuple(context.name for context in kubeconfig.contexts)
+    servers = {name: f"http://127.0.0.1:{FIRST_PORT + number}" for number, name in enumerate(contexts)}
+    spec = RunSpec(
+        run_id=run_id,
+        name=f"run-{run_id}" if key is None else name_of(principal, key),
+        owner=owner_of(principal),
+        digest=digest(request.model_dump_json()),
+        server=kubeconfig.server,
+        timeout=_timeout(request, grant, max_timeout),
+        created=now(),
+        command=request.command,
+        stdin=request.stdin,
+        kubeconfig=kubeconfig.dump(),
+        proxied_kubeconfig=kubeconfig.without_credentials(servers).dump(),
+        contexts=contexts,
+        access="read_only" if request.read_only else grant.access,
+        gate_rules=_gate_rules(request, grant),
+        servers=kubeconfig.servers,
+        max_output=grant.max_output,
+        rule=grant.rule,
+        left_out=tuple(described(kubeconfig.left_out)),
+    )
+    stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig, json.dumps(spec.gate_rules))
+    if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:
+        raise TooLarge("the kubeconfig as it would be stored is too large; send its current context only")
+    return spec
+
+
+def _gate_rules(request: RunRequest, grant: Grant) -> tuple[GateRule, ...]:
+    """The policy's, and what the request asks for: it can only take away."""
+    asked = (ApiRule("the request", "read_only"),) if request.read_only else ()
+    return tuple(rule.for_gate() for rule in (*grant.api_rules, *asked))
+
+
+def name_of(principal: Principal, key: str) -> str:
+    """The name of the run that an idempotency key starts."""
+    return f"run-{digest(principal.name, key)}"
+
+
+def _timeout(request: RunRequest, grant: Grant, max_timeout: int) -> int:
+    longest = min(max_timeout, grant.max_timeout or max_timeout)
+    timeout = request.timeout or min(DEFAULT_TIMEOUT, longest)
+    if timeout > longest:
+        whose = "the maximum of this server" if longest == max_timeout else "the maximum for you"
+        raise InvalidRequest("timeout", f"must be at most {longest}, {whose}")
+    return timeout
