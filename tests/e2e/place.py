@@ -66,8 +66,13 @@ class Place:
         assert len(found) == 1, found
         return found[0]
 
-    async def nothing_left(self, run_id: str = "", seconds: float = 10) -> None:
-        """Wait until the run, or without an id the service, has no Job, pod or Secret any more."""
+    async def nothing_left(self, run_id: str = "", seconds: float = 0) -> None:
+        """Wait until the run, or without an id the service, has no Job, pod or Secret any more.
+
+        A run whose client left before its end is kept for that client for the resume window, 30 s: runs of an
+        earlier test can be such.
+        """
+        seconds = seconds or (10 if run_id else 60)
         selector = f"{_RUN}={run_id}" if run_id else _OURS
         left: list[str] = []
         with anyio.move_on_after(seconds):

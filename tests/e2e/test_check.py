@@ -84,7 +84,7 @@ def test_missing_namespace(place: Place, settings: dict[str, object]) -> None:
 def test_api_server_out_of_reach(place: Place, settings: dict[str, object]) -> None:
     code, found = check(settings, kubeconfig=place.proxied_kubeconfig("http://127.0.0.1:9"))
     assert code == FAILED
-    assert list(found) == ["API server", "one run"]
+    assert list(found) == ["address", "API server", "one run"]
     assert found["API server"]["status"] == "failed"
 
 

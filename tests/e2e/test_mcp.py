@@ -51,6 +51,7 @@ async def test_request_is_cancelled_through_another_replica(
     async with anyio.create_task_group() as group:
         group.start_soon(call)
         await running(other)
+        await printed(one)
         await other.post("/mcp", json=raw.cancelled(message["id"]), headers=session)
     assert ended[0]["status"] == "cancelled"
     assert ended[0]["stdout"] == "ready\n"
@@ -208,5 +209,15 @@ async def running(replica: httpx.AsyncClient) -> None:
         while True:
             runs = (await replica.get("/runs")).json()["runs"]
             if any(run["status"] == "running" for run in runs):
+                return
+            await anyio.sleep(0.05)
+
+
+async def printed(replica: httpx.AsyncClient) -> None:
+    """Wait until a command that this replica carries out has printed something."""
+    with anyio.fail_after(60):
+        while True:
+            runs = (await replica.get("/runs")).json()["runs"]
+            if any(run["status"] == "running" and run["lines"] for run in runs):
                 return
             await anyio.sleep(0.05)

@@ -43,6 +43,12 @@ class Result:
     links: tuple[str, ...] = ()
 
 
+def data_of(result: Result) -> dict[str, Any]:
+    """What a result has for programs, which must be there."""
+    assert result.data is not None, result.text
+    return result.data
+
+
 @dataclass(frozen=True)
 class Failure:
     """A protocol error, or that the client gave up."""

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.mcp import raw
-from tests.mcp.clients import McpClient, Result, python_http
+from tests.mcp.clients import McpClient, data_of, python_http
 from tests.mcp.conftest import Connect
 from tests.support.service import Service, StartService
 
@@ -17,11 +17,6 @@ NONE_STORED = "No clusters are stored; ask the person to store one: `k8s-mcp clu
 async def client(server: Service) -> AsyncIterator[McpClient]:
     async with python_http(f"{server.url}/mcp") as client:
         yield client
-
-
-def data_of(result: Result) -> dict[str, Any]:
-    assert result.data is not None, result.text
-    return result.data
 
 
 async def store(server: Service, kubeconfig: str, *names: str) -> None:

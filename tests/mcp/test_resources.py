@@ -1,20 +1,13 @@
 """A run's whole output as a resource: linked where a result is cut, and readable in pages."""
 
-from typing import Any
-
 import mcp_types as types
 import pytest
 from mcp import ClientSession, MCPError
 
 from tests.mcp import raw
-from tests.mcp.clients import PythonClient, Result, python_http, python_sse
+from tests.mcp.clients import PythonClient, data_of, python_http, python_sse
 from tests.mcp.conftest import Connect
 from tests.support.service import Service
-
-
-def data_of(result: Result) -> dict[str, Any]:
-    assert result.data is not None, result.text
-    return result.data
 
 
 async def test_result_that_is_cut_links_to_all_of_the_output(

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from tests.mcp import raw
-from tests.mcp.clients import McpClient, Result, python_http, until
+from tests.mcp.clients import McpClient, data_of, python_http, until
 from tests.mcp.conftest import Connect
 from tests.support.kubeconfigs import fake
 from tests.support.service import Service, StartService, processes_with, services
@@ -37,11 +37,6 @@ def with_clusters(service: Service) -> Service:
         answer = httpx.put(f"{service.url}/clusters/{name}", json={"kubeconfig": kubeconfig}, trust_env=False)
         answer.raise_for_status()
     return service
-
-
-def data_of(result: Result) -> dict[str, Any]:
-    assert result.data is not None, result.text
-    return result.data
 
 
 WHICH = 'grep -o "192.0.2.1:[0-9]*" "$KUBECONFIG" | head -n 1'

@@ -13,7 +13,7 @@ import pytest
 from k8s_mcp.mcp.tools import Offer
 from k8s_mcp.settings import Settings
 from tests.mcp import raw
-from tests.mcp.clients import McpClient, Result, python_http, until
+from tests.mcp.clients import McpClient, Result, data_of, python_http, until
 from tests.mcp.conftest import Connect
 from tests.support import kubeconfigs
 from tests.support.kubeconfigs import CLIENT_KEY, CREDENTIALS, PASSWORD, TOKEN, credentials_in
@@ -39,11 +39,6 @@ async def client(server: Service) -> AsyncIterator[McpClient]:
 
 async def run(client: McpClient, command: str, **arguments: object) -> Result:
     return await client.call("run_command", command=command, **{"kubeconfig": kubeconfigs.fake(), **arguments})
-
-
-def data_of(result: Result) -> dict[str, Any]:
-    assert result.data is not None, result.text
-    return result.data
 
 
 async def read_all(client: McpClient, run_id: str, **arguments: object) -> list[str]:

@@ -4,13 +4,12 @@ import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
 from tests.mcp import raw
-from tests.mcp.clients import McpClient, NodeClient, Result, python_http, typescript, until
+from tests.mcp.clients import McpClient, NodeClient, data_of, python_http, typescript, until
 from tests.mcp.conftest import Connect
 from tests.mcp.node_packages import NodePackages
 from tests.support.service import Service, StartService, processes_with, services
@@ -29,11 +28,6 @@ def server(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Se
 async def client(server: Service) -> AsyncIterator[McpClient]:
     async with python_http(f"{server.url}/mcp") as client:
         yield client
-
-
-def data_of(result: Result) -> dict[str, Any]:
-    assert result.data is not None, result.text
-    return result.data
 
 
 @pytest.mark.parametrize(("kind", "path"), [("sse", "/sse"), ("http", "/mcp")])

@@ -102,6 +102,9 @@ class Shared:
     async def keep(self, status: str, seconds: float, *, always: bool) -> None:
         self._ask(f"keep {status} {seconds:g}{' always' if always else ''}")
 
+    async def remove_read(self) -> None:
+        self._ask("remove read")
+
     async def release(self) -> None:
         self._ask("release")
 
@@ -109,12 +112,14 @@ class Shared:
 class Scene:
     """One run with its execution; `told` is what audit log and metrics hear."""
 
-    def __init__(self, *, owned: bool, key: bool = False, window: float = 30, accepting: bool = True) -> None:
+    def __init__(
+        self, *, owned: bool, key: bool = False, ended: str = "", window: float = 30, accepting: bool = True
+    ) -> None:
         self.shared = Shared(owned=owned)
         self.told: list[Happening] = []
         self.refuse = False
         self.begun = ""
-        spec = replace(SPEC, name="run-key") if key else SPEC
+        spec = replace(SPEC, ended=ended, name="run-key" if key else SPEC.name)
         facts = run_facts(spec, Principal("me"), "http", Target("s"), str, adopted=not owned)
         limits = Limits(600, 5, window, 60, 1 << 20, 1 << 24)
         self.run = SharedRun(
@@ -305,6 +310,22 @@ async def test_a_run_that_cannot_be_audited_is_not_carried_out() -> None:
     scene.shared.change(orphaned=True)
     assert await reading == []
     assert (await scene.end())[-1] == "release"
+
+
+async def test_a_run_that_was_kept_is_removed_by_who_reads_its_end() -> None:
+    scene = Scene(owned=False, ended="done")
+    scene.shared.items.put_nowait([hello()])
+    scene.shared.items.put_nowait(Ended("done", 0))
+    assert await read(scene.run) == ["done"]
+    assert (await scene.end())[-1] == "remove read"
+
+
+async def test_a_run_that_was_kept_stays_for_who_asks_for_more_later() -> None:
+    scene = Scene(owned=False, ended="done")
+    scene.run.keep()
+    scene.shared.items.put_nowait(Ended("done", 0))
+    assert await read(scene.run) == ["done"]
+    assert "remove read" not in await scene.end()
 
 
 async def test_a_finished_run_holds_nothing_of_its_request() -> None:

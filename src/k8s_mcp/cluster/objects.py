@@ -21,6 +21,7 @@ RUN = "k8s-mcp-server/run"
 REPLICA = "k8s-mcp-server/replica"
 CANCELLED = "k8s-mcp-server/cancelled"
 ENDED = "k8s-mcp-server/ended"
+UNTIL_READ = "k8s-mcp-server/until-read"
 FOLLOWED = "k8s-mcp-server/followed"
 _OWNER = "k8s-mcp-server/owner"
 _DIGEST = "k8s-mcp-server/request"
@@ -140,15 +141,6 @@ def read_run(job: Manifest) -> RunSpec | None:
         )
     except (KeyError, ValueError):
         return None
-
-
-def kept_for(status: str, seconds: float) -> Manifest:
-    """A patch of the Job of a run that has ended: any replica can read its log for so long, then Kubernetes deletes
-    it.
-
-    https://kubernetes.io/docs/concepts/workloads/controllers/ttlafterfinished/
-    """
-    return {"metadata": {"annotations": {ENDED: status}}, "spec": {"ttlSecondsAfterFinished": int(seconds)}}
 
 
 def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:

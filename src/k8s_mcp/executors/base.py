@@ -127,6 +127,10 @@ class SharedExecution(Execution, Protocol):
         """
         ...
 
+    async def remove_read(self) -> None:
+        """A run that had ended, and was kept for a reader, was read to its end: remove it."""
+        ...
+
     async def release(self) -> None:
         """Let the run go: nothing of it is touched here any more, and whoever finds it can take it over."""
         ...

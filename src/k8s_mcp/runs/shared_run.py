@@ -41,6 +41,7 @@ class SharedRun(Run):
         self._may_take_over = may_take_over
         self._window = max(limits.resume_window, _LEAST_WINDOW)
         self._ours = not facts.adopted
+        self._repeatable = facts.idempotent and facts.via == "http"  # MCP has keys to cancel by
         self._release_requested = asyncio.Event()
         self._news = asyncio.Event()
 
@@ -62,6 +63,8 @@ class SharedRun(Run):
                     self._finish(ended)
                     if self._ours:
                         await self._end(execution, ended)
+                    elif self.is_replay and await self._read_to_end():
+                        await execution.remove_read()
             except* Released:
                 await self._let_go(execution)
         return ended
@@ -74,27 +77,33 @@ class SharedRun(Run):
     async def _end(self, execution: SharedExecution, ended: Ended) -> None:
         """What is the owner's to do when the run has ended."""
         await execution.settle()
-        if not (self.facts.idempotent or self._kept):
+        if not (self._repeatable or self._kept):
             await self._until_delivered(execution)
         await self._keep_in_cluster(execution, ended)
 
     async def _keep_in_cluster(self, execution: SharedExecution, ended: Ended) -> None:
         """Leave the run to be read, if somebody may ask any replica for it."""
         if self._kept:
-            await execution.keep(ended.status, self._replay_seconds, always=self.facts.idempotent)
-        elif self.facts.idempotent:
+            await execution.keep(ended.status, self._replay_seconds, always=self._repeatable)
+        elif self._repeatable:
             # A final event that was written need not have arrived: whoever repeats the request is to find the run.
             await execution.keep(ended.status, self._window, always=True)
 
-    async def _until_delivered(self, execution: SharedExecution) -> None:
-        """Wait until somebody has read the final event, or nobody came for it within the resume window; and until
-        nobody has followed the run on another replica for a while.
-        """
+    async def _read_to_end(self) -> bool:
+        """Wait until somebody has read the final event; False when nobody will, or will ask for more later."""
         try:
             async with asyncio.timeout(self._resume_window):
                 while not (self.log.read_to_end or self._kept):
                     await self.log.changed()
         except TimeoutError:
+            return False
+        return not self._kept
+
+    async def _until_delivered(self, execution: SharedExecution) -> None:
+        """Wait until somebody has read the final event, or nobody came for it within the resume window; and until
+        nobody has followed the run on another replica for a while.
+        """
+        if not await self._read_to_end() and not self._kept:
             _logger.info("nobody read the final event")
         while (ago := execution.followed_ago) < self._window and not self._kept:
             with suppress(TimeoutError):
@@ -116,7 +125,7 @@ class SharedRun(Run):
         """Others may have it. A run that has ended is left to them to be read."""
         if self.ended is not None:
             if self._ours:
-                await execution.keep(self.ended.status, self._window, always=self.facts.idempotent)
+                await execution.keep(self.ended.status, self._window, always=self._repeatable)
             return
         self._forget_timer()
         self.released = True

@@ -105,7 +105,8 @@ def everything(place: Place) -> set[str]:
 
 def exec_command(url: str, kubeconfig: Path, command: str) -> list[str]:
     """`k8s-mcp exec`."""
-    return [sys.executable, "-m", "k8s_mcp", "exec", f"--url={url}", f"--kubeconfig={kubeconfig}", "--", command]
+    options = [f"--url={url}", "--insecure-http", f"--kubeconfig={kubeconfig}"]
+    return [sys.executable, "-m", "k8s_mcp", "exec", *options, "--", command]
 
 
 def environment() -> dict[str, str]:

@@ -77,9 +77,7 @@ class KubernetesExecutor:
         self, spec: RunSpec, reserved: Json | None, *, made_here: bool
     ) -> AsyncGenerator[SharedExecution]:
         with self._cluster.watch.on(spec.name) as watched:
-            objects = RunObjects(
-                self._cluster, spec, self.replica, self.replicas.is_gone, self._template, watched, reserved
-            )
+            objects = RunObjects(self._cluster, spec, self.replica, self.replicas, self._template, watched, reserved)
             self._carried.add(spec.name)
             try:
                 yield PodExecution(self._cluster, spec, objects, self._template, watched, made_here=made_here)

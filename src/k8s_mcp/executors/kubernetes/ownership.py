@@ -5,15 +5,16 @@ A run's Job names its owner. What may be done, by whom, and what must hold for i
 | the Job says | its state for a replica | the replica may | precondition of the write |
 |---|---|---|---|
 | nothing yet | to be created | create it, in its own name | the name is free |
-| its own name | owned | resume, stop, settle, keep; delete, let go | the Job's `uid`; and the version that was seen |
+| its own name | owned | resume, stop, settle, keep, delete; let go | the Job's `uid`; and the version that was seen |
 | another name, of a replica that lives | theirs | note that it is followed, or is to be stopped | `uid` |
 | a name whose replica is gone, or none | orphaned | write its own name | `uid` and the version that was seen |
 | that it has ended, and is kept | over | follow it | nothing is written |
 | nothing any more: it is gone, or going | gone | nothing | |
 
-So of two replicas that take a run over one wins, an owner that was thought dead finds out at its next write, and
-nobody touches a later run of the same name. Ownership is never lost by silence alone: an owner that cannot reach
-the API server goes on following the pod's log, and is the owner still, unless somebody took the run meanwhile.
+A replica whose Lease is not surely good any more deletes with the version, too. So of two replicas that take a run
+over one wins, an owner that was thought dead finds out at its next write, and nobody touches a later run of the same
+name. Ownership is never lost by silence alone: an owner that cannot reach the API server goes on following the pod's
+log, and is the owner still, unless somebody took the run meanwhile.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 """
 

@@ -28,7 +28,6 @@ _EMPTY_LOGS = 3  # how often that of a pod that has ended is asked for, before a
 _REFUSALS = 10  # how often the log of a pod that has ended is asked for, while its node does not answer
 
 _LOST = ("ReplicaLost", "the replica that was starting the run is gone; the command was never started")
-
 _logger = logging.getLogger(__name__)
 
 
@@ -118,11 +117,11 @@ class PodExecution:
 
     async def _find(self) -> None:
         try:
-            if not await self._objects.is_there():
-                raise Released
+            there = await self._objects.is_there()
         except (ApiError, ApiUnreachable) as error:
-            _logger.warning("the run cannot be followed: %s", error)
             raise Released from error
+        if not there:
+            raise Released
 
     async def stop(self) -> None:
         """Delete the pod: the kubelet passes SIGTERM to the runner, which ends the command and reports. A follower
@@ -157,6 +156,9 @@ class PodExecution:
 
     async def keep(self, status: str, seconds: float, *, always: bool) -> None:
         await self._objects.keep(status, seconds, always=always)
+
+    async def remove_read(self) -> None:
+        await self._objects.remove_read()
 
     async def _until_started(self) -> AsyncIterator[Item]:
         """Say why the pod cannot start, once for each reason, until it does; `Ended` when it will not."""
@@ -234,11 +236,9 @@ class PodExecution:
         return None
 
     def _is_cancelled(self) -> bool:
-        return self._stopping or (self.told_to_stop and not self._may_go_on_elsewhere())
-
-    def _may_go_on_elsewhere(self) -> bool:
-        """Whether the one who is to act on the note that the run is to end has still to do so."""
-        return self._objects.standing in (Standing.THEIRS, Standing.ORPHANED)
+        """Whether we end it, or the one has done so who is to act on the note that it is to end."""
+        to_be_ended = self._objects.standing in (Standing.THEIRS, Standing.ORPHANED)
+        return self._stopping or (self.told_to_stop and not to_be_ended)
 
     async def _output(self) -> AsyncIterator[Item]:
         """Follow the log from connection to connection, until the exit frame or a pod that will send none."""

@@ -79,16 +79,20 @@ class Replicas:
         self._cluster = cluster
         self._replica = replica
         self._census = Census()
-        self._renewed_at = 0.0
+        self._renewed_at = float("-inf")
 
     def is_gone(self, replica: str) -> bool:
         """Whether another replica lives no more."""
         return replica != self._replica and self._census.is_gone(replica)
 
+    @property
+    def surely_alive(self) -> bool:
+        """Whether our Lease was renewed so lately that nobody can take this replica for gone."""
+        return asyncio.get_running_loop().time() < self._renewed_at + LEASE_SECONDS
+
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Renew and look until the context ends; then the Lease goes, so that others need not wait for its expiry."""
-        self._renewed_at = asyncio.get_running_loop().time()
         try:
             async with asyncio.TaskGroup() as group:
                 with suppress(TimeoutError):
@@ -119,6 +123,7 @@ class Replicas:
 
     async def _renew(self) -> None:
         clock = asyncio.get_running_loop()
+        began = clock.time()
         try:
             async with asyncio.timeout(ROUND_SECONDS):
                 await self._write_lease()
@@ -127,7 +132,7 @@ class Replicas:
             if self.trouble or clock.time() > self._renewed_at + LEASE_SECONDS:
                 self.trouble = f"the Lease of this replica cannot be renewed: {error or 'no answer in time'}"
         else:
-            self._renewed_at = clock.time()
+            self._renewed_at = began
             self.trouble = ""
 
     async def _write_lease(self) -> None:

@@ -7,7 +7,7 @@ nothing is orphaned, and the Secret is there before the kubelet looks for it.
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http import HTTPStatus
 
 from k8s_mcp.cluster import podstate
@@ -15,16 +15,18 @@ from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import (
     RUN,
+    UNTIL_READ,
     PodTemplate,
-    kept_for,
     make_job,
     make_secret,
     read_run,
 )
 from k8s_mcp.cluster.run_files import SECRETS, run_files
-from k8s_mcp.cluster.verdict import VERDICT, verdict
+from k8s_mcp.cluster.verdict import VERDICT, kept_for, verdict
 from k8s_mcp.cluster.watch import JOBS, PODS
 from k8s_mcp.cluster.watched import Watched
+from k8s_mcp.executors.kubernetes.ownership import Standing, annotations_of
+from k8s_mcp.executors.kubernetes.replicas import Replicas
 from k8s_mcp.executors.kubernetes.run_job import RunJob
 from k8s_mcp.models import Ended, RunSpec
 
@@ -45,12 +47,13 @@ class RunObjects(RunJob):
         cluster: Cluster,
         spec: RunSpec,
         replica: str,
-        is_gone: Callable[[str], bool],
+        replicas: Replicas,
         template: PodTemplate,
         watched: Watched,
         reserved: Json | None = None,
     ) -> None:
-        super().__init__(cluster.api, spec, replica, is_gone, watched)
+        super().__init__(cluster.api, spec, replica, replicas.is_gone, watched)
+        self._replicas = replicas
         self.left = ""
         self._cluster = cluster
         self._template = template
@@ -89,9 +92,7 @@ class RunObjects(RunJob):
     async def end_pod(self) -> None:
         """Have the kubelet end the runner, if there is a pod. Raises ApiError and ApiUnreachable."""
         await self.note_stop()
-        pod = self._watched.pod
-        if pod is not None:
-            await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
+        await self._delete_pod()
 
     async def settle(self, ended: Ended | None) -> None:
         """The Secret goes now, and the Job says how the run ended if its log does not (`ended`). Job and pod, which
@@ -116,10 +117,23 @@ class RunObjects(RunJob):
             return
         try:
             if self.owned and seconds >= 1:
-                await self._patch(kept_for(status, seconds))
+                await self._patch(kept_for(status, seconds, until_read=not always))
                 self._let_go = True
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("run %s cannot be kept for other replicas: %s", self._spec.run_id, error)
+
+    async def remove_read(self) -> None:
+        """The end of a run that is kept until then was read. Somebody else may have been faster."""
+        job = self.job
+        if job is None or self.standing is not Standing.OVER or UNTIL_READ not in annotations_of(job):
+            return
+        metadata = job["metadata"]
+        try:
+            await self._api.delete(
+                JOBS, self._name, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+            )
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("Kubernetes will remove the run: %s", error)
 
     def _may_be_read_later(self) -> bool:
         kept = [job for job in self._cluster.watch.jobs.values() if self._is_kept(job)]
@@ -154,10 +168,11 @@ class RunObjects(RunJob):
             try:
                 if self.job is None:
                     await self._look_for_job()
-                if self.judges:
+                if self.judges and self._watched.job_deleted:
+                    await self._delete_pod()  # whoever has deleted our Job may have left it
+                elif self.judges:
                     await self._delete_secret()
                     await self._delete_job()
-                    await self._delete_orphaned_pod()
             except (ApiError, ApiUnreachable) as error:
                 self._trouble = str(error)
                 _logger.warning("the run cannot be removed yet: %s", error)
@@ -189,19 +204,20 @@ class RunObjects(RunJob):
         self._secret_uid, self._secret_gone = "", True
 
     async def _delete_job(self) -> None:
-        """Delete the Job in the version in which it is ours; nothing is done to one that is not ours any more."""
+        """Delete our Job: by its uid while nobody can have taken us for dead, else in the version in which it is
+        ours. Nothing is done to one that is not ours any more.
+        """
         while self.owned and (job := self.job) is not None:
             metadata = job["metadata"]
-            seen = {"uid": metadata["uid"], "resource_version": metadata["resourceVersion"]}
-            if await self._api.delete(JOBS, self._name, **seen):
+            version = None if self._replicas.surely_alive else metadata["resourceVersion"]
+            if await self._api.delete(JOBS, self._name, uid=metadata["uid"], resource_version=version):
                 self._watched.note_job({**job, "metadata": {**metadata, "deletionTimestamp": "now"}})
                 return
             await self._look_again()
 
-    async def _delete_orphaned_pod(self) -> None:
-        """Whoever has deleted our Job may have left its pod."""
+    async def _delete_pod(self) -> None:
         pod = self._watched.pod
-        if self._watched.job_deleted and pod is not None and not self._watched.pod_deleted:
+        if pod is not None and not self._watched.pod_deleted:
             await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
 
     def _is_kept(self, job: Json) -> bool:
