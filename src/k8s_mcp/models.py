@@ -14,6 +14,7 @@ from k8s_mcp.limits import COMMAND_BYTES
 StreamName = Literal["stdout", "stderr"]
 Access = Literal["full", "dry_run", "read_only"]
 """What a run may do with the cluster: anything, try changes without making them, or look."""
+STRICTEST_FIRST: tuple[Access, ...] = ("read_only", "dry_run", "full")
 
 GateRule: TypeAlias = Mapping[str, object]
 """A rule as it stands in the gate's file: gate/README.md."""
@@ -93,6 +94,11 @@ class RunRequest(BaseModel):
         default=False,
         description="Only let the command read from the cluster, with the values of Secrets masked. "
         "`false` allows nothing that the operator's policy does not.",
+    )
+    dry_run: bool = Field(
+        default=False,
+        description="Let the command read, and try changes that the API server checks and does not make; "
+        "the values of Secrets are masked. With `read_only` as well, changes can be tried.",
     )
 
     @model_validator(mode="after")
@@ -195,6 +201,10 @@ class RunSpec:
     @property
     def read_only(self) -> bool:
         return self.access == "read_only"
+
+    @property
+    def dry_run(self) -> bool:
+        return self.access == "dry_run"
 
 
 @dataclass(frozen=True, slots=True)

@@ -140,12 +140,16 @@ def test_without_a_file_everybody_may_do_what_the_settings_allow() -> None:
         "default", api_rules=(ApiRule("default"),), exec_plugins=frozenset({"aws"}), insecure_tls=True
     )
     assert decide(policy, ALICE, "offered", SERVER) == grant
-    assert not policy.only_reads(ALICE)
+    assert policy.most_access(ALICE) == "full"
 
 
-def test_only_reads_is_said_of_all_rules_for_a_caller(policy: Policy) -> None:
-    assert policy.only_reads(Principal("dave", frozenset({"developers"})))
-    assert not policy.only_reads(ALICE)
+def test_most_access_is_what_any_rule_for_a_caller_gives(policy: Policy) -> None:
+    assert policy.most_access(Principal("dave", frozenset({"developers"}))) == "read_only"
+    assert policy.most_access(ALICE) == "full"
+    assert policy.most_access(Principal("carol")) == "read_only"
+    for rules in (["dry_run"], ["read_only", "dry_run"]):
+        text = "".join(f"- {{name: r{n}, principals: [x], handles: [x], access: {a}}}\n" for n, a in enumerate(rules))
+        assert read(f"rules:\n{text}").most_access(Principal("x")) == "dry_run"
 
 
 # The file

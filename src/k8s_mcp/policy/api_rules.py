@@ -5,13 +5,13 @@ here is taken there: both have the same patterns. gate/README.md says how a requ
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from k8s_mcp.models import Access, GateRule
+from k8s_mcp.models import STRICTEST_FIRST, Access, GateRule
 
 Secrets = Literal["full", "masked", "none"]
 
@@ -54,6 +54,12 @@ class Entry(BaseModel):
         if not self.non_resource_urls and not (self.api_groups and self.resources):
             raise ValueError('needs `apiGroups` ("" is the core group) with `resources`, or `nonResourceURLs`')
         return self
+
+
+def strictest(accesses: Iterable[Access]) -> Access:
+    """What is left when all of them hold; full when there is none."""
+    given = {*accesses, "full"}
+    return next(access for access in STRICTEST_FIRST if access in given)
 
 
 @dataclass(frozen=True)

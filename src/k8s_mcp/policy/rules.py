@@ -24,8 +24,8 @@ from pydantic_core import ErrorDetails
 from k8s_mcp.errors import Forbidden, KubeconfigError
 from k8s_mcp.kubeconfig import strict_yaml
 from k8s_mcp.kubeconfig.strict_yaml import Number, Path, Value
-from k8s_mcp.models import Access, Principal
-from k8s_mcp.policy.api_rules import ApiRule, Entry, Secrets
+from k8s_mcp.models import STRICTEST_FIRST, Access, Principal
+from k8s_mcp.policy.api_rules import ApiRule, Entry, Secrets, strictest
 from k8s_mcp.policy.server_pattern import ServerPattern, like
 
 POLICY_BYTES = 1 << 20
@@ -202,9 +202,10 @@ class Policy:
             deciding.append(rule)
         return _strictest([rule.grant for rule in rules if rule in deciding])
 
-    def only_reads(self, who: Principal) -> bool:
-        """Whether whatever `who` may do is read-only."""
-        return all(rule.access == "read_only" for rule in self.rules_for(who))
+    def most_access(self, who: Principal) -> Access:
+        """The most that any rule gives `who`."""
+        given = {"read_only", *(rule.access for rule in self.rules_for(who))}
+        return next(access for access in reversed(STRICTEST_FIRST) if access in given)
 
 
 def everything(exec_plugins: Iterable[str], *, insecure_tls: bool, proxy_url: bool) -> Policy:
@@ -280,11 +281,10 @@ def _any_like(patterns: Iterable[str], names: Iterable[str]) -> bool:
 
 
 def _strictest(grants: Sequence[Grant]) -> Grant:
-    order: tuple[Access, ...] = ("read_only", "dry_run", "full")
     plugins = [grant.exec_plugins for grant in grants]
     return Grant(
         rule=", ".join(grant.rule for grant in grants),
-        access=order[min(order.index(grant.access) for grant in grants)],
+        access=strictest(grant.access for grant in grants),
         api_rules=tuple(rule for grant in grants for rule in grant.api_rules),
         max_timeout=_least(grant.max_timeout for grant in grants),
         max_runs=_least(grant.max_runs for grant in grants),

@@ -7,6 +7,7 @@ Only for callers' own kubeconfigs; where an offered cluster is, the operator say
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from k8s_mcp.models import STRICTEST_FIRST
 from k8s_mcp.policy.rules import Grant, Policy, Rule
 from k8s_mcp.policy.server_pattern import like
 
@@ -58,8 +59,7 @@ def _more_of_the_api(grant: Grant, later: Grant) -> Iterator[str]:
 
 
 def _more(grant: Grant, later: Grant) -> Iterator[str]:
-    order = ("read_only", "dry_run", "full")
-    if order.index(later.access) > order.index(grant.access):
+    if STRICTEST_FIRST.index(later.access) > STRICTEST_FIRST.index(grant.access):
         yield f"access {later.access} instead of {grant.access}"
     yield from _more_of_the_api(grant, later)
     for name in ("max_timeout", "max_runs", "max_cluster_runs", "max_output"):

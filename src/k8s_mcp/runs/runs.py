@@ -9,7 +9,7 @@ from k8s_mcp.errors import InvalidRequest, NotFound, ShuttingDown
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig
 from k8s_mcp.kubeconfig.redact import Redactor
-from k8s_mcp.models import Principal, RunRequest, RunSpec, owner_of
+from k8s_mcp.models import Access, Principal, RunRequest, RunSpec, owner_of
 from k8s_mcp.observe.facts import CancelRequested, Observe, RunFacts, RunStarted, Target, Via, run_facts
 from k8s_mcp.policy.admission import Admission
 from k8s_mcp.policy.quotas import Quotas
@@ -123,9 +123,9 @@ class Runs:
         """Whether a run can be kept to reading here."""
         return self._executor.can_be_read_only
 
-    def only_reads(self, principal: Principal) -> bool:
-        """Whether the policy lets the principal read only."""
-        return self._admission.only_reads(principal)
+    def most_access(self, principal: Principal) -> Access:
+        """The most that the policy lets the principal do."""
+        return self._admission.most_access(principal)
 
     def started_with(self, principal: Principal, key: str) -> str | None:
         """The id of the run that the principal's idempotency key has started, on whatever replica; or None."""
@@ -192,7 +192,7 @@ class Runs:
     def _spec(
         self, principal: Principal, request: RunRequest, key: str | None, kubeconfig: Kubeconfig, grant: Grant
     ) -> RunSpec:
-        if request.read_only:
+        if request.read_only or request.dry_run:
             self._admission.check_read_only()
         return make_spec(principal, request, key, kubeconfig, grant, self._limits.max_timeout)
 

@@ -8,8 +8,8 @@ from k8s_mcp.errors import InvalidRequest, TooLarge
 from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, described
 from k8s_mcp.limits import REQUEST_BYTES
 from k8s_mcp.log_format import now
-from k8s_mcp.models import GateRule, Principal, RunRequest, RunSpec, digest, owner_of
-from k8s_mcp.policy.api_rules import ApiRule
+from k8s_mcp.models import Access, GateRule, Principal, RunRequest, RunSpec, digest, owner_of
+from k8s_mcp.policy.api_rules import ApiRule, strictest
 from k8s_mcp.policy.rules import Grant
 
 DEFAULT_TIMEOUT = 300
@@ -46,7 +46,7 @@ def make_spec(
         kubeconfig=kubeconfig.dump(),
         proxied_kubeconfig=kubeconfig.without_credentials(servers).dump(),
         contexts=contexts,
-        access="read_only" if request.read_only else grant.access,
+        access=strictest([grant.access, _asked(request)]),
         gate_rules=_gate_rules(request, grant),
         servers=kubeconfig.servers,
         max_output=grant.max_output,
@@ -59,10 +59,15 @@ def make_spec(
     return spec
 
 
+def _asked(request: RunRequest) -> Access:
+    """Of both words the one that allows more: reading is in both, and neither changes anything."""
+    return "dry_run" if request.dry_run else "read_only" if request.read_only else "full"
+
+
 def _gate_rules(request: RunRequest, grant: Grant) -> tuple[GateRule, ...]:
     """The policy's, and what the request asks for: it can only take away."""
-    asked = (ApiRule("the request", "read_only"),) if request.read_only else ()
-    return tuple(rule.for_gate() for rule in (*grant.api_rules, *asked))
+    asked = ApiRule("the request", _asked(request))
+    return tuple(rule.for_gate() for rule in (*grant.api_rules, *(() if asked.is_open else (asked,))))
 
 
 def name_of(principal: Principal, key: str) -> str:
