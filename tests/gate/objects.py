@@ -1,10 +1,13 @@
 """One object of each of many kinds, for tests that ask about all of them."""
 
+import json
+from collections.abc import Callable
 from typing import Any
 
 from tests.gate.ground import IMAGE
 
 Json = dict[str, Any]
+Kubectl = Callable[..., str]
 
 _POD = {"containers": [{"name": "main", "image": IMAGE, "command": ["true"]}], "restartPolicy": "Never"}
 _LABELS = {"app": "objects"}
@@ -95,3 +98,17 @@ def path(namespace: str, plural: str, version: str) -> str:
 
 def manifest(name: str, version: str, kind: str, holds: Json) -> Json:
     return {"apiVersion": version, "kind": kind, "metadata": {"name": name, "labels": {"objects": "yes"}}, **holds}
+
+
+def snapshot(kubectl: Kubectl, namespace: str) -> dict[str, str]:
+    """Every object of the namespace, and the namespace, byte for byte."""
+    names = kubectl("api-resources", "--verbs=list", "--namespaced", "--output=name").split()
+    kinds = ",".join(name for name in names if not name.startswith("events"))
+    answer = json.loads(kubectl("get", kinds, f"--namespace={namespace}", "--output=json", "--show-managed-fields"))
+    found = {f"{one['kind']}/{one['metadata']['name']}": json.dumps(one, sort_keys=True) for one in answer["items"]}
+    return {**found, "namespace": kubectl("get", f"namespace/{namespace}", "--output=json")}
+
+
+def still(kubectl: Kubectl, namespace: str) -> bool:
+    """Whether nothing changes there any more."""
+    return snapshot(kubectl, namespace) == snapshot(kubectl, namespace)

@@ -9,7 +9,7 @@ import pytest
 from tests.gate.conftest import StartGate
 from tests.gate.gates import Gate
 from tests.gate.ground import Ground
-from tests.gate.objects import KINDS, Json, manifest, path
+from tests.gate.objects import KINDS, Json, manifest, path, snapshot, still
 from tests.support.service import wait_for
 
 pytestmark = pytest.mark.cluster
@@ -42,24 +42,9 @@ def place(ground: Ground) -> Iterator[str]:
     items = [manifest("there", version, kind, holds) for _, version, kind, holds in KINDS]
     listed = {"apiVersion": "v1", "kind": "List", "items": items}
     ground.kubectl("create", f"--namespace={name}", "--filename=-", stdin=json.dumps(listed))
-    wait_for(lambda: still(ground, name), 60, "controllers have done what they do with new objects")
+    wait_for(lambda: still(ground.kubectl, name), 60, "controllers have done what they do with new objects")
     yield name
     ground.kubectl("delete", "namespace", name, "--wait=false")
-
-
-def snapshot(ground: Ground, namespace: str) -> dict[str, str]:
-    """Every object of the namespace, and the namespace, byte for byte."""
-    names = ground.kubectl("api-resources", "--verbs=list", "--namespaced", "--output=name").split()
-    kinds = ",".join(name for name in names if not name.startswith("events"))
-    answer = json.loads(
-        ground.kubectl("get", kinds, f"--namespace={namespace}", "--output=json", "--show-managed-fields")
-    )
-    found = {f"{one['kind']}/{one['metadata']['name']}": json.dumps(one, sort_keys=True) for one in answer["items"]}
-    return {**found, "namespace": ground.kubectl("get", f"namespace/{namespace}", "--output=json")}
-
-
-def still(ground: Ground, namespace: str) -> bool:
-    return snapshot(ground, namespace) == snapshot(ground, namespace)
 
 
 def changes(namespace: str, plural: str, version: str, kind: str, holds: Json) -> Iterator[tuple[str, str, str, str]]:
@@ -88,7 +73,7 @@ def changes(namespace: str, plural: str, version: str, kind: str, holds: Json) -
 def test_after_every_kind_of_change_the_objects_are_byte_for_byte_what_they_were(
     ground: Ground, gate: Gate, place: str
 ) -> None:
-    before = snapshot(ground, place)
+    before = snapshot(ground.kubectl, place)
     tried: Counter[bool] = Counter()
     for kind in KINDS:
         for method, target, media, body in changes(place, *kind):
@@ -97,11 +82,11 @@ def test_after_every_kind_of_change_the_objects_are_byte_for_byte_what_they_were
             assert code in {200, 201, 202, 400, 404, 405, 409, 415, 422, 500}, (method, target, code, answer)
             assert b"eyJ" not in answer, "a token"
     assert tried[True] > 300, tried
-    assert snapshot(ground, place) == before
+    assert snapshot(ground.kubectl, place) == before
 
 
 def test_what_is_below_a_resource_is_tried_too(ground: Ground, gate: Gate, place: str) -> None:
-    before = snapshot(ground, place)
+    before = snapshot(ground.kubectl, place)
     pods = f"/api/v1/namespaces/{place}/pods/there"
     eviction: Json = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "there"}}
     scale = f"/apis/apps/v1/namespaces/{place}/deployments/there/scale"
@@ -133,7 +118,7 @@ def test_what_is_below_a_resource_is_tried_too(ground: Ground, gate: Gate, place
     for method, target, media, body, expected in ways:
         code, answer = gate.ask(method, target, body, Content_Type=media)
         assert code == expected, (method, target, code, answer)
-    assert snapshot(ground, place) == before
+    assert snapshot(ground.kubectl, place) == before
 
 
 @pytest.mark.parametrize(
@@ -167,7 +152,7 @@ def test_what_cannot_be_tried_is_refused(
 
 
 def test_kubectl_shows_what_would_change(ground: Ground, gate: Gate, place: str) -> None:
-    before = snapshot(ground, place)
+    before = snapshot(ground.kubectl, place)
     script = """
         echo '{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"there"},"data":{"a":"changed"}}' >changed
         k create configmap new; k delete cm/there; k label cm/there a=b; k scale deployment/there --replicas=3
@@ -183,4 +168,4 @@ def test_kubectl_shows_what_would_change(ground: Ground, gate: Gate, place: str)
     assert "+  a: changed" in answer.stdout, answer
     assert "configmap/new created (server dry run)" in answer.stdout, answer
     assert "it changes or starts something and cannot be tried without doing it" in answer.stdout, answer
-    assert snapshot(ground, place) == before
+    assert snapshot(ground.kubectl, place) == before
