@@ -120,7 +120,10 @@ def test_paths_are_asked_for_as_well(said: Said) -> None:
     [
         (["--resource", "pods"], "say with --verb what is asked"),
         (["--verb", "get"], "say with --resource (or --path) of what"),
-        (["--verb", "GET", "--resource", "pods"], "--verb must be in lower case"),
+        (["--verb", "GET", "--resource", "pods"], "--verb must be one of get, list, "),
+        (["--verb", "post", "--resource", "pods"], "--verb must be one of get, list, "),
+        (["--verb", "bind", "--resource", "roles.rbac.authorization.k8s.io"], "no request has another"),
+        (["--verb", "list", "--path", "/metrics"], "--verb must be one of get, head, "),
         (["--verb", "get", "--resource", "Pods"], "--resource must be in lower case"),
         (["--verb", "get", "--resource", "deployments"], "--resource deployments needs its group"),
         (["--verb", "get", "--resource", "users"], "--resource users needs its group"),

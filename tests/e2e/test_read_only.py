@@ -232,7 +232,8 @@ async def test_without_isolation_nothing_could_enforce_it(
 ) -> None:
     service = serve_kubernetes(credential_isolation=False)
     async with client_of(service) as client:
-        refused = await client.http.post("/sse", json=client.body("kubectl get pods", read_only=True))
-        assert refused.status_code == 403
-        assert "credential isolation" in refused.json()["detail"]
+        for word in ("read_only", "dry_run"):
+            refused = await client.http.post("/sse", json=client.body("kubectl get pods", **{word: True}))
+            assert refused.status_code == 403
+            assert "credential isolation" in refused.json()["detail"]
     await place.nothing_left()

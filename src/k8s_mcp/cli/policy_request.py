@@ -8,7 +8,8 @@ from k8s_mcp.policy.api_decision import Ask, decide
 from k8s_mcp.policy.api_rules import ApiRule
 from k8s_mcp.policy.api_scope import CLUSTER_SCOPED, CORE, IDENTITIES
 
-_VERB = re.compile(r"[a-z][a-z:-]*")
+_VERBS = ("get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "impersonate")
+_METHODS = ("get", "head", "post", "put", "patch", "delete")
 _RESOURCE = re.compile(r"([a-z0-9-]+)(\.[a-z0-9.-]+)?(/[a-z0-9.-]+)?")
 
 
@@ -35,13 +36,12 @@ def requested(options: argparse.Namespace) -> Ask | None:
         if given:
             raise WrongRequest(f"say with --verb what is asked of --{given[0]}")
         return None
-    if not _VERB.fullmatch(options.verb):
-        raise WrongRequest("--verb must be in lower case, as RBAC has it: get, list, watch, create, patch, …")
-    if options.path is not None:
-        return _of_path(options, given)
-    if options.resource is None:
+    if options.path is None and options.resource is None:
         raise WrongRequest("say with --resource (or --path) of what")
-    return _of_resource(options)
+    known = _VERBS if options.path is None else _METHODS
+    if options.verb not in known:
+        raise WrongRequest(f"--verb must be one of {', '.join(known)}: no request has another")
+    return _of_resource(options) if options.path is None else _of_path(options, given)
 
 
 def decisions(rules: Sequence[ApiRule], ask: Ask) -> tuple[bool, list[str]]:
