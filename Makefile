@@ -34,6 +34,7 @@ lint: $(VENV)/installed ## check style, formatting, types and layers
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	gate/lint.sh
 
 cluster: ## start the test cluster, or find it running; the last line is its `export KUBECONFIG=…`
 	@exec $(PYTHON) -m tests.testcluster up $(ARGS)

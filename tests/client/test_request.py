@@ -58,6 +58,14 @@ def test_a_command_that_is_not_text_is_refused(execute: Exec) -> None:
     assert (result.returncode, result.stderr) == (125, "k8s-mcp: the command is not text in UTF-8\n")
 
 
+@pytest.mark.parametrize("option", ["--read-only", "--dry-run"])
+def test_what_is_asked_to_be_enforced_is_sent(execute: Exec, option: str) -> None:
+    """The local executor cannot, and says so."""
+    result = execute(option, "--", "echo ran")
+    assert (result.returncode, result.stdout) == (125, "")
+    assert "a run cannot be read-only here, nor a dry run" in result.stderr
+
+
 def contexts(execute: Exec, *options: str, **rest: Any) -> list[str]:
     """The contexts that the command sees, the current one first."""
     result = execute(*options, "--", "cat $KUBECONFIG", **rest)

@@ -283,6 +283,7 @@ async def test_a_run_is_in_the_audit_log_from_start_to_cleanup(
         "cluster": {"server": "https://192.0.2.1:6443", "context": "first", "ca_sha256": None, "handle": None},
         "timeout": 77,
         "read_only": False,
+        "dry_run": False,
         "rule": "default",
         "idempotency_key": True,
     }

@@ -34,7 +34,11 @@ def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> Map
     if options.stdin:
         request["stdin"] = _text_from_stdin()
     _check(request)
-    more = {"timeout": options.timeout, "read_only": options.read_only or None}
+    more = {
+        "timeout": options.timeout,
+        "read_only": options.read_only or None,
+        "dry_run": options.dry_run or None,
+    }
     return {**request, **{name: value for name, value in more.items() if value is not None}}
 
 

@@ -45,8 +45,10 @@ class Collected:
         """What a model reads, without the command."""
         stdout, stderr = self._texts()
         parts = [self.outcome(), *self._notes, stdout]
+        if self.run.spec.dry_run:
+            parts.insert(1, "[dry run: changes were tried, none was made; exec, port-forward and tokens are refused]")
         if self.run.spec.read_only and self.failed:
-            parts.insert(1, "[read-only run: changes, exec, port-forward and Secrets are refused]")
+            parts.insert(1, "[read-only run: changes, exec and port-forward are refused, Secrets are masked]")
         if stderr:
             parts += ["[stderr]", stderr]
         return "\n".join(part for part in parts if part).rstrip("\n")

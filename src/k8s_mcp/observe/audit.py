@@ -165,6 +165,7 @@ def _run(run: RunFacts, command_bytes: int) -> Json:
         "stdin": _content(run.stdin_content),
         "timeout": run.timeout,
         "read_only": run.read_only,
+        "dry_run": run.dry_run,
         "rule": run.rule or None,
         "idempotency_key": run.idempotent,
         "created": run.created,

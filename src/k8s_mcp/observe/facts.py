@@ -60,6 +60,7 @@ class RunFacts:
     command_content: Content | None
     stdin_content: Content | None
     read_only: bool = False
+    dry_run: bool = False
     rule: str = ""
     idempotent: bool = False
     adopted: bool = False
@@ -86,6 +87,7 @@ def run_facts(
         command_content=Content.of(spec.command) if spec.command else None,
         stdin_content=None if spec.stdin is None else Content.of(spec.stdin),
         read_only=spec.read_only,
+        dry_run=spec.dry_run,
         rule=spec.rule,
         idempotent=spec.name != f"run-{spec.run_id}",
         adopted=adopted,

@@ -123,9 +123,9 @@ class Runs:
         """Whether a run can be kept to reading here."""
         return self._executor.can_be_read_only
 
-    def only_reads(self, principal: Principal) -> bool:
-        """Whether the policy lets the principal read only."""
-        return self._admission.only_reads(principal)
+    def most_access(self, principal: Principal) -> Access:
+        """The most that the policy lets the principal do."""
+        return self._admission.most_access(principal)
 
     def started_with(self, principal: Principal, key: str) -> str | None:
         """The id of the run that the principal's idempotency key has started, on whatever replica; or None."""
@@ -192,15 +192,9 @@ class Runs:
     def _spec(
         self, principal: Principal, request: RunRequest, key: str | None, kubeconfig: Kubeconfig, grant: Grant
     ) -> RunSpec:
-        return make_spec(
-            principal, request, key, kubeconfig, grant, self._access(request, grant), self._limits.max_timeout
-        )
-
-    def _access(self, request: RunRequest, grant: Grant) -> Access:
-        if not request.read_only:
-            return grant.access
-        self._admission.check_read_only()
-        return "read-only"
+        if request.read_only or request.dry_run:
+            self._admission.check_read_only()
+        return make_spec(principal, request, key, kubeconfig, grant, self._limits.max_timeout)
 
     def _known(self, principal: Principal, run_id: str) -> RunSpec:
         spec = self._find(principal, run_id=run_id)
