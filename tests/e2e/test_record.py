@@ -14,8 +14,10 @@ from anyio.to_thread import run_sync
 
 from tests.e2e.api_proxy import ApiProxy
 from tests.e2e.place import Json, Place
+from tests.mcp.clients import data_of, python_http
 from tests.support.client import Client
 from tests.support.events import Transcript
+from tests.support.execute import Exec
 from tests.support.service import Service, StartService, wait_for
 
 pytestmark = pytest.mark.cluster
@@ -244,3 +246,55 @@ async def test_a_log_that_cannot_be_read_ends_no_run_and_holds_none_up(
     requests = await requests_of(spoilt, seen.run_id)
     assert (requests["total"], requests["complete"]) == (0, False)
     await place.nothing_left(seen.run_id)
+
+
+async def test_a_cancelled_run_has_a_complete_record(client: Client) -> None:
+    command = "kubectl delete configmap none -n default; kubectl get ns -w >/dev/null & echo up; wait"
+    async with client.stream(command) as stream:
+        await stream.first("stdout")
+        await client.cancel(Transcript(stream.seen).run_id)
+        seen = await stream.to_end()
+    assert seen.final["status"] == "cancelled"
+    requests = await requests_of(client, seen.run_id)
+    assert requests["complete"] is True
+    assert [change["verb"] for change in requests["changes"]] == ["delete"]
+
+
+async def test_whoever_takes_a_run_over_has_all_of_its_record(
+    serve_kubernetes: StartService, client_of: Callable[[Service], Client]
+) -> None:
+    first, second = (serve_kubernetes(shutdown_grace=1, resume_window=15) for _ in range(2))
+    command = "for n in 1 2 3 4 5 6; do kubectl delete configmap none-$n -n default; echo $n; sleep 1; done"
+    async with client_of(first) as one, client_of(second) as other:
+        async with one.stream(command) as stream:
+            run_id = Transcript([await stream.first("control")]).run_id
+            await stream.first("stdout")
+            before = await requests_of(one, run_id)
+            assert "requests" not in await other.state(run_id)
+            first.terminate()
+            await stream.to_end()
+            rest = await other.replay(run_id)
+        assert rest.stdout == ["1", "2", "3", "4", "5", "6"]
+        requests = await requests_of(other, run_id)
+    assert first.end() == 0
+    assert before["complete"] is False
+    assert [change["name"] for change in before["changes"]] == ["none-1"]
+    assert [change["name"] for change in requests["changes"]] == [f"none-{n}" for n in (1, 2, 3, 4, 5, 6)]
+    assert requests["complete"] is True
+
+
+async def test_a_model_and_a_person_are_told(kubernetes_server: Service, kubeconfig: str, tmp_path: Path) -> None:
+    command = "kubectl delete configmap none --namespace=default; kubectl get --raw /version >/dev/null"
+    said = "delete configmaps none in default: 404"
+    async with python_http(f"{kubernetes_server.url}/mcp") as client:
+        result = await client.call("run_command", command=command, kubeconfig=kubeconfig)
+    assert f"\n[change: {said}]\n" in result.text
+    assert "not complete" not in result.text
+    requests = data_of(result)["requests"]
+    assert (requests["complete"], [change["name"] for change in requests["changes"]]) == (True, ["none"])
+    execute = Exec(kubernetes_server.url, tmp_path, kubeconfig)
+    done = await run_sync(execute, "--changes", "--", command)
+    assert done.returncode == 0
+    assert done.stderr.splitlines()[-1] == f"k8s-mcp: {said}"
+    nothing = await run_sync(execute, "--changes", "--", "kubectl get --raw /version")
+    assert nothing.stderr == "k8s-mcp: it changed nothing\n"
