@@ -161,6 +161,78 @@ def test_control_events_become_exit_codes_and_messages(
     assert (result.returncode, result.stdout, result.stderr) == (exit_code, "", message)
 
 
+def state(**said: object) -> bytes:
+    return answer(body=json.dumps({"run_id": "0" * 32, "status": "done", **said}), media_type="application/json")
+
+
+CHANGE = {"verb": "patch", "resource": "deployments.apps", "subresource": "scale", "namespace": "shop", "name": "web"}
+
+
+@pytest.mark.parametrize(
+    ("answered", "lines"),
+    [
+        (
+            state(
+                requests={
+                    "total": 9,
+                    "refused": 1,
+                    "complete": True,
+                    "changes": [
+                        {**CHANGE, "code": 200, "dry_run": False},
+                        {**CHANGE, "code": 403, "dry_run": True, "refused": "team-a: deny[0]"},
+                        {"verb": "post", "path": "/x\x1b[2J", "code": 0},
+                    ],
+                }
+            ),
+            [
+                "patch deployments.apps/scale web in shop: 200",
+                "patch deployments.apps/scale web in shop: 403, refused by team-a: deny[0], a dry run",
+                "post /x [2J: no answer",
+            ],
+        ),
+        (state(requests={"complete": True, "changes": []}), ["it changed nothing"]),
+        (
+            state(requests={"complete": False, "truncated": True, "changes": [{**CHANGE, "code": 200}, 7]}),
+            [
+                "patch deployments.apps/scale web in shop: 200",
+                "it changed more than these",
+                "the record of what it changed is not complete",
+            ],
+        ),
+        (state(requests={"complete": "yes", "changes": 3}), ["the record of what it changed is not complete"]),
+        (
+            state(),
+            ["what the command changed is not known here: no gate has recorded it, or another replica knows"],
+        ),
+        (state(requests=[1]), None),
+        (answer(body="[]", media_type="application/json"), None),
+        (answer(body="{", media_type="application/json"), None),
+        (answer("404 Not Found", "{}", "application/problem+json"), None),
+    ],
+)
+def test_what_a_command_changed_is_said_at_its_end(
+    scripted: Callable[..., tuple[Script, Exec]], answered: bytes, lines: list[str] | None
+) -> None:
+    events = [STARTED, "event: stdout\ndata: out\nid: 1\n\n", control(status="done", exit_code=3)]
+    _, execute = scripted(answer(body="".join(events)), answered)
+    result = execute("--changes", "--", "true")
+    assert (result.returncode, result.stdout) == (3, "out\n")
+    said = result.stderr.splitlines()
+    if lines is None:
+        assert len(said) == 1
+        assert "what the command changed" in said[0]
+    else:
+        assert said == [f"k8s-mcp: {line}" for line in lines]
+
+
+def test_nobody_waits_for_the_changes_of_a_run_that_is_left(execute: Exec, server: Service) -> None:
+    before = runs(server)
+    result = execute("--detach", "--changes", "--", "true")
+    assert result.returncode == 2
+    assert "--changes" in result.stderr
+    assert runs(server) == before
+
+
 def test_why_a_command_does_not_start_is_told_when_it_lasts(scripted: Callable[..., tuple[Script, Exec]]) -> None:
     pulling = control(status="pending", reason="ContainerCreating", message="pulling")
     failing = control(status="pending", reason="ImagePullBackOff", message="no such image")

@@ -35,6 +35,7 @@ from k8s_mcp.observe.facts import (
     Target,
     run_facts,
 )
+from k8s_mcp.recorded import Change, Requests
 from tests.mcp.clients import python_http
 from tests.support.client import Client
 from tests.support.kubeconfigs import CREDENTIALS, TOKEN, credentials_in
@@ -62,6 +63,9 @@ def spec(command: str = "kubectl get pods", stdin: str | None = None) -> RunSpec
     )
 
 
+CHANGE = Change(CREATED, "patch", "deployments.apps", "scale", "shop", "web", "", 200, dry_run=True, refused="")
+
+
 def happenings(text: str, redactor: Redactor) -> list[Happening]:
     """One of each kind, with `text` wherever a caller, a command or a cluster can put one."""
     target = Target(text, text, "", text)
@@ -75,6 +79,7 @@ def happenings(text: str, redactor: Redactor) -> list[Happening]:
         lost_lines=0,
         place={"pod": "run-1-abc", "pod_uid": "uid-1", "node": "node-1"},
         left=redactor.mask(text),
+        requests=Requests(2, 1, complete=False, changes=(CHANGE,)).masked(lambda _: redactor.mask(text)),
     )
     return [
         RunStarted(run),
@@ -148,6 +153,15 @@ def test_end_of_a_run_says_what_was_left_and_why() -> None:
     clean = replace(ended, outcome=replace(ended.outcome, left=""))
     assert (json.loads(written(clean))["cleanup"], json.loads(written(clean))["left"]) == ("removed", None)
     assert entry["seconds"] == 1.5
+
+
+def test_end_of_a_run_says_what_the_command_asked_for() -> None:
+    [ended] = [h for h in happenings("x", NOTHING) if isinstance(h, RunEnded)]
+    told = json.loads(written(ended))["requests"]
+    assert (told["total"], told["refused"], told["complete"]) == (2, 1, False)
+    assert [(change["code"], change["dry_run"]) for change in told["changes"]] == [(200, True)]
+    without = replace(ended, outcome=replace(ended.outcome, requests=None))
+    assert "requests" not in json.loads(written(without))
 
 
 def test_a_flood_of_refusals_does_not_flood_the_log() -> None:

@@ -44,6 +44,7 @@ class Shared:
 
     left = ""
     place: Mapping[str, str] = {}
+    requests = None
 
     def __init__(self, *, owned: bool) -> None:
         self.owned = owned

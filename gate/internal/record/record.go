@@ -3,6 +3,7 @@
 package record
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"sync"
@@ -67,18 +68,46 @@ type Writer struct {
 	now    func() time.Time
 	seq    uint64
 	end    End
+	open   int           // requests that have come and not ended
+	idle   chan struct{} // closed when there is none
 }
 
 // New begins the record: nothing is served before its first line is out. failed is called when a line cannot be
 // written; it must not let the program go on, because nothing may happen that is not recorded.
 func New(out io.Writer, contexts []Context, failed func(error)) *Writer {
-	writer := &Writer{out: out, failed: failed, now: time.Now}
+	writer := &Writer{out: out, failed: failed, now: time.Now, idle: make(chan struct{})}
+	close(writer.idle)
 	for i := range contexts {
 		contexts[i].Name = short(contexts[i].Name)
 		contexts[i].Error = short(contexts[i].Error)
 	}
 	writer.write(Line{Event: "start", Contexts: contexts})
 	return writer
+}
+
+// Begin says that a request has come, which Write will end.
+func (w *Writer) Begin() {
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	if w.open == 0 {
+		w.idle = make(chan struct{})
+	}
+	w.open++
+}
+
+// Settled waits until no request is open, or limit is done. It says how many lines there are then, and how many
+// requests are open all the same.
+func (w *Writer) Settled(limit context.Context) (lines uint64, open int) {
+	w.mutex.Lock()
+	idle := w.idle
+	w.mutex.Unlock()
+	select {
+	case <-idle:
+	case <-limit.Done():
+	}
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	return w.seq, w.open
 }
 
 // Write adds a request that has ended. It waits while nobody reads: a request that cannot be recorded has to wait.
@@ -91,6 +120,12 @@ func (w *Writer) Write(request Request) {
 	}
 	request.Refused = short(request.Refused)
 	w.write(Line{Event: "request", Request: &request})
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	w.open--
+	if w.open == 0 {
+		close(w.idle)
+	}
 }
 
 // Close writes the last line.

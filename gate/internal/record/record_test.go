@@ -2,12 +2,14 @@ package record
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 	"unicode/utf8"
 )
 
@@ -111,4 +113,23 @@ func TestWhatCannotBeWrittenIsTold(t *testing.T) {
 	if told != 1 {
 		t.Error("a lost line is not told")
 	}
+}
+
+func TestTheRecordIsSettledWhenWhatHasComeHasEnded(t *testing.T) {
+	writer := New(&bytes.Buffer{}, nil, failing(t))
+	writer.Begin()
+	writer.Begin()
+	over, cancel := context.WithCancel(context.Background())
+	cancel()
+	if lines, open := writer.Settled(over); lines != 1 || open != 2 {
+		t.Errorf("%d lines, %d open", lines, open)
+	}
+	var ending sync.WaitGroup
+	ending.Go(func() { writer.Write(Request{}); writer.Write(Request{}) })
+	limit, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if lines, open := writer.Settled(limit); lines != 3 || open != 0 || limit.Err() != nil {
+		t.Errorf("%d lines, %d open", lines, open)
+	}
+	ending.Wait()
 }

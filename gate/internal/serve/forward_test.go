@@ -348,3 +348,14 @@ func TestADryRunSaysSoAndNobodyWaitsForIt(t *testing.T) {
 		t.Errorf("an error: %s", body)
 	}
 }
+
+func TestNothingIsPackedThatTheCommandDidNotAskToHavePacked(t *testing.T) {
+	p := start(t, full(), "")
+	for _, line := range []string{"", "Accept-Encoding: gzip\r\n", "Accept-Encoding: identity\r\n"} {
+		p.raw(fmt.Sprintf("GET /openapi/v2 HTTP/1.1\r\nHost: %s\r\n%sConnection: close\r\n\r\n", p.address, line))
+		request, _ := p.last()
+		if wanted := strings.TrimSuffix(strings.TrimPrefix(line, "Accept-Encoding: "), "\r\n"); request.Header.Get("Accept-Encoding") != wanted {
+			t.Errorf("%q is sent with %q", line, request.Header.Get("Accept-Encoding"))
+		}
+	}
+}

@@ -37,7 +37,12 @@ type refused struct {
 }
 
 func (h *Handler) ServeHTTP(plain http.ResponseWriter, r *http.Request) {
+	if r.RequestURI == recordedPath {
+		h.recorded(plain, r)
+		return
+	}
 	began := time.Now()
+	h.Record.Begin()
 	line := record.Request{Context: h.Context, Verb: r.Method, Path: r.URL.Path}
 	traffic := &traffic{}
 	w := &answer{ResponseWriter: plain, traffic: traffic}

@@ -50,6 +50,8 @@ func (k *Kubeconfig) Of(context string) (*Upstream, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Or Go would ask for gzip where the command did not, and unpack what the command is to get plain.
+	config.DisableCompression = true
 	settings, err := config.TransportConfig()
 	if err != nil {
 		return nil, err

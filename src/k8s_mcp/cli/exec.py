@@ -12,6 +12,7 @@ from queue import Empty, SimpleQueue
 from threading import Thread
 from types import FrameType
 
+from k8s_mcp.cli.changes import say_changes
 from k8s_mcp.cli.start_notice import StartNotice
 from k8s_mcp.cli.tell import printable
 from k8s_mcp.client.event_source import Control, Lines
@@ -41,6 +42,9 @@ _News = int | _End | BaseException | None  # a signal, the end, a bug, or that t
 def execute(options: argparse.Namespace) -> int:
     """Run the command; the exit code."""
     _open_standard_files()
+    if options.detach and options.changes:
+        _tell("--changes are said at the end of a run; with --detach nobody waits for that")
+        return USAGE
     try:
         service = service_of(options)
         run = RemoteRun(service, run_request(options, _tell), _tell)
@@ -52,18 +56,23 @@ def execute(options: argparse.Namespace) -> int:
     except (InputError, ServiceError) as error:
         _tell(str(error))
         return FAILED
-    return attend(run)
+    return attend(run, changes=options.changes)
 
 
-def attend(run: RemoteRun, *, cancels: bool = True) -> int:
-    """Copy a run's output to its end; the exit code. A signal ends that, and with `cancels` the run."""
+def attend(run: RemoteRun, *, cancels: bool = True, changes: bool = False) -> int:
+    """Copy a run's output to its end; the exit code. A signal ends that, and with `cancels` the run. With `changes`,
+    say at the end what the command changed.
+    """
     news: SimpleQueue[_News] = SimpleQueue()
     notice = StartNotice(run.is_pending, _tell, _write)
     with run, _signals_to(news.put):
         # The events have a thread of their own: signals are then acted on whatever that one waits for, the network
         # or a reader of our output.
         Thread(target=_follow, args=(run, news, notice), daemon=True).start()
-        return _supervise(run, news, notice) if cancels else _look_on(news, notice)
+        exit_code = _supervise(run, news, notice) if cancels else _look_on(news, notice)
+        if changes:
+            say_changes(run, _tell)
+        return exit_code
 
 
 def _detach(run: RemoteRun) -> int:

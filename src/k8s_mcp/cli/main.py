@@ -155,6 +155,7 @@ Exit code: the command's own, or
     add("-d", "--detach", action="store_true", help="print the run's id and leave it: `k8s-mcp runs follow ID`")
     add("--read-only", action="store_true", help="let the command only read from the cluster; Secrets masked")
     add("--dry-run", action="store_true", help="let it read, and try changes that are not made; Secrets masked")
+    add("--changes", action="store_true", help="say on stderr at the end what the command changed in the cluster")
     add("-i", "--stdin", action="store_true", help="send standard input (text, read to its end first, up to 900 KiB)")
     add("command", metavar="COMMAND", nargs=argparse.PARSER, help=argparse.SUPPRESS)
     parser.set_defaults(run=_exec)

@@ -118,6 +118,7 @@ _RUN: dict[str, Any] = {
     "total_lines": {"type": "integer"},
     "seconds": {"type": "number"},
     "readable_until": {"type": ["string", "null"]},
+    "requests": {"type": "object"},
 }
 _RESULT = {
     "type": "object",

@@ -185,6 +185,7 @@ def _outcome(run: RunFacts, outcome: Outcome) -> Json:
         "gaps": outcome.gaps,
         "lost_lines": outcome.lost_lines,
         **outcome.place,
+        **({"requests": outcome.requests.describe()} if outcome.requests else {}),
         "cleanup": "failed" if outcome.left else "removed",
         "left": outcome.left or None,
     }

@@ -142,7 +142,10 @@ class Runs:
     def describe(self, principal: Principal, run_id: str) -> dict[str, object]:
         """One run's state. Raises NotFound, also for somebody else's run."""
         spec = self._known(principal, run_id)
-        return next(state for state in self.list(principal) if state["run_id"] == spec.run_id)
+        state = next(state for state in self.list(principal) if state["run_id"] == spec.run_id)
+        run = self._runs.get(spec.run_id)
+        requests = run.requests if run else None
+        return {**state, "requests": requests.describe()} if requests else state
 
     def list(self, principal: Principal) -> list[dict[str, object]]:
         """The states of the principal's runs, oldest first, on whatever replica."""

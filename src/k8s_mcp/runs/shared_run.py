@@ -10,7 +10,8 @@ from k8s_mcp.executors.base import Executor, Released, SharedExecution, SharedEx
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.observe.facts import CommandStarted, Observe, OutputRead, RunEnded, RunFacts, RunReleased, RunStarted
-from k8s_mcp.runs.run import Limits, Run, beside
+from k8s_mcp.runs.beside import beside
+from k8s_mcp.runs.run import Limits, Run
 
 _LEAST_WINDOW = 2.0  # seconds in which followers elsewhere are heard of, however short the resume window is
 _TAKE_OVER_PAUSE = 1.0
