@@ -207,7 +207,11 @@ class RunSpec:
         return self.access == "dry_run"
 
     def asked_with(self, request: "RunSpec") -> "RunSpec":
-        """The same run, with what the request of another of the same digest has, and nobody else may know."""
+        """The same run, with what another request of the same digest has, and nobody else may know: with it a run
+        that was never started can be. Not if the policy has another opinion of it now.
+        """
+        if request.access != self.access:
+            return self
         return replace(
             self,
             command=request.command,
@@ -215,6 +219,7 @@ class RunSpec:
             kubeconfig=request.kubeconfig,
             proxied_kubeconfig=request.proxied_kubeconfig,
             contexts=request.contexts,
+            gate_rules=request.gate_rules,
         )
 
 

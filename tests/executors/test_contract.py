@@ -11,7 +11,6 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from itertools import pairwise
 from pathlib import Path
-from statistics import median
 
 import anyio
 import pytest
@@ -72,12 +71,12 @@ async def test_editors_fail_with_a_sentence_and_pagers_print(client: Client) -> 
 
 
 async def test_output_is_live(client: Client) -> None:
-    ahead = time.time() - time.monotonic()
-    seen = await client.run("for i in 1 2 3 4 5 6; do echo $EPOCHREALTIME; sleep 0.3; done")
-    delays = [event.at + ahead - float(event.data) for event in seen.events if event.name == "stdout"]
-    assert len(delays) == 6
-    assert median(delays) < 0.3, delays
-    assert max(delays) < 1.2, delays
+    """Each line arrives while the command goes on; how soon, `make bench` measures."""
+    async with client.stream("for i in 1 2 3; do echo $i; sleep 0.3; done; sleep 100", timeout=110) as stream:
+        seen = [(await stream.first("stdout")).data for _ in range(3)]
+        await client.cancel(Transcript(stream.seen).run_id)
+        assert (await stream.to_end()).final == CANCELLED
+    assert seen == ["1", "2", "3"]
 
 
 async def test_stdout_and_stderr_are_complete_and_in_order(client: Client) -> None:

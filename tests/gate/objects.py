@@ -19,13 +19,13 @@ _VERSIONS = {
     "net": "networking.k8s.io/v1",
 }
 
-# Plural, apiVersion, kind, what it holds. Nothing that a controller changes again and again.
+# Plural, apiVersion, kind, what it holds. Nothing that a controller changes again and again, or makes
+# by itself, as Endpoints of a Service.
 KINDS: list[tuple[str, str, str, Json]] = [
     ("configmaps", "v1", "ConfigMap", {"data": {"a": "b"}}),
     ("secrets", "v1", "Secret", {"data": {"a": "c2VjcmV0LXZhbHVl"}}),
     ("serviceaccounts", "v1", "ServiceAccount", {}),
     ("services", "v1", "Service", {"spec": {"ports": [{"port": 80}], "selector": {"app": "none"}}}),
-    ("endpoints", "v1", "Endpoints", {"subsets": [{"addresses": [{"ip": "10.9.8.7"}], "ports": [{"port": 1}]}]}),
     ("pods", "v1", "Pod", {"spec": {**_POD, "schedulingGates": [{"name": "example.com/wait"}]}}),
     ("podtemplates", "v1", "PodTemplate", {"template": _TEMPLATE}),
     ("replicationcontrollers", "v1", "ReplicationController", {"spec": {"replicas": 0, "template": _TEMPLATE}}),

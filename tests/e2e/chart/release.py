@@ -17,6 +17,7 @@ from tests.support.chart import CHART
 Json = dict[str, Any]
 
 NAME = "k8s-mcp-server"
+_OF_TESTS = ("k8s-mcp-e2e-", "k8s-mcp-soak-", "gate-")
 _LATER = {"events", "events.events.k8s.io"}  # Kubernetes removes these in its own time
 
 
@@ -95,12 +96,17 @@ def namespaces(place: Place) -> set[str]:
 
 
 def everything(place: Place) -> set[str]:
-    """Every object of every kind in every namespace that can be listed."""
+    """Every object of every kind in every namespace that can be listed, but for those of tests beside this one."""
     kinds = set(place.kubectl("api-resources", "--verbs=list", "--output=name").split()) - _LATER
     shown = '{range .items[*]}{.kind} {.metadata.namespace} {.metadata.name}{"\\n"}{end}'
-    return set(
-        place.kubectl("get", ",".join(sorted(kinds)), "--all-namespaces", f"--output=jsonpath={shown}").splitlines()
-    )
+    found = place.kubectl("get", ",".join(sorted(kinds)), "--all-namespaces", f"--output=jsonpath={shown}")
+    return {line for line in found.splitlines() if not _is_of_others(line, place.namespace)}
+
+
+def _is_of_others(line: str, ours: str) -> bool:
+    """Whether kind, namespace and name say that tests of another worker have made it."""
+    _, namespace, name = line.split(" ", 2)
+    return (namespace or name).startswith(_OF_TESTS) and not (namespace or name).startswith(ours)
 
 
 def exec_command(url: str, kubeconfig: Path, command: str) -> list[str]:
