@@ -182,6 +182,7 @@ async def test_a_killed_pod_has_no_complete_record(
 async def test_a_gate_that_died_leaves_a_record_that_is_not_complete(client: Client, place: Place) -> None:
     command = """
         kubectl delete configmap one --namespace=default; echo up
+        while kubectl get --raw=/version >/dev/null; do :; done
         until kubectl delete configmap two --namespace=default 2>&1 | grep 'not found'; do sleep 0.1; done
     """
     async with client.stream(command) as stream:

@@ -1,5 +1,6 @@
 """The chart as an operator installs it: from the images that `make images` builds."""
 
+import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
@@ -10,6 +11,7 @@ import pytest
 from images.builder import tools
 from images.builder.cache import Cache
 from tests.e2e.chart.release import NAME, Release, everything, node_address
+from tests.e2e.chart.release import namespaces as all_namespaces
 from tests.e2e.place import Place
 from tests.support.service import wait_for
 
@@ -26,7 +28,16 @@ def server_image(namespaces: Place) -> None:
 
 
 @pytest.fixture(scope="module")
-def release(namespaces: Place, server_image: None) -> Iterator[Release]:
+def only_release(namespaces: Place, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The chart's namespace for runner pods has one name: one worker at a time has a release, until that is gone."""
+    with (tmp_path_factory.getbasetemp().parent / "release.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+        wait_for(lambda: f"{NAME}-runs" not in all_namespaces(namespaces), 120, "the runner namespace to go")
+
+
+@pytest.fixture(scope="module")
+def release(namespaces: Place, server_image: None, only_release: None) -> Iterator[Release]:
     """Installed for the tests of a module, which run in the order of their file; the last one removes it."""
     namespace = f"{namespaces.namespace}-release"
     namespaces.kubectl("create", "namespace", namespace)

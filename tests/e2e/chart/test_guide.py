@@ -21,7 +21,7 @@ _GUIDE = _ROOT / "docs" / "helm.md"
 
 
 @pytest.fixture
-def home(namespaces: Place, server_image: None, tmp_path: Path) -> Iterator[Path]:
+def home(namespaces: Place, server_image: None, only_release: None, tmp_path: Path) -> Iterator[Path]:
     """A directory with what the reader has: the repository, a kubeconfig, and the programs."""
     programs = tmp_path / "bin"
     programs.mkdir()
