@@ -12,13 +12,12 @@ import yaml
 
 from tests.support.execute import Exec
 from tests.support.faults import Script, answer
-from tests.support.kubeconfigs import CLIENT_KEY, TOKEN
+from tests.support.kubeconfigs import CERTIFICATE, CLIENT_KEY, TOKEN
 from tests.support.prepared import Prepared
 from tests.support.real_kubeconfigs import SHAPES, Access, write
 from tests.support.service import Service
 
-_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nbm90IGEgc2VjcmV0\n-----END CERTIFICATE-----\n"
-MADE_UP = Access("https://192.0.2.1:6443", _CERTIFICATE, TOKEN, _CERTIFICATE, CLIENT_KEY)
+MADE_UP = Access("https://192.0.2.1:6443", CERTIFICATE, TOKEN, CERTIFICATE, CLIENT_KEY)
 
 
 DONE = 'event: control\ndata: {"status": "done", "exit_code": 0}\nid: 1\n\n'

@@ -4,10 +4,8 @@ The service speaks plain HTTP with it, so that it can look inside; `cutter.py` i
 """
 
 import asyncio
-import base64
 import json
 import re
-import ssl
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -17,10 +15,10 @@ import aiohttp
 from aiohttp import web
 from anyio.from_thread import start_blocking_portal
 
-from tests.e2e.place import Place
+from tests.e2e.place import Json, Place
+from tests.support.passing_on import abort, kept, served, session_with
 
 _OF_REPLICA = re.compile(r"lease|watch=true|GET secrets\?labelSelector=.*handle")
-_HOP_BY_HOP = frozenset(("connection", "content-length", "host", "keep-alive", "transfer-encoding", "upgrade"))
 
 
 @dataclass
@@ -112,7 +110,7 @@ class ApiProxy:
             request.method,
             f"{self._upstream}{request.path_qs}",
             data=await request.read(),
-            headers=_kept(request.headers),
+            headers=kept(request.headers),
         ) as answer:
             try:
                 return await self._answer(request, answer, cut)
@@ -123,10 +121,10 @@ class ApiProxy:
     async def _answer(
         self, request: web.Request, answer: aiohttp.ClientResponse, cut: int | None
     ) -> web.StreamResponse:
-        response = web.StreamResponse(status=answer.status, headers=_kept(answer.headers))
+        response = web.StreamResponse(status=answer.status, headers=kept(answer.headers))
         if cut == 0:
             await answer.read()
-            _abort(request)
+            abort(request)
             return response
         await response.prepare(request)
         async for chunk in answer.content.iter_any():
@@ -134,19 +132,10 @@ class ApiProxy:
             if cut is not None:
                 cut -= len(chunk)
                 if cut <= 0:
-                    _abort(request)
+                    abort(request)
                     return response
         await response.write_eof()
         return response
-
-
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
-
-
-def _abort(request: web.Request) -> None:
-    if request.transport:
-        request.transport.abort()
 
 
 def _silence(_call: str) -> Fault | None:
@@ -156,27 +145,13 @@ def _silence(_call: str) -> Fault | None:
 @contextmanager
 def api_proxy(place: Place) -> Generator[ApiProxy]:
     """Serve from a thread of its own."""
-    authority = base64.b64decode(place.server["certificate-authority-data"]).decode()
-    serving = _serving(place.server["server"], authority)
-    with start_blocking_portal() as portal, portal.wrap_async_context_manager(serving) as proxy:
+    with start_blocking_portal() as portal, portal.wrap_async_context_manager(_serving(place.server)) as proxy:
         yield proxy
 
 
 @asynccontextmanager
-async def _serving(upstream: str, authority: str) -> AsyncGenerator[ApiProxy]:
-    connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context(cadata=authority))
-    timeout = aiohttp.ClientTimeout(total=None)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
-        proxy = ApiProxy(upstream, session)
-        app = web.Application(client_max_size=4 << 20)
-        app.router.add_route("*", "/{path:.*}", proxy.handle)
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        host, port = runner.addresses[0][:2]
-        proxy.url = f"http://{host}:{port}"
-        try:
+async def _serving(server: Json) -> AsyncGenerator[ApiProxy]:
+    async with session_with(server) as session:
+        proxy = ApiProxy(server["server"], session)
+        async with served(proxy.handle) as proxy.url:
             yield proxy
-        finally:
-            await runner.cleanup()

@@ -55,7 +55,7 @@ async def test_replica_is_killed_before_it_starts_its_runs(
     """One request comes again, and its command runs; of the other run only the id is known, and it ends as lost."""
     first = serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url), resume_window=WINDOW)
     second = serve_kubernetes(resume_window=WINDOW)
-    proxy.spoil("POST secrets", cut=0, status=503, times=1000)
+    proxy.spoil("POST secrets", status=503, times=1000)
     again, never = f"{place.counted('again')}; echo fine; exit 3", place.counted("never")
     async with client_of(first) as one, client_of(second) as other:
         async with sent(one, again, "again"):

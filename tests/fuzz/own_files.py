@@ -11,9 +11,8 @@ from k8s_mcp.client.sent_kubeconfig import Choice, Machine, Sent, prepare
 from k8s_mcp.kubeconfig.fields import Fields
 from k8s_mcp.kubeconfig.kubeconfig import Allowed, parse
 from k8s_mcp.kubeconfig.strict_yaml import Value
-from tests.support.kubeconfigs import CLIENT_KEY
+from tests.support.kubeconfigs import CERTIFICATE, CLIENT_KEY
 
-CERTIFICATE = "-----BEGIN CERTIFICATE-----\nbm90IGEgc2VjcmV0\n-----END CERTIFICATE-----\n"
 BETWEEN = b"\n%%%\n"
 """Between two files, and before what a plugin prints."""
 _AS_SENT = Allowed(proxy_url=True, insecure_tls=True, loopback=True)

@@ -11,8 +11,8 @@ from k8s_mcp.models import Control, Output
 from k8s_mcp.runner.frames import EXIT, HEARTBEAT, HELLO, STDERR, STDOUT, Encoder
 from k8s_mcp.web import sse
 from tests.fuzz.own_files import BETWEEN
-from tests.fuzz.own_files import CERTIFICATE as FILE_CERTIFICATE
 from tests.support.kubeconfig_trees import AWKWARD, CA, CERTIFICATE, EXEC, KEY, tree, written
+from tests.support.kubeconfigs import CERTIFICATE as FILE_CERTIFICATE
 from tests.support.kubeconfigs import CLIENT_KEY
 from tests.support.real_kubeconfigs import SHAPES, Access, write
 

@@ -4,10 +4,8 @@ The replica speaks plain HTTP with it, so that it can look inside.
 """
 
 import asyncio
-import base64
 import json
 import random
-import ssl
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -19,8 +17,8 @@ from yarl import URL
 
 from tests.e2e.api_proxy import refusal
 from tests.e2e.place import Json
+from tests.support.passing_on import abort, kept, served, session_with
 
-_HOP_BY_HOP = frozenset(("connection", "content-length", "host", "keep-alive", "transfer-encoding", "upgrade"))
 _STREAM_NOISE = (
     b"<html><body><h1>502 Bad Gateway</h1></body></html>\n",
     b'{"type": "MODIFIED", "object": {"kind": "Jo',
@@ -107,14 +105,14 @@ class ApiLink:
     def cut(self) -> None:
         """Cut the connections on which something is being answered."""
         for request in self._open.values():
-            _abort(request)
+            abort(request)
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         self._open[id(request)] = request
         try:
             return await self._handle(request)
         except (aiohttp.ClientError, ConnectionError):  # either end has closed it
-            _abort(request)
+            abort(request)
             return web.Response()
         finally:
             del self._open[id(request)]
@@ -123,7 +121,7 @@ class ApiLink:
         body = await request.read()
         await self._flowing.wait()
         if self._away:
-            _abort(request)
+            abort(request)
             return web.Response()
         if self.slow:
             await asyncio.sleep(self._rng.uniform(0, self.slow))
@@ -131,7 +129,7 @@ class ApiLink:
         if odd and self._rng.random() < 0.5:
             return _answer(odd)
         url = URL(f"{self._upstream}{request.raw_path}", encoded=True)
-        async with self._session.request(request.method, url, data=body, headers=_kept(request.headers)) as answer:
+        async with self._session.request(request.method, url, data=body, headers=kept(request.headers)) as answer:
             try:
                 return _answer(odd) if odd else await self._pass_on(request, answer)
             finally:
@@ -139,7 +137,7 @@ class ApiLink:
                     answer.connection.transport.abort()  # nobody waits for a goodbye in TLS
 
     async def _pass_on(self, request: web.Request, answer: aiohttp.ClientResponse) -> web.StreamResponse:
-        response = web.StreamResponse(status=answer.status, headers=_kept(answer.headers))
+        response = web.StreamResponse(status=answer.status, headers=kept(answer.headers))
         await self._flowing.wait()
         await response.prepare(request)
         async for chunk in answer.content.iter_any():
@@ -149,7 +147,7 @@ class ApiLink:
                 if self._rng.random() < 0.5:
                     await response.write_eof()
                 else:
-                    _abort(request)
+                    abort(request)
                 return response
             await response.write(chunk)
         await response.write_eof()
@@ -160,31 +158,10 @@ def _answer(odd: _Odd) -> web.Response:
     return web.Response(status=odd.status, body=odd.body, headers={"Content-Type": odd.type, **odd.headers})
 
 
-def _kept(headers: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in headers.items() if name.lower() not in _HOP_BY_HOP}
-
-
-def _abort(request: web.Request) -> None:
-    if request.transport:
-        request.transport.abort()
-
-
 @asynccontextmanager
 async def api_link(server: Json, rng: random.Random) -> AsyncGenerator[ApiLink]:
     """Serves while the context lasts. `server` is the API server as a kubeconfig's cluster entry has it."""
-    authority = base64.b64decode(server.get("certificate-authority-data", "")).decode()
-    connector = aiohttp.TCPConnector(limit=0, ssl=ssl.create_default_context(cadata=authority or None))
-    timeout = aiohttp.ClientTimeout(total=None)
-    async with aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=False) as session:
+    async with session_with(server) as session:
         link = ApiLink(server["server"], session, rng)
-        app = web.Application(client_max_size=4 << 20)
-        app.router.add_route("*", "/{path:.*}", link.handle)
-        runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1)
-        await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
-        host, port = runner.addresses[0][:2]
-        link.url = f"http://{host}:{port}"
-        try:
+        async with served(link.handle) as link.url:
             yield link
-        finally:
-            await runner.cleanup()

@@ -14,8 +14,8 @@ CLIENT_KEY_DATA = base64.b64encode(CLIENT_KEY.encode()).decode()
 CREDENTIALS = (TOKEN, PASSWORD, CLIENT_KEY_DATA, *CLIENT_KEY.splitlines()[1:-1])
 """Every credential value in the made-up kubeconfig; of the key also its decoded lines."""
 
-_CERTIFICATE = "-----BEGIN CERTIFICATE-----\nbm90IGEgc2VjcmV0\n-----END CERTIFICATE-----\n"
-_CERTIFICATE_DATA = base64.b64encode(_CERTIFICATE.encode()).decode()
+CERTIFICATE = "-----BEGIN CERTIFICATE-----\nbm90IGEgc2VjcmV0\n-----END CERTIFICATE-----\n"
+_CERTIFICATE_DATA = base64.b64encode(CERTIFICATE.encode()).decode()
 
 
 def fake(context: str = "first") -> str:
