@@ -29,6 +29,7 @@ from k8s_mcp.executors.local.executor import LocalExecutor
 from k8s_mcp.kubeconfig.resolver import Resolver
 from k8s_mcp.mcp.limits import McpLimits
 from k8s_mcp.mcp.server import McpApi
+from k8s_mcp.models import READ_SCOPE, WRITE_SCOPE
 from k8s_mcp.observe.audit import AuditLog, not_written
 from k8s_mcp.observe.audit_file import AuditFile
 from k8s_mcp.observe.audit_queue import AuditQueue
@@ -186,6 +187,7 @@ def _authentication(settings: Settings, on_answer: Callable[[str, str, str], Non
                 settings.oidc_audiences,
                 settings.oidc_principal_claim,
                 settings.oidc_groups_claim,
+                require_scopes=settings.oidc_require_scopes,
             )
         )
     if settings.service_account_audience:
@@ -201,7 +203,8 @@ def _metadata(settings: Settings) -> ResourceMetadata | None:
     """Where clients find out how to get a token, if they can."""
     if not settings.oidc_issuer:
         return None
-    return ResourceMetadata(settings.oidc_issuer, settings.oidc_scopes, settings.public_url)
+    ours = (READ_SCOPE, WRITE_SCOPE) if settings.oidc_require_scopes else ()
+    return ResourceMetadata(settings.oidc_issuer, (*settings.oidc_scopes, *ours), settings.public_url)
 
 
 def _on_kubernetes(settings: Settings, observe: Observe, metrics: Metrics) -> _Parts:

@@ -14,6 +14,8 @@ from k8s_mcp.limits import COMMAND_BYTES
 StreamName = Literal["stdout", "stderr"]
 Access = Literal["full", "read-only", "read-only-with-secrets"]
 """What a run's credential may be used for. Read-only includes Secrets in the last only."""
+READ_SCOPE, WRITE_SCOPE = "k8s-mcp:read", "k8s-mcp:write"
+"""Scopes of tokens: to read clusters only, or to do whatever the policy allows, reading included."""
 FinalStatus = Literal["done", "timeout", "cancelled", "error"]
 
 
@@ -114,11 +116,15 @@ class ClusterRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling, after authentication. The name says who it is; groups and address may differ each time."""
+    """Who is calling, after authentication. The name says who it is; the rest may differ each time.
+
+    `only_reads`: the token is for reading clusters, whatever else its principal may do.
+    """
 
     name: str
     groups: frozenset[str] = field(default=frozenset(), compare=False)
     address: str = field(default="", compare=False)
+    only_reads: bool = field(default=False, compare=False)
 
 
 def owner_of(principal: Principal) -> str:

@@ -124,8 +124,12 @@ class Runs:
         return self._executor.can_be_read_only
 
     def only_reads(self, principal: Principal) -> bool:
-        """Whether the policy lets the principal read only."""
-        return self._admission.only_reads(principal)
+        """Whether the policy, or their token, lets the principal read only."""
+        return principal.only_reads or self._admission.only_reads(principal)
+
+    def check_scope(self, principal: Principal) -> None:
+        """Raise InsufficientScope where nothing can be run with the principal's token."""
+        self._admission.check_scope(principal)
 
     def started_with(self, principal: Principal, key: str) -> str | None:
         """The id of the run that the principal's idempotency key has started, on whatever replica; or None."""
@@ -193,11 +197,18 @@ class Runs:
         self, principal: Principal, request: RunRequest, key: str | None, kubeconfig: Kubeconfig, grant: Grant
     ) -> RunSpec:
         return make_spec(
-            principal, request, key, kubeconfig, grant, self._access(request, grant), self._limits.max_timeout
+            principal,
+            request,
+            key,
+            kubeconfig,
+            grant,
+            self._access(principal, request, grant),
+            self._limits.max_timeout,
         )
 
-    def _access(self, request: RunRequest, grant: Grant) -> Access:
-        if not request.read_only:
+    def _access(self, principal: Principal, request: RunRequest, grant: Grant) -> Access:
+        self._admission.check_scope(principal)
+        if not request.read_only and not principal.only_reads:
             return grant.access
         self._admission.check_read_only()
         return "read-only"
