@@ -21,7 +21,7 @@ OPEN_PATHS: frozenset[str] = frozenset(("/healthz", "/readyz"))
 """For everybody: whatever probes the service has no token."""
 
 _PRINCIPAL = "k8s_mcp.principal"
-_HINT = "k8s_mcp.challenge_hint"
+_HINT = "k8s_mcp_challenge_hint"
 _TOKEN_BYTES = 16 * 1024
 _BEARER = re.compile("Bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)  # RFC 6750, 2.1
 _HOW = "send one as `Authorization: Bearer …`"

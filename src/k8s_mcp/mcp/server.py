@@ -39,6 +39,7 @@ from k8s_mcp.mcp.sessions import Sessions
 from k8s_mcp.mcp.sse_transport import SseTransport, escape_separators
 from k8s_mcp.mcp.tools import ARGUMENTS, CACHE_HINTS, INSTRUCTIONS, Offer, starts_run
 from k8s_mcp.models import Principal
+from k8s_mcp.observe.asked import asked
 from k8s_mcp.observe.facts import Observe, Refused
 from k8s_mcp.runs.handles import Handles
 from k8s_mcp.runs.runs import Runs
@@ -171,7 +172,10 @@ class McpApi:
         made = Call(caller, context.session.report_progress, key, refused, takes_links)
         try:
             arguments = as_model(call.arguments or {}, model)
-            with self._sessions.busy(caller, request.query_params.get("session_id", "")):
+            with (
+                self._sessions.busy(caller, request.query_params.get("session_id", "")),
+                asked(f"tools/call {call.name}", context.meta or {}, request.headers),
+            ):
                 return await self._calls.answer(made, arguments)
         except K8sMcpError as error:
             refused(error)

@@ -133,6 +133,7 @@ class CommandStarted:
     """The runner has said its first word, `seconds` after the run was accepted; None where that was elsewhere."""
 
     seconds: float | None
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +142,7 @@ class OutputRead:
 
     amounts: Mapping[StreamName, Amount]
     seconds: float | None = None
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
