@@ -214,8 +214,7 @@ class Run:
         if after != before:
             first = None if self._had_output else self._seconds()
             self._had_output = True
-            amounts = {name: after[name].since(before[name]) for name in after}
-            self._note_output(OutputRead(amounts, first, self.run_id))
+            self._note_output(OutputRead({one: after[one].since(before[one]) for one in after}, first, self.run_id))
         return events
 
     def _note_readers(self) -> None:
