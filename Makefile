@@ -2,9 +2,11 @@
 # from requirements/dev.lock, and made anew when that file changes.
 #   PYTHON=python3.13   the interpreter for .venv/ (`make clean` first, to change it)
 #   ARGS="-k redact"    more arguments for the program behind a target
+#   WORKERS=4           how many tests run at once, 2 by default
 
 PYTHON ?= python3
 ARGS ?=
+WORKERS ?= 2
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -12,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test lint cluster cluster-down images bench fuzz lock audit clean
+.PHONY: help run check test lint cluster cluster-down images bench fuzz soak lock audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -21,14 +23,18 @@ help: ## list the targets
 run: $(VENV)/installed ## serve in the foreground, with every K8S_MCP_* setting of the environment
 	@exec $(BIN)/k8s-mcp serve $(ARGS)
 
+check: lint $(VENV)/installed ## the short loop: lint, and all tests that need no cluster
+	@exec $(BIN)/python -m pytest --numprocesses $(WORKERS) -m 'not cluster' $(ARGS)
+
 test: $(VENV)/installed ## run all tests; those on a real cluster start one where the machine can
-	@exec $(BIN)/python -m pytest $(ARGS)
+	@exec $(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGS)
 
 lint: $(VENV)/installed ## check style, formatting, types and layers
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	gate/lint.sh
 
 cluster: ## start the test cluster, or find it running; the last line is its `export KUBECONFIG=…`
 	@exec $(PYTHON) -m tests.testcluster up $(ARGS)
@@ -44,6 +50,9 @@ bench: $(VENV)/installed ## measure overhead, latency, throughput and memory
 
 fuzz: $(VENV)/fuzzer ## fuzz every target for ten minutes; ARGS="kubeconfig --minutes 60" for another one
 	@exec $(BIN)/python -m tests.fuzz $(or $(ARGS),all --minutes 10)
+
+soak: $(VENV)/installed ## replicas under random faults, ten minutes; ARGS="--minutes 60 --replicas 3 --seed N"
+	@exec $(BIN)/python -m tests.soak $(ARGS)
 
 lock: $(VENV)/installed ## write requirements/*.lock anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(COMPILE) pyproject.toml --output-file requirements/runtime.lock $(ARGS)

@@ -8,7 +8,8 @@ from contextlib import aclosing
 from typing import Any
 
 from k8s_mcp.cluster.client import Api
-from k8s_mcp.cluster.objects import FIRST_PROXY_PORT, RUNNER_CONTAINER, PodTemplate, make_pod_spec
+from k8s_mcp.cluster.gate_file import FIRST_PORT, gate_file
+from k8s_mcp.cluster.objects import RUNNER_CONTAINER, PodTemplate, make_pod_spec
 
 PODS, JOBS, SECRETS, CONFIG_MAPS = "/api/v1/pods", "/apis/batch/v1/jobs", "/api/v1/secrets", "/api/v1/configmaps"
 _LOG = "/api/v1/pods:log"
@@ -27,10 +28,9 @@ def secret(name: str, kubeconfig: str) -> Manifest:
         "timeout": "60",
         "stdin": "",
         "kubeconfig": kubeconfig,
-        "proxies": str(FIRST_PROXY_PORT),
+        "proxies": str(FIRST_PORT),
         "credentials": kubeconfig,
-        "contexts": "first\n",
-        "access": "full\n",
+        "gate": gate_file(["first"], [{"name": "bench", "access": "full", "secrets": "full"}]),
     }
     return {"metadata": {"name": name, "labels": {LABEL: ""}}, "immutable": True, "stringData": files}
 

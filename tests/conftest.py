@@ -11,23 +11,38 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 
 from tests import testcluster
-from tests.support import kubeconfigs
+from tests.support import kubeconfigs, side_by_side
 from tests.support.client import Client
 from tests.support.left_out import leave_out
+from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, services
 
 _ROOT = Path(__file__).parents[1]
 
 
-def pytest_configure() -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """For `.ci/run`."""
+    config = session.config
+    if config.pluginmanager.hasplugin("cacheprovider") and not hasattr(config, "workerinput"):
+        config.cache.set("k8s-mcp/exitstatus", int(exitstatus))
+
+
+def pytest_configure(config: pytest.Config) -> None:
     """Whoever starts the tests in the background may have them ignore signals; the programs under test must not.
 
     A signal that has a handler here has its default effect in what is started from here. So `nohup make test` goes on
     when its terminal is closed, and a program that is told to hang up ends.
     """
+    config.pluginmanager.register(side_by_side)
+    in_their_time = [hypothesis.HealthCheck.too_slow]  # a busy machine is no fault of the code
+    hypothesis.settings.register_profile(
+        "k8s-mcp", hypothesis.settings.default, deadline=None, suppress_health_check=in_their_time
+    )
+    hypothesis.settings.load_profile("k8s-mcp")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
     if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
@@ -98,17 +113,24 @@ def _compiled_kubectl() -> Path:
     return Path(build.stdout.split()[-1]) / "kubectl"
 
 
+@pytest.fixture(scope="session")
+def prepared() -> Iterator[Prepared]:
+    """Starts services that have imported everything already."""
+    with Prepared() as prepared:
+        yield prepared
+
+
 @pytest.fixture
-def serve(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[StartService]:
+def serve(tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared) -> Iterator[StartService]:
     """Starts services, `serve(resume_window=1)`, which must end well: see `services`."""
-    with services(tmp_path_factory.mktemp("services"), tools) as start:
+    with services(tmp_path_factory.mktemp("services"), tools, how=prepared) as start:
         yield start
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Service]:
+def server(tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared) -> Iterator[Service]:
     """A service with default settings, shared by the tests of a module."""
-    with services(tmp_path_factory.mktemp("server"), tools) as start:
+    with services(tmp_path_factory.mktemp("server"), tools, how=prepared) as start:
         yield start()
 
 

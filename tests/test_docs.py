@@ -147,7 +147,7 @@ _PATH = re.compile(
     r"(?<![\w/.-])((?:src|tests|docs|images|charts|bench|compose|requirements|\.ci|\.github)/[\w./-]*\w)"
 )
 _MODULE = re.compile(r"\bk8s_mcp((?:\.[a-z_0-9]+)+)")
-_MADE = {"images/server/wheels", "images/tools/bin"}
+_MADE = {"images/gate/bin", "images/server/wheels", "images/tools/bin"}
 """What a build puts there."""
 _NO_MODULES = {"hold", "principal", "refusal", "pth"}
 """Three keys of a request's scope, and a file's ending."""

@@ -15,7 +15,7 @@ from .cache import Cache
 from .commands import say
 from .errors import BuildError, NotPossibleError
 from .image import Image
-from .prebuilt import TOOLS, WHEELS
+from .prebuilt import GATE, TOOLS, WHEELS
 
 _REPOSITORY = Path(__file__).resolve().parent.parent.parent
 _SERVER = Path("images/server/Dockerfile")
@@ -34,7 +34,7 @@ _IMAGES = {
             "runner",
             Path("images/runner/Dockerfile"),
             ("src/k8s_mcp/__init__.py", "src/k8s_mcp/runner/*.py"),
-            (TOOLS,),
+            (TOOLS, GATE),
         ),
         Image(_REPOSITORY, "server", _SERVER, _SERVER_SOURCES, (WHEELS,)),
         Image(_REPOSITORY, "server-local", _SERVER, _SERVER_SOURCES, (WHEELS, TOOLS), "local"),

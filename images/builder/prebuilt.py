@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from . import tools, wheels
+from . import gate, tools, wheels
 from .cache import Cache
 
 
@@ -20,4 +20,5 @@ class Prebuilt:
 
 
 TOOLS = Prebuilt("TOOLS", "prebuilt", Path("images/tools/bin"), tools.key, tools.ensure)
+GATE = Prebuilt("GATE", "prebuilt-gate", Path("images/gate/bin"), gate.key, gate.ensure)
 WHEELS = Prebuilt("WHEELS", "downloaded", Path("images/server/wheels"), wheels.key, wheels.ensure)

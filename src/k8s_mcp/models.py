@@ -2,9 +2,9 @@
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
@@ -12,10 +12,14 @@ from pydantic.config import JsonDict
 from k8s_mcp.limits import COMMAND_BYTES
 
 StreamName = Literal["stdout", "stderr"]
-Access = Literal["full", "read-only", "read-only-with-secrets"]
-"""What a run's credential may be used for. Read-only includes Secrets in the last only."""
+Access = Literal["full", "dry_run", "read_only"]
+"""What a run may do with the cluster: anything, try changes without making them, or look."""
+STRICTEST_FIRST: tuple[Access, ...] = ("read_only", "dry_run", "full")
 READ_SCOPE, WRITE_SCOPE = "k8s-mcp:read", "k8s-mcp:write"
 """Scopes of tokens: to read clusters only, or to do whatever the policy allows, reading included."""
+
+GateRule: TypeAlias = Mapping[str, object]
+"""A rule as it stands in the gate's file: gate/README.md."""
 FinalStatus = Literal["done", "timeout", "cancelled", "error"]
 
 
@@ -90,8 +94,13 @@ class RunRequest(BaseModel):
     stdin: Text | None = Field(None, description="What the command reads on its standard input.", repr=False)
     read_only: bool = Field(
         default=False,
-        description="Only let the command read from the cluster, and no Secrets. "
+        description="Only let the command read from the cluster, with the values of Secrets masked. "
         "`false` allows nothing that the operator's policy does not.",
+    )
+    dry_run: bool = Field(
+        default=False,
+        description="Let the command read, and try changes that the API server checks and does not make; "
+        "the values of Secrets are masked. With `read_only` as well, changes can be tried.",
     )
 
     @model_validator(mode="after")
@@ -125,6 +134,11 @@ class Principal:
     groups: frozenset[str] = field(default=frozenset(), compare=False)
     address: str = field(default="", compare=False)
     only_reads: bool = field(default=False, compare=False)
+
+    @property
+    def access(self) -> Access:
+        """The most that the token is for."""
+        return "read_only" if self.only_reads else "full"
 
 
 def owner_of(principal: Principal) -> str:
@@ -166,7 +180,8 @@ class RunSpec:
     `name` is its unique name in the cluster; two requests with one idempotency key have the same. `owner` stands for
     its principal, `digest` for its request. `kubeconfig` was written anew from checked fields, `server` is its API
     server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order, pointing at
-    a credential proxy of the pod, which lets through what `access` says. `servers` are all API servers that the
+    a credential proxy of the pod, which lets through what all of `gate_rules` do;
+    `access` is the least of them. `servers` are all API servers that the
     kubeconfig names. `timeout` is in seconds, `max_output` in bytes. `ended` is the final status of a run that is
     over and can still be read. `rule` names what in the policy allowed it. `isolated`, of a run that another replica
     may have started: its command was kept from its credential, so its log holds none. `left_out` has the contexts
@@ -186,6 +201,7 @@ class RunSpec:
     proxied_kubeconfig: str = field(default="", repr=False)
     contexts: tuple[str, ...] = ()
     access: Access = "full"
+    gate_rules: tuple[GateRule, ...] = field(default=(), repr=False)
     ended: str = ""
     servers: tuple[str, ...] = ()
     max_output: int | None = None
@@ -195,7 +211,22 @@ class RunSpec:
 
     @property
     def read_only(self) -> bool:
-        return self.access != "full"
+        return self.access == "read_only"
+
+    @property
+    def dry_run(self) -> bool:
+        return self.access == "dry_run"
+
+    def asked_with(self, request: "RunSpec") -> "RunSpec":
+        """The same run, with what the request of another of the same digest has, and nobody else may know."""
+        return replace(
+            self,
+            command=request.command,
+            stdin=request.stdin,
+            kubeconfig=request.kubeconfig,
+            proxied_kubeconfig=request.proxied_kubeconfig,
+            contexts=request.contexts,
+        )
 
 
 @dataclass(frozen=True, slots=True)

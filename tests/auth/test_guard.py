@@ -20,6 +20,7 @@ from tests.support.callers import Callers, bearer
 from tests.support.client import Client
 from tests.support.execute import k8s_mcp
 from tests.support.issuer import AUDIENCE, running_issuer
+from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, services, wait_for
 
 OPEN = {"/healthz", "/readyz"}
@@ -35,9 +36,11 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Callers:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, tools: Path, callers: Callers) -> Iterator[Service]:
+def guarded(
+    tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared, callers: Callers
+) -> Iterator[Service]:
     """A service that wants a token, and must not have written one by its end."""
-    with services(tmp_path_factory.mktemp("guarded"), tools) as start:
+    with services(tmp_path_factory.mktemp("guarded"), tools, how=prepared) as start:
         service = start(auth_tokens=callers.file, resume_window=60, log_level="debug")
         yield service
     log = service.log.read_text()

@@ -15,6 +15,7 @@ from k8s_mcp.policy.rules import everything
 from tests.mcp import raw
 from tests.support.callers import bearer
 from tests.support.issuer import AUDIENCE, Issuer, running_issuer
+from tests.support.prepared import Prepared
 from tests.support.service import Service, services
 
 READ, WRITE = "k8s-mcp:read", "k8s-mcp:write"
@@ -27,16 +28,20 @@ def issuer() -> Iterator[Issuer]:
 
 
 @pytest.fixture(scope="module")
-def lax(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Service]:
+def lax(
+    issuer: Issuer, tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared
+) -> Iterator[Service]:
     """A service as it was before there were scopes. The local executor cannot keep a run to reading."""
-    with services(tmp_path_factory.mktemp("lax"), tools) as start:
+    with services(tmp_path_factory.mktemp("lax"), tools, how=prepared) as start:
         yield start(oidc_issuer=issuer.url, oidc_audiences=AUDIENCE, oidc_scopes="openid")
 
 
 @pytest.fixture(scope="module")
-def strict(issuer: Issuer, tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Service]:
+def strict(
+    issuer: Issuer, tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared
+) -> Iterator[Service]:
     """One that wants a scope."""
-    with services(tmp_path_factory.mktemp("strict"), tools) as start:
+    with services(tmp_path_factory.mktemp("strict"), tools, how=prepared) as start:
         yield start(
             oidc_issuer=issuer.url, oidc_audiences=AUDIENCE, oidc_scopes=f"openid,{READ}", oidc_require_scopes=True
         )

@@ -4,26 +4,36 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
+from tests.support.prepared import Prepared
+
 FAILED, USAGE_ERROR = 1, 2
 
 
-def check(*words: str, path: str = os.environ["PATH"]) -> tuple[int, dict[str, Any]]:
+Check = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def check(prepared: Prepared) -> Check:
     """The exit code, and the findings by what they are about."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("K8S_MCP_")}
-    call = [sys.executable, "-m", "k8s_mcp", "check", "--json", *words]
-    done = subprocess.run(call, env={**kept, "PATH": path}, capture_output=True, text=True, check=False)
-    report = json.loads(done.stdout)
-    assert report["ok"] is (done.returncode == 0), done.stderr
-    for finding in report["checks"]:
-        assert finding["status"] in {"ok", "failed", "note"}
-        assert bool(finding["advice"]) is (finding["status"] != "ok"), finding
-    return done.returncode, {finding["what"]: finding for finding in report["checks"]}
+
+    def run(*words: str, path: str = os.environ["PATH"]) -> tuple[int, dict[str, Any]]:
+        done = prepared.run("local", ["check", "--json", *words], {**kept, "PATH": path}, Path.cwd())
+        report = json.loads(done.stdout)
+        assert report["ok"] is (done.returncode == 0), done.stderr
+        for finding in report["checks"]:
+            assert finding["status"] in {"ok", "failed", "note"}
+            assert bool(finding["advice"]) is (finding["status"] != "ok"), finding
+        return done.returncode, {finding["what"]: finding for finding in report["checks"]}
+
+    return run
 
 
 def programs(directory: Path, *names: str) -> str:
@@ -34,7 +44,7 @@ def programs(directory: Path, *names: str) -> str:
     return str(directory)
 
 
-def test_all_is_well(tmp_path: Path) -> None:
+def test_all_is_well(check: Check, tmp_path: Path) -> None:
     code, found = check("--local-dir", str(tmp_path / "runs"), path=programs(tmp_path / "bin", "bash", "kubectl"))
     assert code == 0
     assert list(found) == ["address", "bash", "kubectl", "directory", "memory", "one run"]
@@ -42,7 +52,7 @@ def test_all_is_well(tmp_path: Path) -> None:
     assert list((tmp_path / "runs").iterdir()) == []
 
 
-def test_memory_is_told_from_a_disk(tmp_path: Path) -> None:
+def test_memory_is_told_from_a_disk(check: Check, tmp_path: Path) -> None:
     path = programs(tmp_path / "bin", "bash", "kubectl")
     with TemporaryDirectory(dir="/dev/shm") as directory:
         _, found = check("--local-dir", f"{directory}/runs", path=path)
@@ -53,7 +63,7 @@ def test_memory_is_told_from_a_disk(tmp_path: Path) -> None:
         assert "K8S_MCP_LOCAL_DIR" in found["memory"]["advice"]
 
 
-def test_policy_is_read_and_binds_callers_alone(tmp_path: Path) -> None:
+def test_policy_is_read_and_binds_callers_alone(check: Check, tmp_path: Path) -> None:
     path, policy = programs(tmp_path / "bin", "bash", "kubectl"), tmp_path / "policy.yaml"
     policy.write_text("rules: []\n")
     options = ("--local-dir", str(tmp_path / "runs"), "--policy", str(policy))
@@ -67,7 +77,7 @@ def test_policy_is_read_and_binds_callers_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("missing", ["bash", "kubectl"])
-def test_missing_program(missing: str, tmp_path: Path) -> None:
+def test_missing_program(check: Check, missing: str, tmp_path: Path) -> None:
     there = {"bash", "kubectl"} - {missing}
     code, found = check("--local-dir", str(tmp_path / "runs"), path=programs(tmp_path / "bin", *there))
     assert code == FAILED
@@ -76,7 +86,7 @@ def test_missing_program(missing: str, tmp_path: Path) -> None:
     assert found["one run"]["said"] == "not tried"
 
 
-def test_directory_of_somebody_else(tmp_path: Path) -> None:
+def test_directory_of_somebody_else(check: Check, tmp_path: Path) -> None:
     shared = tmp_path / "shared"
     shared.mkdir(mode=0o777)
     shared.chmod(0o777)
@@ -98,7 +108,7 @@ def test_table_for_people(tmp_path: Path) -> None:
     assert advice.split(maxsplit=1) == ["→", "install kubectl where the service finds it"]
 
 
-def test_unusable_configuration(tmp_path: Path) -> None:
+def test_unusable_configuration(check: Check, tmp_path: Path) -> None:
     code, found = check("--executor", "kubernetes", "--kubeconfig", str(tmp_path / "missing"))
     assert code == FAILED
     assert found["configuration"]["status"] == "failed"

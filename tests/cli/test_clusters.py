@@ -15,6 +15,7 @@ import pytest
 from k8s_mcp.cli.main import main
 from tests.support.execute import K8S_MCP, Exec, k8s_mcp
 from tests.support.faults import Script, answer
+from tests.support.prepared import Prepared
 from tests.support.real_kubeconfigs import Access, Real
 from tests.support.service import Service, wait_for
 
@@ -132,7 +133,7 @@ def _unread(pipe: int) -> int:
     return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0" * 4), sys.byteorder)
 
 
-def test_renew_stores_the_credential_again_before_it_ends(tmp_path: Path) -> None:
+def test_renew_stores_the_credential_again_before_it_ends(tmp_path: Path, prepared: Prepared) -> None:
     access = Access("https://192.0.2.1", "", "token-0", "", "")
     real = Real(access, tmp_path)
     user = {
@@ -153,7 +154,7 @@ def test_renew_stores_the_credential_again_before_it_ends(tmp_path: Path) -> Non
     (tmp_path / "plugin").chmod(0o755)
     later = (datetime.now(UTC) + timedelta(hours=1)).isoformat()
     with Script(as_json({"name": "a", "expires": later})) as service:
-        execute = Exec(service.url, tmp_path, json.dumps(config))
+        execute = Exec(service.url, tmp_path, json.dumps(config), prepared)
         words = [*K8S_MCP, "clusters", "add", "a", "--renew"]
         with subprocess.Popen(
             words, env=execute.environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True

@@ -13,6 +13,7 @@ import pytest
 
 from tests.support.execute import Exec, bytes_in, ended_as, line, runs
 from tests.support.faults import CuttingProxy, Script, answer
+from tests.support.prepared import Prepared
 from tests.support.service import Service, processes_with, wait_for
 
 STARTED = 'event: control\ndata: {"status": "started", "run_id": "0123456789abcdef0123456789abcdef"}\n\n'
@@ -24,19 +25,21 @@ def control(**data: object) -> str:
 
 
 @pytest.fixture
-def execute(server: Service, tmp_path: Path, fake_kubeconfig: str) -> Exec:
+def execute(server: Service, tmp_path: Path, fake_kubeconfig: str, prepared: Prepared) -> Exec:
     """Runs commands on `server`, with the made-up kubeconfig."""
-    return Exec(server.url, tmp_path, fake_kubeconfig)
+    return Exec(server.url, tmp_path, fake_kubeconfig, prepared)
 
 
 @pytest.fixture
-def scripted(tmp_path: Path, fake_kubeconfig: str) -> Generator[Callable[..., tuple[Script, Exec]]]:
+def scripted(
+    tmp_path: Path, fake_kubeconfig: str, prepared: Prepared
+) -> Generator[Callable[..., tuple[Script, Exec]]]:
     """A service that gives answers by heart, for what the real one does not do on demand."""
     with ExitStack() as stack:
 
         def start(*answers: bytes, hold: bool = False) -> tuple[Script, Exec]:
             script = stack.enter_context(Script(*answers, hold=hold))
-            return script, Exec(script.url, tmp_path, fake_kubeconfig)
+            return script, Exec(script.url, tmp_path, fake_kubeconfig, prepared)
 
         yield start
 
@@ -156,6 +159,78 @@ def test_control_events_become_exit_codes_and_messages(
     _, execute = scripted(answer(body="".join([STARTED, *events])))
     result = execute("--", "true")
     assert (result.returncode, result.stdout, result.stderr) == (exit_code, "", message)
+
+
+def state(**said: object) -> bytes:
+    return answer(body=json.dumps({"run_id": "0" * 32, "status": "done", **said}), media_type="application/json")
+
+
+CHANGE = {"verb": "patch", "resource": "deployments.apps", "subresource": "scale", "namespace": "shop", "name": "web"}
+
+
+@pytest.mark.parametrize(
+    ("answered", "lines"),
+    [
+        (
+            state(
+                requests={
+                    "total": 9,
+                    "refused": 1,
+                    "complete": True,
+                    "changes": [
+                        {**CHANGE, "code": 200, "dry_run": False},
+                        {**CHANGE, "code": 403, "dry_run": True, "refused": "team-a: deny[0]"},
+                        {"verb": "post", "path": "/x\x1b[2J", "code": 0},
+                    ],
+                }
+            ),
+            [
+                "patch deployments.apps/scale web in shop: 200",
+                "patch deployments.apps/scale web in shop: 403, refused by team-a: deny[0], a dry run",
+                "post /x [2J: no answer",
+            ],
+        ),
+        (state(requests={"complete": True, "changes": []}), ["it changed nothing"]),
+        (
+            state(requests={"complete": False, "truncated": True, "changes": [{**CHANGE, "code": 200}, 7]}),
+            [
+                "patch deployments.apps/scale web in shop: 200",
+                "it changed more than these",
+                "the record of what it changed is not complete",
+            ],
+        ),
+        (state(requests={"complete": "yes", "changes": 3}), ["the record of what it changed is not complete"]),
+        (
+            state(),
+            ["what the command changed is not known here: no gate has recorded it, or another replica knows"],
+        ),
+        (state(requests=[1]), None),
+        (answer(body="[]", media_type="application/json"), None),
+        (answer(body="{", media_type="application/json"), None),
+        (answer("404 Not Found", "{}", "application/problem+json"), None),
+    ],
+)
+def test_what_a_command_changed_is_said_at_its_end(
+    scripted: Callable[..., tuple[Script, Exec]], answered: bytes, lines: list[str] | None
+) -> None:
+    events = [STARTED, "event: stdout\ndata: out\nid: 1\n\n", control(status="done", exit_code=3)]
+    _, execute = scripted(answer(body="".join(events)), answered)
+    result = execute("--changes", "--", "true")
+    assert (result.returncode, result.stdout) == (3, "out\n")
+    said = result.stderr.splitlines()
+    if lines is None:
+        assert len(said) == 1
+        assert "what the command changed" in said[0]
+    else:
+        assert said == [f"k8s-mcp: {line}" for line in lines]
+
+
+def test_nobody_waits_for_the_changes_of_a_run_that_is_left(execute: Exec, server: Service) -> None:
+    before = runs(server)
+    result = execute("--detach", "--changes", "--", "true")
+    assert result.returncode == 2
+    assert "--changes" in result.stderr
+    assert runs(server) == before
 
 
 def test_why_a_command_does_not_start_is_told_when_it_lasts(scripted: Callable[..., tuple[Script, Exec]]) -> None:
@@ -296,9 +371,9 @@ def test_signals_that_are_ignored_stay_ignored(execute: Exec, tmp_path: Path) ->
 
 @pytest.mark.cluster
 def test_kubectl_works_on_the_cluster_of_the_own_kubeconfig(
-    server: Service, kubectl: Path, kubeconfig: str, tmp_path: Path
+    server: Service, kubectl: Path, kubeconfig: str, tmp_path: Path, prepared: Prepared
 ) -> None:
-    execute = Exec(server.url, tmp_path, kubeconfig)
+    execute = Exec(server.url, tmp_path, kubeconfig, prepared)
     assert execute("--", "kubectl", "get", "--raw", "/readyz").stdout == "ok\n"
     assert execute("--", "kubectl get namespaces -o name | grep -x namespace/default").returncode == 0
     missing = execute("--", "kubectl", "get", "configmap", "there is none")

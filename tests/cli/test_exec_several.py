@@ -11,8 +11,11 @@ from pathlib import Path
 import httpx2
 import pytest
 
+from tests.cli.test_exec import CHANGE, STARTED, control, state
 from tests.support.execute import Exec, bytes_in, line, runs
+from tests.support.faults import Script, answer
 from tests.support.kubeconfigs import fake
+from tests.support.prepared import Prepared
 from tests.support.service import Service, processes_with, services, wait_for
 
 NAMES = ("a", "b", "c")
@@ -26,8 +29,8 @@ StartService = Callable[..., Service]
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Generator[StartService]:
-    with services(tmp_path_factory.mktemp("server"), tools) as start:
+def start(tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared) -> Generator[StartService]:
+    with services(tmp_path_factory.mktemp("server"), tools, how=prepared) as start:
 
         def with_settings(**settings: object) -> Service:
             return with_clusters(start(**settings))
@@ -42,8 +45,8 @@ def server(start: StartService) -> Service:
 
 
 @pytest.fixture
-def execute(server: Service, tmp_path: Path) -> Exec:
-    return Exec(server.url, tmp_path, "nothing that could be sent")
+def execute(server: Service, tmp_path: Path, prepared: Prepared) -> Exec:
+    return Exec(server.url, tmp_path, "nothing that could be sent", prepared)
 
 
 def with_clusters(service: Service) -> Service:
@@ -168,15 +171,15 @@ def narrow(start: StartService) -> Service:
     return start(max_runs_per_principal=2)
 
 
-def test_more_clusters_than_a_quota_allows_take_turns(narrow: Service, tmp_path: Path) -> None:
-    execute = Exec(narrow.url, tmp_path, "")
+def test_more_clusters_than_a_quota_allows_take_turns(narrow: Service, tmp_path: Path, prepared: Prepared) -> None:
+    execute = Exec(narrow.url, tmp_path, "", prepared)
     result = execute(*ALL, "--", f"{WHERE} echo $at")
     assert (result.returncode, result.stderr) == (0, "")
     assert sorted(result.stdout.splitlines()) == [f"{name} | {name}" for name in NAMES]
 
 
-def test_a_quota_that_others_use_up_is_said_at_once(narrow: Service, tmp_path: Path) -> None:
-    execute = Exec(narrow.url, tmp_path, "")
+def test_a_quota_that_others_use_up_is_said_at_once(narrow: Service, tmp_path: Path, prepared: Prepared) -> None:
+    execute = Exec(narrow.url, tmp_path, "", prepared)
     with execute.started("--cluster", "a", "--cluster", "b", "--", "echo ready; sleep 60") as others:
         assert {line(others), line(others)} == {b"a | ready\n", b"b | ready\n"}
         result = execute(*ALL, "--", "true")
@@ -186,8 +189,10 @@ def test_a_quota_that_others_use_up_is_said_at_once(narrow: Service, tmp_path: P
         assert others.wait() == 130
 
 
-def test_ctrl_c_while_some_wait_for_a_quota_starts_none_of_them(narrow: Service, tmp_path: Path) -> None:
-    execute = Exec(narrow.url, tmp_path, "")
+def test_ctrl_c_while_some_wait_for_a_quota_starts_none_of_them(
+    narrow: Service, tmp_path: Path, prepared: Prepared
+) -> None:
+    execute = Exec(narrow.url, tmp_path, "", prepared)
     before = runs(narrow)
     with execute.started(*ALL, "--", "echo ready; sleep 60") as process:
         assert (line(process)[1:], line(process)[1:]) == (b" | ready\n", b" | ready\n")
@@ -196,6 +201,32 @@ def test_ctrl_c_while_some_wait_for_a_quota_starts_none_of_them(narrow: Service,
         assert process.returncode == 130
     states = runs(narrow)
     assert [states[run] for run in states.keys() - before.keys()] == ["cancelled", "cancelled"]
+
+
+def test_what_the_command_changed_is_said_of_each_cluster(tmp_path: Path, prepared: Prepared) -> None:
+    done = answer(body=STARTED + control(status="done", exit_code=0))
+    changes = [{**CHANGE, "code": 200}, {**CHANGE, "code": 403, "refused": "the request"}]
+    with Script(done, done, done, state(requests={"complete": True, "changes": changes})) as script:
+        result = Exec(script.url, tmp_path, "", prepared)(*ALL, "--changes", "--", "true")
+    assert (result.returncode, result.stdout) == (0, "")
+    what = "patch deployments.apps/scale web in shop"
+    assert result.stderr.splitlines() == [
+        said
+        for name in NAMES
+        for said in (f"k8s-mcp: {name}: {what}: 200", f"k8s-mcp: {name}: {what}: 403, refused by the request")
+    ]
+
+
+def test_changes_are_said_where_it_was_started_also_when_it_was_ended(execute: Exec) -> None:
+    with execute.started(*ALL, "--cluster", "nowhere", "--changes", "--", "echo ready; sleep 60") as process:
+        assert {line(process) for _ in NAMES} == {f"{name} | ready\n".encode() for name in NAMES}
+        os.killpg(process.pid, signal.SIGINT)
+        said = process.communicate()[1].decode().splitlines()
+        assert process.returncode == 130
+    unknown = "what the command changed is not known here"
+    assert [text.split(" here")[0] + " here" for text in said if unknown in text] == [
+        f"k8s-mcp: {name}: {unknown}" for name in NAMES
+    ]
 
 
 @pytest.mark.parametrize(
@@ -214,18 +245,18 @@ def test_options_that_make_no_sense_together(
     assert (result.returncode, result.stderr) == (exit_code, f"k8s-mcp: {message}\n")
 
 
-def test_no_stored_clusters_is_said(start: StartService, tmp_path: Path) -> None:
+def test_no_stored_clusters_is_said(start: StartService, tmp_path: Path, prepared: Prepared) -> None:
     service = start()
     for name in NAMES:
         httpx2.delete(f"{service.url}/clusters/{name}", trust_env=False).raise_for_status()
-    result = Exec(service.url, tmp_path, "")("--all-clusters", "--", "true")
+    result = Exec(service.url, tmp_path, "", prepared)("--all-clusters", "--", "true")
     assert result.returncode == 125
     assert result.stderr == "k8s-mcp: no clusters are stored; `k8s-mcp clusters add NAME` stores one\n"
 
 
-def test_a_service_that_is_not_there_is_125(tmp_path: Path) -> None:
+def test_a_service_that_is_not_there_is_125(tmp_path: Path, prepared: Prepared) -> None:
     with socket.create_server(("127.0.0.1", 0)) as free:
         url = f"http://127.0.0.1:{free.getsockname()[1]}"
-    result = Exec(url, tmp_path, "")(*ALL, "--", "true")
+    result = Exec(url, tmp_path, "", prepared)(*ALL, "--", "true")
     assert result.returncode == 125
     assert result.stderr.count(f"cannot reach {url}") == len(NAMES)

@@ -8,6 +8,7 @@ import pytest
 
 from k8s_mcp.cli.main import main
 from tests.support.execute import Exec
+from tests.support.prepared import Prepared
 from tests.support.service import Service
 
 LIST_MODULES = """
@@ -21,9 +22,9 @@ finally:
 
 
 @pytest.fixture
-def execute(server: Service, tmp_path: Path, fake_kubeconfig: str) -> Exec:
+def execute(server: Service, tmp_path: Path, fake_kubeconfig: str, prepared: Prepared) -> Exec:
     """Runs commands on `server`, with the made-up kubeconfig."""
-    return Exec(server.url, tmp_path, fake_kubeconfig)
+    return Exec(server.url, tmp_path, fake_kubeconfig, prepared)
 
 
 def imported(execute: Exec, *words: str) -> set[str]:

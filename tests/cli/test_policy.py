@@ -15,8 +15,8 @@ rules:
   - name: looking
     groups: [dev]
     handles: [prod]
-    read_only: true
-    read_secrets: true
+    access: read_only
+    deny: [{verbs: [get], apiGroups: [""], resources: [nodes]}]
     max_runs: 2
     insecure_tls: true
 """
@@ -63,7 +63,9 @@ def test_allowed_and_by_which_rule(file: str, capsys: pytest.CaptureFixture[str]
     assert main([*test, "--principal", "x", "--group", "dev", "--group", "ops", "--cluster", "prod"]) == 0
     assert capsys.readouterr().out.splitlines() == [
         "allowed by looking (line 7)",
-        "  access: read-only, Secrets included",
+        "  access: read_only",
+        "  secrets: masked",
+        "  deny: what one of 1 entries names is refused",
         "  runs at a time: 2 at most",
         "  kubeconfigs may have: insecure-skip-tls-verify",
     ]

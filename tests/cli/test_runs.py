@@ -11,6 +11,7 @@ import pytest
 
 from tests.support.execute import K8S_MCP, Exec, Result, line, runs
 from tests.support.faults import Script, answer
+from tests.support.prepared import Prepared
 from tests.support.service import Service
 
 RUN = "0123456789abcdef0123456789abcdef"
@@ -18,9 +19,9 @@ STARTED = f'event: control\ndata: {{"status": "started", "run_id": "{RUN}"}}\n\n
 
 
 @pytest.fixture
-def execute(server: Service, tmp_path: Path, fake_kubeconfig: str) -> Exec:
+def execute(server: Service, tmp_path: Path, fake_kubeconfig: str, prepared: Prepared) -> Exec:
     """Runs commands on `server`, with the made-up kubeconfig."""
-    return Exec(server.url, tmp_path, fake_kubeconfig)
+    return Exec(server.url, tmp_path, fake_kubeconfig, prepared)
 
 
 def ask(execute: Exec, *words: str) -> Result:
@@ -97,11 +98,13 @@ def test_an_id_that_is_none_reaches_no_service(name: str) -> None:
     assert "is no run's id" in done.stderr
 
 
-def test_a_terminal_shows_that_a_pod_is_being_started_and_forgets_it(tmp_path: Path, fake_kubeconfig: str) -> None:
+def test_a_terminal_shows_that_a_pod_is_being_started_and_forgets_it(
+    tmp_path: Path, fake_kubeconfig: str, prepared: Prepared
+) -> None:
     pulling = 'event: control\ndata: {"status": "pending", "reason": "ErrImagePull", "message": "m\\u001b[2J"}\n\n'
     state = answer(body='{"status": "pending"}', media_type="application/json", Content_Length="21")
     with Script(answer(body=STARTED + pulling), state, hold=True) as service:
-        _, execute = service, Exec(service.url, tmp_path, fake_kubeconfig)
+        _, execute = service, Exec(service.url, tmp_path, fake_kubeconfig, prepared)
         ours, theirs = pty.openpty()
         with execute.started("--", "true", stderr=theirs) as process:
             os.close(theirs)

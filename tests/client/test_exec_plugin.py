@@ -14,6 +14,7 @@ from k8s_mcp.errors import KubeconfigError
 from k8s_mcp.kubeconfig.fields import Fields
 from tests.support.execute import K8S_MCP, Exec
 from tests.support.faults import Script, answer
+from tests.support.prepared import Prepared
 
 V1, V1BETA1 = "client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"
 SECRET = "not-for-messages"
@@ -116,7 +117,7 @@ def test_what_is_wrong_is_said_and_no_secret(
     assert SECRET not in str(refused.value)
 
 
-def test_it_may_ask_on_a_terminal_when_nobody_else_reads_it(tmp_path: Path) -> None:
+def test_it_may_ask_on_a_terminal_when_nobody_else_reads_it(tmp_path: Path, prepared: Prepared) -> None:
     script = tmp_path / "ask"
     script.write_text(f"#!/bin/bash\nread -r word; echo '{printed(token='XX')}' | sed s/XX/$word/\n")
     script.chmod(0o755)
@@ -128,7 +129,7 @@ def test_it_may_ask_on_a_terminal_when_nobody_else_reads_it(tmp_path: Path) -> N
         "users": [{"name": "a", "user": {"exec": plugin}}],
     }
     with Script(answer(body=DONE)) as service:
-        execute = Exec(service.url, tmp_path, json.dumps(config))
+        execute = Exec(service.url, tmp_path, json.dumps(config), prepared)
         ours, theirs = pty.openpty()
         with execute.started("--", "true", stdin=theirs) as process:
             os.write(ours, b"password\n")

@@ -13,6 +13,7 @@ import yaml
 from tests.support.execute import Exec
 from tests.support.faults import Script, answer
 from tests.support.kubeconfigs import CLIENT_KEY, TOKEN
+from tests.support.prepared import Prepared
 from tests.support.real_kubeconfigs import SHAPES, Access, write
 from tests.support.service import Service
 
@@ -28,10 +29,12 @@ def with_plugins(home: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_what_a_run_needs_is_sent_and_no_more(server: Service, shape: str, tmp_path: Path) -> None:
+def test_what_a_run_needs_is_sent_and_no_more(
+    server: Service, shape: str, tmp_path: Path, prepared: Prepared
+) -> None:
     before = yaml.safe_load(write(shape, MADE_UP, tmp_path).read_text())
     with Script(answer(body=DONE)) as service:
-        result = Exec(service.url, tmp_path, "")("--", "true", environment=with_plugins(tmp_path))
+        result = Exec(service.url, tmp_path, "", prepared)("--", "true", environment=with_plugins(tmp_path))
     assert (result.returncode, result.stderr) == (0, "")
     sent = yaml.safe_load(json.loads(service.requests[0].partition("\r\n\r\n")[2])["kubeconfig"])
     assert sent["current-context"] == before["current-context"]
@@ -40,7 +43,7 @@ def test_what_a_run_needs_is_sent_and_no_more(server: Service, shape: str, tmp_p
     [user] = [entry["user"] for entry in sent["users"]]
     assert user.get("token") == TOKEN or base64.b64decode(user["client-key-data"]).decode() == CLIENT_KEY
     assert "exec" not in user
-    assert Exec(server.url, tmp_path, "")("--", "true", environment=with_plugins(tmp_path)).returncode == 0
+    assert Exec(server.url, tmp_path, "", prepared)("--", "true", environment=with_plugins(tmp_path)).returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -88,9 +91,11 @@ def access(kubeconfig: str, kubectl: Path, tmp_path_factory: pytest.TempPathFact
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("shape", SHAPES)
-def test_first_command(server: Service, access: Access, kubectl: Path, shape: str, tmp_path: Path) -> None:
+def test_first_command(
+    server: Service, access: Access, kubectl: Path, shape: str, tmp_path: Path, prepared: Prepared
+) -> None:
     write(shape, access, tmp_path)
-    execute = Exec(server.url, tmp_path, "")
+    execute = Exec(server.url, tmp_path, "", prepared)
     result = execute("--", "kubectl", "get", "nodes", "-o", "name", environment=with_plugins(tmp_path))
     assert result.stdout.startswith("node/"), result.stderr
     assert result.returncode == 0

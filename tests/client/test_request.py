@@ -10,13 +10,14 @@ import yaml
 
 from tests.support.execute import Exec
 from tests.support.kubeconfigs import TOKEN, credentials_in
+from tests.support.prepared import Prepared
 from tests.support.service import Service
 
 
 @pytest.fixture
-def execute(server: Service, tmp_path: Path, fake_kubeconfig: str) -> Exec:
+def execute(server: Service, tmp_path: Path, fake_kubeconfig: str, prepared: Prepared) -> Exec:
     """Runs commands on `server`, with the made-up kubeconfig."""
-    return Exec(server.url, tmp_path, fake_kubeconfig)
+    return Exec(server.url, tmp_path, fake_kubeconfig, prepared)
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,14 @@ def test_stdin_that_cannot_be_sent_is_refused(execute: Exec, stdin: bytes, messa
 def test_a_command_that_is_not_text_is_refused(execute: Exec) -> None:
     result = execute("--", "echo", os.fsdecode(b"\xff"))
     assert (result.returncode, result.stderr) == (125, "k8s-mcp: the command is not text in UTF-8\n")
+
+
+@pytest.mark.parametrize("option", ["--read-only", "--dry-run"])
+def test_what_is_asked_to_be_enforced_is_sent(execute: Exec, option: str) -> None:
+    """The local executor cannot, and says so."""
+    result = execute(option, "--", "echo ran")
+    assert (result.returncode, result.stdout) == (125, "")
+    assert "a run cannot be read-only here, nor a dry run" in result.stderr
 
 
 def contexts(execute: Exec, *options: str, **rest: Any) -> list[str]:
@@ -184,9 +193,9 @@ def test_no_message_ever_holds_a_credential(execute: Exec) -> None:
 
 @pytest.mark.cluster
 def test_a_manifest_can_come_from_standard_input(
-    server: Service, kubectl: Path, kubeconfig: str, tmp_path: Path
+    server: Service, kubectl: Path, kubeconfig: str, tmp_path: Path, prepared: Prepared
 ) -> None:
-    execute = Exec(server.url, tmp_path, kubeconfig)
+    execute = Exec(server.url, tmp_path, kubeconfig, prepared)
     name = f"exec-test-{os.getpid()}"
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": {"key": "värde 😀"}}
     try:

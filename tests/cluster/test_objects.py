@@ -4,7 +4,7 @@ import base64
 import json
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -104,10 +104,11 @@ def test_only_tmp_is_writable_and_it_is_bounded_memory() -> None:
         assert writable == (["/tmp"] if one["name"] == RUNNER_CONTAINER else [])
 
 
-@pytest.mark.parametrize("access", ["full", "read-only", "read-only-with-secrets"])
-def test_access_comes_with_the_secret_and_the_pod_is_the_same(access: Access) -> None:
-    spec = replace(SPEC, access=access)
-    assert run_files(spec, isolation=True)["access"] == access
+@pytest.mark.parametrize("access", get_args(Access))
+def test_rules_come_with_the_secret_and_the_pod_is_the_same(access: Access) -> None:
+    rule = {"name": "r", "access": access, "secrets": "masked"}
+    spec = replace(SPEC, access=access, gate_rules=(rule,))
+    assert json.loads(run_files(spec, isolation=True)["gate"])["rules"] == [rule]
     made = make_job(spec, "replica-1", TEMPLATE)
     assert made["spec"] == job()["spec"]
     assert told_of(made).access == access
@@ -116,7 +117,7 @@ def test_access_comes_with_the_secret_and_the_pod_is_the_same(access: Access) ->
 def test_access_of_a_job_that_names_none_we_know_is_read_only() -> None:
     made = make_job(replace(SPEC, access="full"), "replica-1", TEMPLATE)
     made["metadata"]["annotations"]["k8s-mcp-server/access"] = "something newer"
-    assert told_of(made).access == "read-only"
+    assert told_of(made).access == "read_only"
 
 
 def told_of(made: dict[str, Any]) -> RunSpec:
@@ -144,7 +145,7 @@ def test_with_isolation_the_credential_is_mounted_for_the_proxy_alone() -> None:
     with_credential = {key for key, content in files.items() if content == SPEC.kubeconfig}
     assert with_credential == {"credentials"}
     assert mounted[RUNNER_CONTAINER].isdisjoint(with_credential)
-    assert mounted[PROXY_CONTAINER] == {"credentials", "contexts", "access"}
+    assert mounted[PROXY_CONTAINER] == {"credentials", "gate"}
     assert mounted[RUNNER_CONTAINER] | mounted[PROXY_CONTAINER] == files.keys()
 
 

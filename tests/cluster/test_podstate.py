@@ -57,6 +57,25 @@ def test_only_the_runner_container_says_that_the_run_ended() -> None:
     assert podstate.terminated(pod({"running": {}}, proxy=TERMINATED)) is None
 
 
+@pytest.mark.parametrize(
+    ("said", "died"),
+    [
+        ({}, False),
+        ({"state": {"running": {}}, "restartCount": 0}, False),
+        ({"state": {"terminated": {"exitCode": 0}}}, False),
+        ({"state": {"terminated": {"exitCode": 137}}}, True),
+        ({"state": waiting("CrashLoopBackOff"), "lastState": {"terminated": {"exitCode": 1}}}, True),
+        ({"state": {"running": {}}, "restartCount": 1}, True),
+        ({"state": {"terminated": {}}}, True),
+    ],
+)
+def test_a_gate_that_died_is_known(said: Fields, died: bool) -> None:
+    assert podstate.has_gate_died({"status": {"initContainerStatuses": [{"name": PROXY_CONTAINER, **said}]}}) is died
+    other = {"name": "other", "restartCount": 3}
+    assert not podstate.has_gate_died({"status": {"initContainerStatuses": [other]}})
+    assert not podstate.has_gate_died(None)
+
+
 @pytest.mark.parametrize("reason", ["ImagePullBackOff", "ErrImageNeverPull", "CreateContainerConfigError"])
 def test_pending_for_a_containers_reason(reason: str) -> None:
     assert podstate.why_pending(watched(pod(waiting(reason)))) == (reason, "why")

@@ -18,6 +18,7 @@ from tests.mcp import clients
 from tests.mcp.clients import PythonClient
 from tests.support.client import Client
 from tests.support.execute import Exec
+from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, services, wait_for
 
 Connect: TypeAlias = Callable[[str], AbstractAsyncContextManager[PythonClient]]
@@ -181,9 +182,9 @@ async def test_errors_are_the_service_s_own(proxied: Client) -> None:
 
 
 async def test_the_client_runs_commands_through_it(
-    url: str, certificate: Certificate, fake_kubeconfig: str, tmp_path: Path
+    url: str, certificate: Certificate, fake_kubeconfig: str, tmp_path: Path, prepared: Prepared
 ) -> None:
-    execute = Exec(url, tmp_path, fake_kubeconfig)
+    execute = Exec(url, tmp_path, fake_kubeconfig, prepared)
     done = execute("--", "echo out; echo err >&2; exit 7", environment={"SSL_CERT_FILE": str(certificate.file)})
     assert (done.returncode, done.stdout, done.stderr) == (7, "out\n", "err\n")
 

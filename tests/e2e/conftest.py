@@ -1,7 +1,6 @@
 """Fixtures for the tests on a real cluster: a namespace of their own, the runner image, and services that run there
-with exactly the rights of the Role in images/runner/namespace.yaml.
-
-Tests that stop components of the cluster come last: see `pytest_collection_modifyitems`.
+with exactly the rights of the Role in images/runner/namespace.yaml. Where tests run side by side, each worker has a
+namespace and services of its own.
 """
 
 import os
@@ -17,6 +16,7 @@ from tests.e2e.api_proxy import ApiProxy, api_proxy
 from tests.e2e.place import Place, created
 from tests.support.client import Client
 from tests.support.left_out import leave_out
+from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, services
 
 if os.environ.get("K8S_MCP_TEST_CLUSTER") != "kind":
@@ -24,11 +24,6 @@ if os.environ.get("K8S_MCP_TEST_CLUSTER") != "kind":
 
 _ROOT = Path(__file__).parents[2]
 _NOT_POSSIBLE = 3
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whatever stops a part of the cluster waits until nothing else needs it."""
-    items.sort(key=lambda item: item.path.name == "test_restarts.py")
 
 
 @pytest.fixture(scope="session")
@@ -74,10 +69,10 @@ def proxy(place: Place) -> Iterator[ApiProxy]:
 
 @pytest.fixture(scope="module")
 def serve_kubernetes(
-    settings: dict[str, object], tmp_path_factory: pytest.TempPathFactory, tools: Path
+    settings: dict[str, object], tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared
 ) -> Iterator[StartService]:
     """Starts services with the Kubernetes executor; each must end well."""
-    with services(tmp_path_factory.mktemp("kubernetes"), tools) as start:
+    with services(tmp_path_factory.mktemp("kubernetes"), tools, how=prepared) as start:
 
         def start_with(**changed: object) -> Service:
             return start(**{**settings, **changed})

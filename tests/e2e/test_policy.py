@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.e2e.place import Place
+from tests.e2e.test_tools import pod_manifest
 from tests.support.callers import bearer
 from tests.support.client import Client
 from tests.support.issuer import AUDIENCE, running_issuer
@@ -23,25 +24,92 @@ ClientOf = Callable[[Service], Client]
 RULE = "rules: [{{name: r, principals: ['*'], own_kubeconfigs: true, {}}}]"
 
 
-@pytest.mark.parametrize("secrets", ["", ", read_secrets: true"])
+@pytest.mark.parametrize("secrets", ["", ", secrets: full"])
 async def test_read_only_by_rule(
     serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path, secrets: str
 ) -> None:
-    (tmp_path / "policy").write_text(RULE.format(f"read_only: true{secrets}"))
+    (tmp_path / "policy").write_text(RULE.format(f"access: read_only{secrets}"))
     service = serve_kubernetes(policy=tmp_path / "policy")
+    where = f"--namespace={place.target}"
+    place.kubectl("delete", "secret", "by-rule", where, "--ignore-not-found")
+    place.kubectl("create", "secret", "generic", "by-rule", where, "--from-literal=a=seen")
     async with client_of(service) as client:
         seen = await client.run(
             f"""
             kubectl config set-context --current --namespace={place.target} >/dev/null
             kubectl get configmaps >/dev/null && echo read
             kubectl create configmap made && echo changed
-            kubectl get secrets && echo Secrets
             helm list && echo releases
+            kubectl get secret/by-rule -o jsonpath='{{.data.a}}' | base64 -d | grep seen && echo values
             """,
             read_only=False,  # asking for more changes nothing
         )
-    said = [line for line in seen.stdout if line in ("read", "changed", "Secrets", "releases")]
-    assert said == (["read", "Secrets", "releases"] if secrets else ["read"]), seen.stderr
+    said = [line for line in seen.stdout if line in ("read", "changed", "releases", "values")]
+    assert said == (["read", "releases", "values"] if secrets else ["read", "releases"]), seen.stderr
+
+
+async def test_allow_and_deny_are_enforced_on_requests(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path
+) -> None:
+    entries = "allow: [{verbs: ['*'], apiGroups: [''], resources: [configmaps]}]"
+    denied = "deny: [{verbs: [delete, deletecollection], apiGroups: ['*'], resources: ['*']}]"
+    (tmp_path / "policy").write_text(RULE.format(f"{entries}, {denied}"))
+    service = serve_kubernetes(policy=tmp_path / "policy")
+    async with client_of(service) as client:
+        seen = await client.run(
+            f"""
+            kubectl config set-context --current --namespace={place.target} >/dev/null
+            kubectl create configmap by-policy && kubectl delete configmap by-policy; kubectl get pods
+            """
+        )
+    assert seen.stdout == ["configmap/by-policy created"]
+    assert any("r (line 1): deny[0] refuses it" in line for line in seen.stderr), seen.stderr
+    assert any("no entry of allow in r (line 1) names it" in line for line in seen.stderr), seen.stderr
+    await place.akubectl("delete", f"--namespace={place.target}", "configmap/by-policy")
+
+
+async def test_a_dry_run_by_rule_changes_nothing(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path
+) -> None:
+    (tmp_path / "policy").write_text(RULE.format("access: dry_run"))
+    service = serve_kubernetes(policy=tmp_path / "policy")
+    where = f"--namespace={place.target}"
+    place.kubectl("create", "configmap", "tried", where, "--from-literal=a=b")
+    async with client_of(service) as client:
+        seen = await client.run(f"kubectl delete configmap tried {where}; kubectl create configmap other {where}")
+    assert [line.split()[0] for line in seen.stdout] == ["configmap", "configmap/other"]
+    assert place.kubectl("get", "configmaps", where, "--output=name").split().count("configmap/tried") == 1
+    assert "configmap/other" not in place.kubectl("get", "configmaps", where, "--output=name")
+    place.kubectl("delete", "configmap", "tried", where)
+
+
+async def test_what_no_rule_holds_against(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path
+) -> None:
+    """As docs/policy.md says: a pod that a request starts is not behind the gate, nor is a second credential."""
+    (tmp_path / "policy").write_text(RULE.format("secrets: none"))
+    service = serve_kubernetes(policy=tmp_path / "policy")
+    where = f"--namespace={place.target}"
+    place.kubectl("create", "secret", "generic", "mounted", where, "--from-literal=a=in-the-pod")
+    pod = pod_manifest("starts-code", "cat /etc/mounted/a; sleep 60")
+    pod["spec"]["containers"][0]["volumeMounts"] = [{"name": "mounted", "mountPath": "/etc/mounted"}]
+    pod["spec"]["volumes"] = [{"name": "mounted", "secret": {"secretName": "mounted"}}]
+    elsewhere = f"kubectl --kubeconfig=/dev/null --server={place.server['server']} --insecure-skip-tls-verify"
+    async with client_of(service) as client:
+        seen = await client.run(
+            f"""
+            kubectl get secret mounted {where} || echo refused
+            kubectl create {where} -f - >/dev/null
+            kubectl wait pod/starts-code {where} --for=condition=Ready >/dev/null
+            until kubectl logs starts-code {where} | grep .; do sleep 0.2; done
+            {elsewhere} --token={place.token()} auth whoami -o jsonpath={{.status.userInfo.username}}
+            """,
+            stdin=json.dumps(pod),
+            read_only=False,
+        )
+    account = f"system:serviceaccount:{place.namespace}:k8s-mcp-server"
+    assert seen.stdout == ["refused", "in-the-pod", account], seen.stderr
+    await place.akubectl("delete", "pod/starts-code", "secret/mounted", where, "--now")
 
 
 async def test_output_limit_is_the_same_on_another_replica(

@@ -2,6 +2,7 @@
 administrator's credentials: nothing but the credential proxy stands between.
 """
 
+import base64
 import json
 from collections.abc import Callable, Iterator
 
@@ -51,7 +52,9 @@ READS = [
     "kubectl wait --for=condition=Ready pod/looked-at --timeout=10s",
     "{ timeout 3 kubectl get configmaps --watch || [ $? = 124 ]; } | grep looked-at",
     "kubectl get roles,rolebindings,serviceaccounts,customresourcedefinitions --all-namespaces",
-    "helm version && helm template x --help >/dev/null",
+    "helm version && helm template x --help >/dev/null && helm list",
+    "kubectl auth can-i delete pods && kubectl auth whoami",
+    "kubectl get secrets | grep looked-at && kubectl describe secret looked-at",
 ]
 
 
@@ -93,7 +96,6 @@ TRIES = [
     "kubectl create token default",
     "kubectl create serviceaccount made",
     "kubectl create clusterrolebinding made --clusterrole=cluster-admin --user=me",
-    "kubectl auth can-i delete pods",
     "kubectl exec looked-at -- id",
     "KUBECTL_REMOTE_COMMAND_WEBSOCKETS=false kubectl exec looked-at -- id",
     "kubectl attach looked-at",
@@ -103,12 +105,6 @@ TRIES = [
     "kubectl get --raw /api/v1/nodes/$(kubectl get nodes -o name | cut -d/ -f2)/proxy/pods",
     "kubectl delete --raw /api/v1/namespaces/$ns/pods/looked-at",
     "kubectl create --raw /api/v1/namespaces/$ns/configmaps -f - <<<$manifest",
-    "kubectl get secrets",
-    "kubectl get secret looked-at",
-    "kubectl get secrets --all-namespaces --watch",
-    "kubectl get --raw /api/v1/secrets",
-    "kubectl get --raw /api/v1/watch/namespaces/$ns/secrets/looked-at",
-    "helm list",
     "helm install made /tmp/chart",
     # Another kubectl's idea of what a server is
     "HOME=/tmp/elsewhere KUBECONFIG= kubectl --server=http://127.0.0.1:9001 delete pod looked-at",
@@ -140,7 +136,6 @@ END
         until grep -q Starting proxied; do sleep 0.1; done
         kubectl --server=http://127.0.0.1:9300 delete pod looked-at 2>err && echo 'WORKED: a proxy'
         kubectl --server=http://127.0.0.1:9300 exec looked-at -- id 2>err && echo 'WORKED: exec by a proxy'
-        kubectl --server=http://127.0.0.1:9300 get secrets 2>err && echo 'WORKED: Secrets by a proxy'
         kill $proxy
         echo end
         """,
@@ -166,8 +161,7 @@ RAW = [
     ("DELETE", "pods/looked-at"),
     ("PATCH", "pods/looked-at"),
     ("PUT", "configmaps/looked-at"),
-    ("GET", "secrets"),
-    ("GET", "secrets/looked-at"),
+    ("GET", "secrets/looked-at/x"),
     ("GET", "pods/looked-at/exec?command=id&stdout=true"),
     ("GET", "pods/looked-at/attach?stdout=true"),
     ("GET", "pods/looked-at/portforward?ports=8080"),
@@ -177,6 +171,28 @@ RAW = [
 
 def _quoted(command: str) -> str:
     return command.replace("'", "")
+
+
+SECRET_TRIES = [
+    "kubectl get secret looked-at -o yaml",
+    "kubectl get secrets -o json --show-managed-fields",
+    "timeout 3 kubectl get secrets --all-namespaces --watch -o yaml",
+    "kubectl get --raw /api/v1/secrets",
+    "timeout 3 kubectl get --raw '/api/v1/watch/namespaces/'$ns/secrets/looked-at",
+    "kubectl --server=http://127.0.0.1:9300 get secret looked-at -o yaml",
+    "curl -s http://127.0.0.1:9001/api/v1/namespaces/$ns/secrets/looked-at",
+]
+
+
+async def test_no_value_of_a_secret_is_seen(client: Client, place: Place) -> None:
+    tries = "\n".join(f"{one} </dev/null 2>&1" for one in SECRET_TRIES)
+    proxy = "kubectl proxy --port=9300 --reject-paths='^$' >proxied & proxy=$!"
+    until = "until grep -q Starting proxied; do sleep 0.1; done"
+    seen = await run(client, place, f"ns={place.target}; {proxy}; {until}\n{tries}\nkill $proxy")
+    text = "\n".join([*seen.stdout, *seen.stderr])
+    assert text.count("looked-at") >= 5
+    assert SECRET not in text
+    assert base64.b64encode(SECRET.encode()).decode() not in text
 
 
 async def test_without_read_only_the_same_works(client: Client, place: Place) -> None:
@@ -216,7 +232,8 @@ async def test_without_isolation_nothing_could_enforce_it(
 ) -> None:
     service = serve_kubernetes(credential_isolation=False)
     async with client_of(service) as client:
-        refused = await client.http.post("/sse", json=client.body("kubectl get pods", read_only=True))
-        assert refused.status_code == 403
-        assert "credential isolation" in refused.json()["detail"]
+        for word in ("read_only", "dry_run"):
+            refused = await client.http.post("/sse", json=client.body("kubectl get pods", **{word: True}))
+            assert refused.status_code == 403
+            assert "credential isolation" in refused.json()["detail"]
     await place.nothing_left()

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from anyio.to_thread import run_sync
 
+from tests.e2e.api_proxy import ApiProxy
 from tests.e2e.place import Place
 from tests.support.client import Client
 from tests.support.events import Stream, Transcript
@@ -78,23 +79,34 @@ async def test_another_replica_delivers_exactly_the_rest(
         await place.nothing_left(run_id, seconds=30 if end == "lives" else 90)
 
 
-async def test_one_run_is_followed_at_every_replica_at_once(
-    serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path
+@pytest.mark.timeout(300)
+async def test_ten_follow_one_run_of_a_minute_at_three_replicas(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy, tmp_path: Path
 ) -> None:
     """Its owner stays the owner, and nothing but that it is followed is written; audit logs tell of it once."""
-    services = [serve_kubernetes(resume_window=8, audit_log=tmp_path / name) for name in ("1", "2", "3")]
+    seconds, window = 60, 20
+    file = place.proxied_kubeconfig(proxy.url)
+    services = [
+        serve_kubernetes(kubeconfig=file, resume_window=window, audit_log=tmp_path / name) for name in ("1", "2", "3")
+    ]
     async with AsyncExitStack() as stack:
         clients = [await stack.enter_async_context(client_of(service)) for service in services]
-        stream = await stack.enter_async_context(clients[0].stream(TICKING))
+        minute = f"for i in $(seq {seconds}); do echo line $i; sleep 1; done; exit 4"
+        stream = await stack.enter_async_context(clients[0].stream(minute, timeout=200))
         await read_lines(stream, 1)
         run_id = Transcript(stream.seen).run_id
         owner = await replica_of(place, run_id)
-        followers = [asyncio.create_task(client.replay(run_id, 0)) for client in clients for _ in range(3)]
+        proxy.heal()
+        followers = [asyncio.create_task(clients[number % 3].replay(run_id, 0)) for number in range(9)]
         own = await stream.to_end()
-        assert_whole([], own)
+        for seen in (own, *[await follower for follower in followers]):
+            assert seen.stdout == [f"line {number}" for number in range(1, seconds + 1)]
+            assert seen.final == {"status": "done", "exit_code": 4}
+        written = [call for call in proxy.calls if run_id in call and call.startswith(("PATCH", "PUT", "POST"))]
+        assert {call.partition(" ")[0] for call in written} == {"PATCH"}, written
+        last = 1  # the owner says that it has ended, and is kept for readers
+        assert len(written) <= seconds / (window / 2) + 1 + last, written
         assert await replica_of(place, run_id) == owner
-        for follower in followers:
-            assert_whole([], await follower)
         assert "k8s-mcp-server/followed" in (await job_of(place, run_id))["metadata"]["annotations"]
         await place.nothing_left(run_id, seconds=40)
     started, ended = await run_sync(wait_for, lambda: audited(tmp_path / "1")[1:] and audited(tmp_path / "1"))

@@ -1,4 +1,4 @@
-"""Parts of the cluster stop and come back in the middle of a run. These tests come last: see conftest.py."""
+"""Parts of the cluster stop and come back in the middle of a run. Nothing else may need it meanwhile."""
 
 import asyncio
 import signal
@@ -17,7 +17,7 @@ from tests.support.events import Stream, Transcript
 from tests.support.left_out import leave_out
 from tests.support.service import Service, wait_for
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.alone]
 
 DONE = {"status": "done", "exit_code": 0}
 _COMPONENTS = ("etcd", "apiserver", "controller-manager", "scheduler", "containerd", "kubelet")

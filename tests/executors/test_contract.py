@@ -21,6 +21,7 @@ from k8s_mcp.runner.frames import EXIT, STDOUT, Encoder
 from tests.support import kubeconfigs
 from tests.support.client import Client
 from tests.support.events import Event, Stream, Transcript
+from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, services, wait_for
 
 EXECUTORS: dict[str, type[Service]] = {"local": Service}
@@ -32,10 +33,10 @@ CANCELLED = {"status": "cancelled", "exit_code": None}
 
 @pytest.fixture(scope="module", params=EXECUTORS)
 def start_service(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tools: Path
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared
 ) -> Iterator[StartService]:
     """Starts services with that executor; at the end of the module each must end well and leave nothing."""
-    with services(tmp_path_factory.mktemp(request.param), tools, EXECUTORS[request.param]) as start:
+    with services(tmp_path_factory.mktemp(request.param), tools, EXECUTORS[request.param], prepared) as start:
         yield start
 
 

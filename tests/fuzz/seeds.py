@@ -1,13 +1,20 @@
 """What fuzzing begins with, where there is no corpus yet: inputs that go far into each target."""
 
 import json
+import re
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import yaml
 
 from k8s_mcp.models import Control, Output
 from k8s_mcp.runner.frames import EXIT, HEARTBEAT, HELLO, STDERR, STDOUT, Encoder
 from k8s_mcp.web import sse
+from tests.fuzz.own_files import BETWEEN
+from tests.fuzz.own_files import CERTIFICATE as FILE_CERTIFICATE
 from tests.support.kubeconfig_trees import AWKWARD, CA, CERTIFICATE, EXEC, KEY, tree, written
+from tests.support.kubeconfigs import CLIENT_KEY
+from tests.support.real_kubeconfigs import SHAPES, Access, write
 
 
 def of(target: str) -> list[bytes]:
@@ -22,11 +29,14 @@ def of(target: str) -> list[bytes]:
         "connection": _connections,
         "host": _hosts,
         "token": _tokens,
+        "own_files": _own_files,
     }[target]()
 
 
 def words(target: str) -> list[bytes]:
     """What inputs of that target are likely made of."""
+    if target == "own_files":
+        return [BETWEEN, *(word.encode() for word in (*_FIELDS, *_OF_FILES, *_YAML))]
     if target in {"kubeconfig", "request"}:
         return [word.encode() for word in (*_FIELDS, *_YAML)]
     if target == "frames":
@@ -48,6 +58,13 @@ _FIELDS = (
     "client-certificate-data", "client-key-data", "username", "password", "exec", "as", "as-groups", "as-user-extra",
     "tokenFile", "auth-provider", "namespace", "command", "kubeconfig", "timeout", "stdin", "jsonrpc", "method",
     "params", "tools/call", "notifications/cancelled", "arguments", "ttl",
+)  # fmt: skip
+_OF_FILES = (
+    "apiVersion: client.authentication.k8s.io/v1", "interactiveMode: Always", "provideClusterInfo: true",
+    "installHint",
+    "certificate-authority", "client-certificate", "client-key", "extensions", "extension", "auth-provider", "oidc",
+    "id-token", "config", "env", "args", "ExecCredential", "status", "clientCertificateData", "clientKeyData",
+    "expirationTimestamp", "2030-01-31T12:00:00Z", "DATA+OMITTED", "REDACTED",
 )  # fmt: skip
 _YAML = (
     "<<",
@@ -105,6 +122,27 @@ def _kubeconfigs() -> list[bytes]:
     trees = [tree(user=user) for user in users] + [tree(cluster=cluster) for cluster in clusters]
     trees += [tree(user={"token": text}, context={"namespace": "a-b"}) for text in AWKWARD]
     return [form for values in trees for form in (written(values).encode(), yaml.safe_dump(values).encode())]
+
+
+def _own_files() -> list[bytes]:
+    """Real kubeconfigs, alone and with another; what plugins print, as they may print it."""
+    access = Access("https://192.0.2.1:6443", FILE_CERTIFICATE, "a-token-of-somebody", FILE_CERTIFICATE, CLIENT_KEY)
+    with TemporaryDirectory(prefix="k8s-mcp-fuzz-") as home:
+        files = [write(shape, access, Path(home)).read_text().replace(home, "/home").encode() for shape in SHAPES]
+    ends = "2030-01-31T12:00:00Z"
+    token = [_printed(file, {"token": "one", "expirationTimestamp": ends}) for file in files]
+    pair = {"clientCertificateData": FILE_CERTIFICATE, "clientKeyData": CLIENT_KEY}
+    certificate = [_printed(file, pair) for file in files]
+    seeds = [b"\0" + BETWEEN.join(parts) for parts in zip(files, token, strict=True)]
+    seeds += [b"\1" + BETWEEN.join(parts) for parts in zip(files, files[1:], certificate, strict=False)]
+    seeds += [how + BETWEEN.join([*files, token[0]]) for how in (b"\1", b"\2", b"\4", b"\x08")]
+    return [*seeds, b"\0\xff\xfe" + files[0].decode().encode("utf-16-le") + BETWEEN]
+
+
+def _printed(file: bytes, status: dict[str, str]) -> bytes:
+    version = re.search(rb"client\.authentication\.k8s\.io/\w+", file)
+    kind = {"kind": "ExecCredential", "apiVersion": version[0].decode() if version else "v1"}
+    return json.dumps({**kind, "status": status}).encode()
 
 
 def _frames() -> list[bytes]:

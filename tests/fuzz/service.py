@@ -10,6 +10,7 @@ from starlette.types import Message
 from k8s_mcp import app
 from k8s_mcp.executors.base import Execution, Executor, Item
 from k8s_mcp.models import Ended, RunSpec
+from k8s_mcp.recorded import Requests
 from k8s_mcp.settings import Settings
 
 
@@ -23,6 +24,10 @@ class Nothing(Execution):
     @property
     def place(self) -> Mapping[str, str]:
         return {}
+
+    @property
+    def requests(self) -> Requests | None:
+        return None
 
     async def __aiter__(self) -> AsyncIterator[Item]:
         yield Ended("done", 0)

@@ -37,6 +37,7 @@ from k8s_mcp.runner.frames import EXIT, TAG, Decoder, Frame, PipeDecoder
 from k8s_mcp.runs.transcript import Contradiction, Transcript
 from k8s_mcp.web import sse
 from tests.fuzz.connection import Listener, read_by_h11
+from tests.fuzz.own_files import own_files
 from tests.fuzz.service import Service
 from tests.support.kubeconfig_trees import EVERYTHING, NOTHING, refusal
 
@@ -308,6 +309,7 @@ _PLAIN: dict[str, Target] = {
     "event_source": event_source,
     "answers": answers_of_anybody,
     "host": host,
+    "own_files": own_files,
 }
 _MADE: dict[str, Callable[[], Requests | Connection | Tokens]] = {
     "request": Requests,

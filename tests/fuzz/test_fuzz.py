@@ -27,6 +27,7 @@ _NEW = {
     "connection": 5000,
     "host": 20_000,
     "token": 2000,
+    "own_files": 1500,
 }
 _SEED = 20261123
 _MOST_DUMPS = 25

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from k8s_mcp.mcp.tools import Offer
 from tests.mcp import raw
 from tests.mcp.clients import McpClient, data_of, python_http
 from tests.mcp.conftest import Connect
@@ -120,6 +121,7 @@ async def test_whole_numbers_and_null_are_taken_however_they_are_written(
             wait=30.0,
             stdin=None,
             read_only=None,
+            dry_run=None,
         )
         assert not result.is_error, result.text
         page = await client.call(
@@ -209,3 +211,17 @@ async def test_the_pod_of_the_command_in_a_listing_is_announced(serve: StartServ
     async with python_http(f"{serve().url}/mcp") as client:
         [tool] = [tool for tool in await client.tools() if tool["name"] == "run_command"]
     assert "Listings with -A may show the pod of the command itself, run-" in tool["description"]
+
+
+async def test_a_dry_run_is_offered_where_it_can_be_enforced_and_takes_something_away(
+    client: McpClient, fake_kubeconfig: str
+) -> None:
+    def offering(offer: Offer) -> list[str]:
+        return [tool.name for tool in offer.tools() if "dry_run" in tool.input_schema["properties"]]
+
+    assert offering(Offer()) == ["run_command", "run_read_only"]
+    assert offering(Offer(access="dry_run")) == offering(Offer(access="read_only")) == []
+    assert offering(Offer(can_be_read_only=False)) == []
+    result = await client.call("run_command", command="true", kubeconfig=fake_kubeconfig, dry_run=True)
+    assert result.is_error
+    assert "nor a dry run" in result.text

@@ -15,6 +15,7 @@ from mcp.client.streamable_http import streamable_http_client
 from tests.mcp import raw
 from tests.support.callers import Callers
 from tests.support.kubeconfigs import fake
+from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, services
 
 
@@ -27,8 +28,10 @@ def callers(tmp_path_factory: pytest.TempPathFactory) -> Callers:
 
 
 @pytest.fixture(scope="module")
-def guarded(tmp_path_factory: pytest.TempPathFactory, tools: Path, callers: Callers) -> Iterator[Service]:
-    with services(tmp_path_factory.mktemp("guarded"), tools) as start:
+def guarded(
+    tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared, callers: Callers
+) -> Iterator[Service]:
+    with services(tmp_path_factory.mktemp("guarded"), tools, how=prepared) as start:
         yield start(auth_tokens=callers.file, mcp_sessions=2)
 
 

@@ -17,6 +17,7 @@ from tests.mcp.clients import McpClient, Result, data_of, python_http, until
 from tests.mcp.conftest import Connect
 from tests.support import kubeconfigs
 from tests.support.kubeconfigs import CLIENT_KEY, CREDENTIALS, PASSWORD, TOKEN, credentials_in
+from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, services
 
 TEXT_LIMIT = 50_000
@@ -25,9 +26,9 @@ SOME = "aé€😀"
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Service]:
+def server(tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared) -> Iterator[Service]:
     """One that keeps output longer than these tests take."""
-    with services(tmp_path_factory.mktemp("server"), tools) as start:
+    with services(tmp_path_factory.mktemp("server"), tools, how=prepared) as start:
         yield start(replay_seconds=600)
 
 

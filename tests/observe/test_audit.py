@@ -5,13 +5,11 @@ import os
 import re
 import resource
 import subprocess
-import sys
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from anyio.to_thread import run_sync
 from hypothesis import given
@@ -37,9 +35,11 @@ from k8s_mcp.observe.facts import (
     Target,
     run_facts,
 )
+from k8s_mcp.recorded import Change, Requests
 from tests.mcp.clients import python_http
 from tests.support.client import Client
 from tests.support.kubeconfigs import CREDENTIALS, TOKEN, credentials_in
+from tests.support.prepared import Prepared
 from tests.support.service import StartService, wait_for
 
 Json = dict[str, Any]
@@ -63,6 +63,9 @@ def spec(command: str = "kubectl get pods", stdin: str | None = None) -> RunSpec
     )
 
 
+CHANGE = Change(CREATED, "patch", "deployments.apps", "scale", "shop", "web", "", 200, dry_run=True, refused="")
+
+
 def happenings(text: str, redactor: Redactor) -> list[Happening]:
     """One of each kind, with `text` wherever a caller, a command or a cluster can put one."""
     target = Target(text, text, "", text)
@@ -76,6 +79,7 @@ def happenings(text: str, redactor: Redactor) -> list[Happening]:
         lost_lines=0,
         place={"pod": "run-1-abc", "pod_uid": "uid-1", "node": "node-1"},
         left=redactor.mask(text),
+        requests=Requests(2, 1, complete=False, changes=(CHANGE,)).masked(lambda _: redactor.mask(text)),
     )
     return [
         RunStarted(run),
@@ -151,6 +155,15 @@ def test_end_of_a_run_says_what_was_left_and_why() -> None:
     assert entry["seconds"] == 1.5
 
 
+def test_end_of_a_run_says_what_the_command_asked_for() -> None:
+    [ended] = [h for h in happenings("x", NOTHING) if isinstance(h, RunEnded)]
+    told = json.loads(written(ended))["requests"]
+    assert (told["total"], told["refused"], told["complete"]) == (2, 1, False)
+    assert [(change["code"], change["dry_run"]) for change in told["changes"]] == [(200, True)]
+    without = replace(ended, outcome=replace(ended.outcome, requests=None))
+    assert "requests" not in json.loads(written(without))
+
+
 def test_a_flood_of_refusals_does_not_flood_the_log() -> None:
     allowance = Allowance(per_second=10, at_once=3)
     assert [allowance.take(100.0)[0] for _ in range(5)] == [True, True, True, False, False]
@@ -207,16 +220,14 @@ def test_line_behind_one_that_was_cut_by_a_full_disk_is_whole(tmp_path: Path) ->
     assert path.read_text() == "one\nthis\nthree\n"
 
 
-def test_service_does_not_start_without_its_audit_log(tmp_path: Path) -> None:
+def test_service_does_not_start_without_its_audit_log(prepared: Prepared, tmp_path: Path) -> None:
     with pytest.raises(StartError, match="audit"), AuditFile(tmp_path / "no" / "audit.log").open():
         pass
     environment = {**os.environ, "K8S_MCP_AUDIT_LOG": str(tmp_path), "K8S_MCP_PORT": "0"}
     environment["K8S_MCP_LOCAL_DIR"] = str(tmp_path / "runs")
-    done = subprocess.run(
-        [sys.executable, "-m", "k8s_mcp", "serve"], env=environment, capture_output=True, text=True, check=False
-    )
+    done = prepared.run("local", ["serve"], environment, tmp_path)
     assert done.returncode == 1
-    assert "the audit log" in done.stderr
+    assert b"the audit log" in done.stderr
 
 
 def test_every_happening_is_written_or_is_no_business_of_an_auditor() -> None:
@@ -286,6 +297,7 @@ async def test_a_run_is_in_the_audit_log_from_start_to_cleanup(
         "cluster": {"server": "https://192.0.2.1:6443", "context": "first", "ca_sha256": None, "handle": None},
         "timeout": 77,
         "read_only": False,
+        "dry_run": False,
         "rule": "default",
         "idempotency_key": True,
     }
@@ -382,23 +394,13 @@ async def test_full_disk_refuses_runs_and_nothing_else(serve: StartService, fake
     assert "run.started" in service.log.read_text()
 
 
-def test_audit_log_is_on_stdout_unless_set_otherwise(tmp_path: Path, fake_kubeconfig: str) -> None:
-    def lines(**settings: str) -> list[str]:
-        environment = {**os.environ, "K8S_MCP_PORT": "0", "K8S_MCP_LOCAL_DIR": str(tmp_path / "runs"), **settings}
-        with subprocess.Popen(
-            [sys.executable, "-m", "k8s_mcp", "serve"],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        ) as process:
-            assert process.stderr
-            assert process.stdout
-            url = process.stderr.readline().split("listening on ")[1].partition(",")[0]
-            body = {"command": "echo one", "kubeconfig": fake_kubeconfig}
-            httpx.post(f"{url}/sse", json=body, timeout=60, trust_env=False)
-            process.terminate()
-            return process.stdout.read().splitlines()
+async def test_audit_log_is_on_stdout_unless_set_otherwise(serve: StartService, fake_kubeconfig: str) -> None:
+    async def printed(**settings: str) -> list[str]:
+        service = serve(**settings)
+        async with Client(service.url, fake_kubeconfig) as client:
+            await client.run("echo one")
+        assert service.stop() == 0
+        return service.printed.read_text().splitlines()
 
-    assert [json.loads(line)["event"] for line in lines()] == ["run.started", "run.ended"]
-    assert lines(K8S_MCP_AUDIT_LOG="off") == []
+    assert [json.loads(line)["event"] for line in await printed()] == ["run.started", "run.ended"]
+    assert await printed(audit_log="off") == []

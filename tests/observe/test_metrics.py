@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +29,7 @@ from k8s_mcp.observe.facts import (
     Target,
 )
 from k8s_mcp.observe.metrics import Metrics
+from k8s_mcp.recorded import Requests
 from tests.support.client import Client
 from tests.support.kubeconfigs import TOKEN, credentials_in
 from tests.support.left_out import leave_out
@@ -127,6 +129,20 @@ def test_outcomes_gaps_and_failures_are_counted() -> None:
     assert found['k8s_mcp_api_requests_total{code="201",resource="jobs",verb="create"}'] == 1
 
 
+def test_requests_are_counted_by_verb_and_result_and_by_nothing_that_a_command_chooses() -> None:
+    metrics = Metrics("kubernetes")
+    end = ended("done", 0)
+    for complete in (True, True, False):
+        counts = {("get", "ok"): 3, ("delete", "refused"): 1}
+        requests = Requests(4, 1, complete, counts=counts)
+        metrics.observe(replace(end, outcome=replace(end.outcome, requests=requests)))
+    metrics.observe(end)
+    found = told(metrics)
+    assert found['k8s_mcp_gate_requests_total{result="ok",verb="get"}'] == 9
+    assert found['k8s_mcp_gate_requests_total{result="refused",verb="delete"}'] == 3
+    assert found["k8s_mcp_gate_records_incomplete_total"] == 1
+
+
 def test_services_in_one_process_do_not_share_what_they_count() -> None:
     one, other = Metrics("local"), Metrics("local")
     one.observe(RunStarted(RUN))
@@ -196,6 +212,7 @@ def test_page_lists_every_metric_and_no_other(server: Service) -> None:
     documented = {name: (kind, set(re.findall(r"`(\w+)`", labels))) for name, kind, labels in rows}
     found = own(server)
     found["k8s_mcp_api_requests_total"] = ("counter", {"verb", "resource", "code"})  # none with the local executor
+    found["k8s_mcp_gate_requests_total"] = ("counter", {"verb", "result"})  # nor these
     assert documented == found
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -177,7 +178,7 @@ async def test_what_kubeconfigs_may_hold(start: StartService, file: Path, allows
 
 
 async def test_local_executor_refuses_what_is_to_be_read_only(start: StartService) -> None:
-    service = start(rule("read_only: true"))
+    service = start(rule("access: read_only"))
     async with Client(service.url, kubeconfigs.fake()) as client:
         assert "the rule (line 2)" in await refused(client, 403)
     async with python_http(f"{service.url}/mcp") as mcp:
@@ -189,9 +190,22 @@ async def test_local_executor_refuses_what_is_to_be_read_only(start: StartServic
         assert "cannot be read-only here" in result.text
 
 
-async def test_local_executor_refuses_read_only_runs(server: Service, client: Client) -> None:
-    assert "Kubernetes executor" in await refused(client, 403, read_only=True)
-    assert (await client.run("echo ran", read_only=False)).stdout == ["ran"]
+async def test_where_changes_are_only_tried_models_are_told_so(start: StartService) -> None:
+    service = start(rule("access: dry_run"))
+    async with python_http(f"{service.url}/mcp") as mcp:
+        [tool] = [tool for tool in await mcp.tools() if tool["name"] == "run_command"]
+    assert tool["annotations"] == {"readOnlyHint": True, "destructiveHint": False, "openWorldHint": True}
+    assert "changes are tried and not made" in tool["description"]
+
+
+@pytest.mark.parametrize("word", ["read_only", "dry_run"])
+async def test_local_executor_refuses_what_it_cannot_enforce(server: Service, client: Client, word: str) -> None:
+    asked: dict[str, Any] = {word: True}
+    assert "Kubernetes executor" in await refused(client, 403, **asked)
+    seen = await client.run("echo ran", None, **{word: False})
+    assert seen.stdout == ["ran"]
+    state = await client.state(seen.run_id)
+    assert (state["read_only"], state["dry_run"]) == (False, False)
 
 
 # Output

@@ -7,6 +7,7 @@ import pytest
 
 from k8s_mcp.errors import Forbidden
 from k8s_mcp.models import Principal
+from k8s_mcp.policy.api_rules import ApiRule
 from k8s_mcp.policy.rules import Grant, Policy, PolicyError, everything, read
 
 ALICE = Principal("alice", frozenset({"developers"}))
@@ -18,7 +19,7 @@ rules:
     groups: [developers]
     handles: ["prod-*"]
     servers: ["*.prod.example.com"]
-    read_only: true
+    access: read_only
     max_timeout: 60
     max_output: 1000
     exec_plugins: [a, b]
@@ -47,13 +48,14 @@ def policy() -> Policy:
 def test_first_rule_that_matches_decides(policy: Policy) -> None:
     assert decide(policy, ALICE, None, SERVER) == Grant(
         rule="develop (line 12)",
+        api_rules=(ApiRule("develop (line 12)"),),
         max_timeout=600,
         max_runs=3,
         exec_plugins=frozenset({"b", "c"}),
         proxy_url=True,
     )
     looking = decide(policy, ALICE, "prod-1", "https://x.prod.example.com")
-    assert (looking.rule, looking.access) == ("look (line 3)", "read-only")
+    assert (looking.rule, looking.access) == ("look (line 3)", "read_only")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,8 @@ def test_strictest_decision_holds_for_several_servers() -> None:
     both = decide(policy, ALICE, None, SERVER, "https://x.prod.example.com")
     assert both == Grant(
         rule="look (line 3), develop (line 12)",
-        access="read-only",
+        access="read_only",
+        api_rules=(ApiRule("look (line 3)", "read_only"), ApiRule("develop (line 12)")),
         max_timeout=60,
         max_runs=3,
         max_output=1000,
@@ -101,15 +104,28 @@ def test_one_server_that_is_not_allowed_is_enough_to_refuse(policy: Policy) -> N
         decide(policy, ALICE, None, SERVER, "https://elsewhere.example")
 
 
-def test_read_only_with_secrets_is_between_the_other_two() -> None:
+def test_a_dry_run_is_between_the_other_two() -> None:
     rules = "rules:\n" + "".join(
         f"- {{name: {name}, principals: ['*'], own_kubeconfigs: true, servers: [{name}], {fields}}}\n"
-        for name, fields in (("a", "read_only: true"), ("b", "read_only: true, read_secrets: true"), ("c", ""))
+        for name, fields in (("a", "access: read_only"), ("b", "access: dry_run"), ("c", ""))
     )
     policy = read(rules.replace(", }", "}"))
-    assert decide(policy, ALICE, None, "https://b").access == "read-only-with-secrets"
-    assert decide(policy, ALICE, None, "https://c", "https://b").access == "read-only-with-secrets"
-    assert decide(policy, ALICE, None, "https://b", "https://a").access == "read-only"
+    assert decide(policy, ALICE, None, "https://b").access == "dry_run"
+    assert decide(policy, ALICE, None, "https://c", "https://b").access == "dry_run"
+    assert decide(policy, ALICE, None, "https://b", "https://a").access == "read_only"
+
+
+def test_what_rules_say_of_the_api_all_holds_for_several_servers() -> None:
+    rules = "rules:\n" + "".join(
+        f"- {{name: {name}, principals: ['*'], own_kubeconfigs: true, servers: [{name}], {fields}}}\n"
+        for name, fields in (("a", f"allow: [{{verbs: [get], {PODS}}}]"), ("b", "secrets: none"))
+    )
+    grant = decide(read(rules), ALICE, None, "https://a", "https://b")
+    first, second = (rule.for_gate() for rule in grant.api_rules)
+    assert first["allow"] == [
+        {"name": "a (line 2): allow[0]", "verbs": ["get"], "apiGroups": [""], "resources": ["pods"]}
+    ]
+    assert (second["name"], second["secrets"], second["deny"]) == ("b (line 3)", "none", [])
 
 
 def test_no_kubeconfig_is_read_for_a_caller_without_rules(policy: Policy) -> None:
@@ -120,19 +136,26 @@ def test_no_kubeconfig_is_read_for_a_caller_without_rules(policy: Policy) -> Non
 def test_without_a_file_everybody_may_do_what_the_settings_allow() -> None:
     policy = everything(["aws"], insecure_tls=True, proxy_url=False)
     grant = decide(policy, Principal("anybody\nat all"), None, "https://192.0.2.1")
-    assert grant == Grant("default", exec_plugins=frozenset({"aws"}), insecure_tls=True)
+    assert grant == Grant(
+        "default", api_rules=(ApiRule("default"),), exec_plugins=frozenset({"aws"}), insecure_tls=True
+    )
     assert decide(policy, ALICE, "offered", SERVER) == grant
-    assert not policy.only_reads(ALICE)
+    assert policy.most_access(ALICE) == "full"
 
 
-def test_only_reads_is_said_of_all_rules_for_a_caller(policy: Policy) -> None:
-    assert policy.only_reads(Principal("dave", frozenset({"developers"})))
-    assert not policy.only_reads(ALICE)
+def test_most_access_is_what_any_rule_for_a_caller_gives(policy: Policy) -> None:
+    assert policy.most_access(Principal("dave", frozenset({"developers"}))) == "read_only"
+    assert policy.most_access(ALICE) == "full"
+    assert policy.most_access(Principal("carol")) == "read_only"
+    for rules in (["dry_run"], ["read_only", "dry_run"]):
+        text = "".join(f"- {{name: r{n}, principals: [x], handles: [x], access: {a}}}\n" for n, a in enumerate(rules))
+        assert read(f"rules:\n{text}").most_access(Principal("x")) == "dry_run"
 
 
 # The file
 
 
+PODS = "apiGroups: [''], resources: [pods]"
 RULE = "rules:\n- name: r\n  principals: [a]\n  handles: [h]\n"
 
 
@@ -155,9 +178,15 @@ RULE = "rules:\n- name: r\n  principals: [a]\n  handles: [h]\n"
         (f"{RULE}  max_timeout: '60'", "line 5: rules[0].max_timeout must be a valid integer"),
         (f"{RULE}  max_output: 1.5", "line 5: rules[0].max_output must be a valid integer"),
         (f"{RULE}  max_output: 10M", "line 5: rules[0].max_output must be a valid integer"),
-        (f"{RULE}  read_only: 'true'", "line 5: rules[0].read_only must be a valid boolean"),
-        (f"{RULE}  read_only: 1", "line 5: rules[0].read_only must be a valid boolean"),
-        (f"{RULE}  read_secrets: true", "line 2: rules[0] `read_secrets` belongs to `read_only: true`"),
+        (f"{RULE}  access: read-only", "line 5: rules[0].access must be 'full', 'dry_run' or 'read_only'"),
+        (f"{RULE}  secrets: hidden", "line 5: rules[0].secrets must be 'full', 'masked' or 'none'"),
+        (f"{RULE}  allow:", "line 5: rules[0].allow must be a list; leave it out to allow everything"),
+        (f"{RULE}  deny: [{{verbs: [get]}}]", "line 5: rules[0].deny[0] needs `apiGroups`"),
+        (f"{RULE}  deny: [{{verbs: [GET], {PODS}}}]", "line 5: rules[0].deny[0].verbs 'GET' would never match"),
+        (
+            f"{RULE}  deny: [{{verbs: [get], verb: a, {PODS}}}]",
+            "line 5: rules[0].deny[0].verb is not a field; there are verbs",
+        ),
         (f"{RULE}  groups: developers", "line 5: rules[0].groups must be a valid list"),
         (f"{RULE}  groups:\n  - a\n  - on", "line 7: rules[0].groups[1] must be a valid string"),
         (f"{RULE}  groups: [a, a]", "line 5: rules[0].groups has something twice"),

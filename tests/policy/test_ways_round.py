@@ -18,6 +18,7 @@ def of(servers: str, fields: str = "", who: str = "groups: [a]") -> str:
 
 
 NAMES = "'*.prod.example.com'"
+PODS = "{verbs: [get], apiGroups: [''], resources: [pods]}"
 
 
 @pytest.mark.parametrize(
@@ -35,23 +36,28 @@ NAMES = "'*.prod.example.com'"
     ],
 )
 def test_address_or_any_name_is_a_way_round_a_rule_for_names(wider: str) -> None:
-    [line] = warned(of(NAMES, "read_only: true"), of(wider))
+    [line] = warned(of(NAMES, "access: read_only"), of(wider))
     assert line.startswith(
         "warning: r1 (line 3) gives more than r0 (line 2), also to who names a server of that one by "
     )
-    assert line.endswith(": access full instead of read-only")
+    assert line.endswith(": access full instead of read_only")
 
 
 @pytest.mark.parametrize("narrow", ["10.0.0.0/8", "192.0.2.7", "'https://[2001:db8::1]:6443'", "'10.20.*'"])
 @pytest.mark.parametrize("wider", ["'*'", NAMES, "'https://rancher.example.com/k8s/*'"])
 def test_name_is_a_way_round_a_rule_for_addresses(narrow: str, wider: str) -> None:
-    assert len(warned(of(narrow, "read_only: true"), of(wider))) == 1
+    assert len(warned(of(narrow, "access: read_only"), of(wider))) == 1
 
 
 @pytest.mark.parametrize(
     ("fields", "later", "more"),
     [
-        ("read_only: true", "read_only: true, read_secrets: true", "read-only-with-secrets instead of read-only"),
+        ("access: read_only", "access: read_only, secrets: full", "secrets full instead of masked"),
+        ("access: read_only", "access: dry_run", "access dry_run instead of read_only"),
+        ("secrets: none", "secrets: masked", "secrets masked instead of none"),
+        ("allow: []", "", "no `allow`"),
+        (f"allow: [{PODS}]", "allow: []", "another `allow`"),
+        (f"deny: [{PODS}]", "", "not all of its `deny`"),
         ("max_timeout: 60", "", "max_timeout without a limit instead of 60"),
         ("max_runs: 5", "max_runs: 6", "max_runs 6 instead of 5"),
         ("max_cluster_runs: 5", "", "max_cluster_runs"),
@@ -70,14 +76,16 @@ def test_whatever_a_rule_gives_more_of_is_named(fields: str, later: str, more: s
 @pytest.mark.parametrize(
     "rules",
     [
-        pytest.param([of(NAMES, "read_only: true"), of("'*.dev.example.com'")], id="names kept apart"),
-        pytest.param([of("10.1.0.0/16", "read_only: true"), of("10.2.0.0/16")], id="networks kept apart"),
-        pytest.param([of(NAMES), of("'*'", "read_only: true")], id="the wider one gives less"),
-        pytest.param([of("'*'", "read_only: true"), of("10.0.0.0/8")], id="the first one has all servers"),
-        pytest.param(["groups: [a], handles: ['*'], servers: [a.example], read_only: true", of("'*'")], id="offered"),
-        pytest.param([of(NAMES, "read_only: true"), "groups: [a], handles: ['*']"], id="for those on offer"),
+        pytest.param([of(NAMES, "access: read_only"), of("'*.dev.example.com'")], id="names kept apart"),
+        pytest.param([of("10.1.0.0/16", "access: read_only"), of("10.2.0.0/16")], id="networks kept apart"),
+        pytest.param([of(NAMES), of("'*'", "access: read_only")], id="the wider one gives less"),
+        pytest.param([of("'*'", "access: read_only"), of("10.0.0.0/8")], id="the first one has all servers"),
         pytest.param(
-            [of(NAMES, "read_only: true", "principals: [alice]"), of("'*'", "", "principals: [bob]")],
+            ["groups: [a], handles: ['*'], servers: [a.example], access: read_only", of("'*'")], id="offered"
+        ),
+        pytest.param([of(NAMES, "access: read_only"), "groups: [a], handles: ['*']"], id="for those on offer"),
+        pytest.param(
+            [of(NAMES, "access: read_only", "principals: [alice]"), of("'*'", "", "principals: [bob]")],
             id="for somebody else",
         ),
     ],
@@ -97,4 +105,4 @@ def test_where_there_is_no_way_round_nothing_is_said(rules: list[str]) -> None:
     ],
 )
 def test_whoever_may_be_meant_by_both_is_warned_of(who: str, other: str) -> None:
-    assert len(warned(of(NAMES, "read_only: true", who), of("'*'", "", other))) == 1
+    assert len(warned(of(NAMES, "access: read_only", who), of("'*'", "", other))) == 1

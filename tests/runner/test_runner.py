@@ -15,15 +15,27 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from k8s_mcp.limits import COMMAND_BYTES
 from k8s_mcp.runner import __main__ as entry_point
-from k8s_mcp.runner.frames import EXIT, HEARTBEAT, HELLO, STDERR, STDOUT, Decoder, Encoder, Frame, PipeDecoder
+from k8s_mcp.runner.frames import (
+    EXIT,
+    HEARTBEAT,
+    HELLO,
+    RECORDED,
+    STDERR,
+    STDOUT,
+    Decoder,
+    Encoder,
+    Frame,
+    PipeDecoder,
+)
 from k8s_mcp.runner.supervise import BURST
 from tests.support.service import processes_with, wait_for
 
@@ -179,7 +191,7 @@ def start(tmp_path: Path) -> Generator[Start]:
 @pytest.fixture(scope="module", autouse=True)
 def silent(tmp_path_factory: pytest.TempPathFactory) -> Generator[Runner]:
     """Silent for seconds already when its test, the last one, comes."""
-    runner = Runner(tmp_path_factory.mktemp("silent") / "run", f"{WAITING}read x <&3")
+    runner = Runner(tmp_path_factory.mktemp("silent") / "run", f"{WAITING}read x <&3", timeout=3600)
     yield runner
     runner.close()
 
@@ -524,6 +536,57 @@ def test_a_run_that_ends_while_it_waits_for_its_proxies_starts_no_command(start:
             runner.process.stdin.close()
         assert runner.to_end() == "cancelled 143"
     assert not (runner.work / "started").exists()
+
+
+@contextmanager
+def gate(answer: bytes) -> Generator[tuple[str, list[bytes]]]:
+    """Something that takes connections as the gate does and answers with this; its port, and what it was asked."""
+    asked: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def serve() -> None:
+            with suppress(OSError):  # until it is closed
+                while True:
+                    connection, _ = listener.accept()
+                    with connection:
+                        if request := connection.recv(4096):
+                            asked.append(request)
+                            connection.sendall(answer)
+
+        Thread(target=serve, daemon=True).start()
+        try:
+            yield str(listener.getsockname()[1]), asked
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\n17 0\n", ["17 0"]),
+        (b"HTTP/1.0 200 OK\r\n\r\n17 2", ["17 2"]),
+        (b"HTTP/1.0 404 Not Found\r\n\r\n404 page not found\n", []),
+        (b"HTTP/1.0 200 OK\r\n\r\n-1 0", []),
+        (b"HTTP/1.0 200 OK\r\n\r\n" + b"9" * 30 + b" 0", []),
+        (b"\xff" * 100_000, []),
+        (b"", []),
+    ],
+)
+def test_the_end_of_a_run_says_how_long_the_gates_record_is(start: Start, answer: bytes, said: list[str]) -> None:
+    with gate(answer) as (port, asked):
+        runner = start("exit 3", proxies=port)
+        assert runner.to_end() == "done 3"
+    assert [frame.payload.decode() for frame in runner.frames if frame.type == RECORDED] == said
+    assert [request.split(b"\r\n")[0] for request in asked] == [b"GET /.gate/recorded HTTP/1.0"]
+
+
+def test_a_run_whose_gate_has_gone_ends_all_the_same(start: Start) -> None:
+    with gate(b"") as (port, _):
+        runner = start(f"{WAITING} echo started; read x <&3; exit 3", proxies=port)
+        runner.until("started\n")
+    runner.go_on()
+    assert runner.to_end() == "done 3"
+    assert RECORDED not in [frame.type for frame in runner.frames]
 
 
 def test_a_killed_runner_takes_its_command_with_it(start: Start) -> None:

@@ -1,8 +1,8 @@
 """Cluster handles through HTTP and `k8s-mcp clusters`: stored once, named from then on, never given back."""
 
 import json
-import subprocess
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -10,7 +10,8 @@ import pytest
 
 from k8s_mcp.runs.handles import MAX_HANDLES
 from tests.support import kubeconfigs
-from tests.support.execute import K8S_MCP, Exec, Result
+from tests.support.execute import Exec, Result
+from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, wait_for
 
 Clusters = Callable[..., Result]
@@ -23,16 +24,9 @@ def http(serve: StartService) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def clusters(server: Service, tmp_path: Path) -> Clusters:
+def clusters(server: Service, tmp_path: Path, prepared: Prepared) -> Clusters:
     """`k8s-mcp clusters` with the made-up kubeconfig as the user's own."""
-    environment = Exec(server.url, tmp_path, kubeconfigs.fake()).environment
-
-    def run(*words: str) -> Result:
-        return subprocess.run(
-            [*K8S_MCP, "clusters", *words], env=environment, capture_output=True, text=True, check=False
-        )
-
-    return run
+    return partial(Exec(server.url, tmp_path, kubeconfigs.fake(), prepared).subcommand, "clusters")
 
 
 def put(http: httpx.Client, name: str, **changed: object) -> httpx.Response:

@@ -44,12 +44,14 @@ class Shared:
 
     left = ""
     place: Mapping[str, str] = {}
+    requests = None
 
     def __init__(self, *, owned: bool) -> None:
         self.owned = owned
         self.lost = not owned
         self.orphaned = False
         self.told_to_stop = False
+        self.can_go_on = True
         self.followed_ago = float("inf")
         self.asked: list[str] = []
         self.items: asyncio.Queue[Item | Exception] = asyncio.Queue()
@@ -220,6 +222,23 @@ async def test_nobody_takes_over_while_the_service_ends_or_without_readers() -> 
         await scene.end()
         assert scene.run.released
         assert scene.run.last_word() is None
+
+
+async def test_who_has_not_the_request_of_a_run_that_never_started_leaves_it_to_others_for_a_while() -> None:
+    without, having = Scene(owned=False, window=2), Scene(owned=False, window=2)
+    without.shared.can_go_on = False
+    readings = [asyncio.create_task(read(scene.run)) for scene in (without, having)]
+    begin = asyncio.get_running_loop().time()
+    for scene in (without, having):
+        scene.shared.change(orphaned=True)
+    await having.until("take over")
+    assert "take over" not in without.shared.asked
+    await without.until("take over")
+    assert asyncio.get_running_loop().time() - begin > 1
+    for scene in (without, having):
+        scene.shared.items.put_nowait(Ended("done", 0))
+        await scene.end()
+    assert [await reading for reading in readings] == [["done"], ["done"]]
 
 
 async def test_an_owner_that_loses_the_run_goes_on_following_it() -> None:

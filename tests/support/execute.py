@@ -12,6 +12,7 @@ from typing import IO
 
 import httpx2
 
+from tests.support.prepared import Prepared
 from tests.support.service import Service
 
 K8S_MCP = [sys.executable, "-W", "error", "-m", "k8s_mcp"]
@@ -22,8 +23,9 @@ Result = subprocess.CompletedProcess[str]
 class Exec:
     """Runs `k8s-mcp exec` against one service, in `home` and with its environment."""
 
-    def __init__(self, url: str, home: Path, kubeconfig: str) -> None:
+    def __init__(self, url: str, home: Path, kubeconfig: str, prepared: Prepared) -> None:
         self.home = home
+        self._prepared = prepared
         self.kubeconfig = home / "kubeconfig"
         self.kubeconfig.write_text(kubeconfig)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("K8S_MCP_", "KUBECONFIG"))}
@@ -31,14 +33,15 @@ class Exec:
 
     def __call__(self, *words: str, stdin: str | bytes = "", environment: Mapping[str, str] | None = None) -> Result:
         """To its end, with its output as text."""
-        result = subprocess.run(
-            [*K8S_MCP, "exec", *words],
-            input=stdin.encode() if isinstance(stdin, str) else stdin,
-            capture_output=True,
-            env={**self.environment, **(environment or {})},
-            cwd=self.home,
-            check=False,
-        )
+        return self.subcommand("exec", *words, stdin=stdin, environment=environment)
+
+    def subcommand(
+        self, *words: str, stdin: str | bytes = "", environment: Mapping[str, str] | None = None
+    ) -> Result:
+        """The same for any of those that are a client's."""
+        given = {**self.environment, **(environment or {})}
+        data = stdin.encode() if isinstance(stdin, str) else stdin
+        result = self._prepared.run("client", words, given, self.home, data)
         return Result(result.args, result.returncode, result.stdout.decode(), result.stderr.decode())
 
     @contextmanager
@@ -50,7 +53,7 @@ class Exec:
         stdout: int = subprocess.PIPE,
         stderr: int = subprocess.PIPE,
     ) -> Generator["subprocess.Popen[bytes]"]:
-        """In a process group of its own, as a shell starts it."""
+        """From scratch and in a process group of its own, as a shell starts it."""
         process = subprocess.Popen(
             [*prefix, *K8S_MCP, "exec", *words],
             stdin=stdin,

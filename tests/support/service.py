@@ -4,7 +4,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,6 +13,7 @@ from typing import ClassVar, TypeAlias, TypeVar
 import httpx
 
 from tests.support.kubeconfigs import credentials_in
+from tests.support.prepared import Start, from_scratch
 
 _Seen = TypeVar("_Seen")
 
@@ -50,7 +50,12 @@ class Service:
     program: ClassVar = ("-m", "k8s_mcp")
     """What Python is told to run."""
 
-    def __init__(self, directory: Path, path: str, settings: Mapping[str, object]) -> None:
+    start_seconds: ClassVar[float] = 30
+    """It must listen within so many."""
+
+    def __init__(
+        self, directory: Path, path: str, settings: Mapping[str, object], start: Start = from_scratch
+    ) -> None:
         given = {"local_dir": directory / "runs", "port": 0, **settings}
         self.runs = Path(str(given["local_dir"]))
         self.log = directory / "log"
@@ -60,16 +65,9 @@ class Service:
             f"K8S_MCP_{name.upper()}": str(value) for name, value in given.items()
         }
         with self.log.open("ab") as log, self.printed.open("ab") as printed:
-            self.process = subprocess.Popen(
-                [sys.executable, "-W", "default", *self.program, "serve"],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=printed,
-                stderr=log,
-                start_new_session=True,
-            )
+            self.process = start([*self.program, "serve"], environment, printed, log)
         try:
-            self.url = wait_for(self._listening, what="the service to listen")
+            self.url = wait_for(self._listening, self.start_seconds, what="the service to listen")
         except BaseException:
             self.kill()
             raise
@@ -142,14 +140,16 @@ StartService: TypeAlias = Callable[..., Service]
 
 
 @contextmanager
-def services(directory: Path, tools: Path, kind: type[Service] = Service) -> Generator[StartService]:
+def services(
+    directory: Path, tools: Path, kind: type[Service] = Service, how: Start = from_scratch
+) -> Generator[StartService]:
     """Starts services with the settings of each call. At the end every one is checked by `check_end`."""
     started: list[Service] = []
 
     def start(**settings: object) -> Service:
         home = directory / str(len(started))
         home.mkdir()
-        started.append(kind(home, f"{tools}{os.pathsep}{os.environ['PATH']}", settings))
+        started.append(kind(home, f"{tools}{os.pathsep}{os.environ['PATH']}", settings, how))
         return started[-1]
 
     with ExitStack() as stack:

@@ -7,6 +7,7 @@ import httpx
 import pytest
 
 from tests.mcp import raw
+from tests.support.prepared import Prepared
 from tests.support.service import Service, services
 
 ORIGIN = "https://console.example.com"
@@ -30,8 +31,8 @@ def preflight(method: str, *headers: str, origin: str = ORIGIN) -> dict[str, str
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory: pytest.TempPathFactory, tools: Path) -> Iterator[Service]:
-    with services(tmp_path_factory.mktemp("cors"), tools) as start:
+def service(tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared) -> Iterator[Service]:
+    with services(tmp_path_factory.mktemp("cors"), tools, how=prepared) as start:
         yield start(allowed_origins=f"{ORIGIN}/,http://other.example:3000")
 
 

@@ -53,6 +53,7 @@ def test_no_module_of_the_front_end_asks_the_interpreter_for_a_title() -> None:
         ({"timeout": True}, "must be a whole number"),
         ({"timeout": 10**400}, "must be at most 3600, the maximum of this server"),
         ({"read_only": 1}, "must be true or false"),
+        ({"dry_run": "yes"}, "must be true or false"),
         ({"stdin": None, "extra": 1}, "is no field of this request"),
         ({"command": "\ud800"}, "must be valid Unicode: it holds half a surrogate pair"),
     ],

@@ -6,6 +6,7 @@ from contextlib import closing
 from queue import Empty, SimpleQueue
 from threading import Thread
 
+from k8s_mcp.cli.changes import say_changes
 from k8s_mcp.cli.copied import FAILED, USAGE, End, cancel, copy_output
 from k8s_mcp.cli.exec_several import execute_on
 from k8s_mcp.cli.signals import signals_to
@@ -13,7 +14,7 @@ from k8s_mcp.cli.standard_files import FILES, open_all, tell, write
 from k8s_mcp.cli.start_notice import StartNotice
 from k8s_mcp.client.calls import stored_clusters
 from k8s_mcp.client.remote_run import RemoteRun, ServiceError
-from k8s_mcp.client.request import check_clusters, run_request
+from k8s_mcp.client.request import check_options, run_request
 from k8s_mcp.client.service import InputError, UsageError, service_of
 
 _CANCEL_SECONDS = 20.0  # for the final event, once the service was asked to cancel: commands have a grace period
@@ -27,12 +28,12 @@ def execute(options: argparse.Namespace) -> int:
     open_all()
     try:
         service = service_of(options)
-        check_clusters(options)
+        check_options(options)
         names: list[str] = options.cluster
         clusters = stored_clusters(service) if options.all_clusters else list(dict.fromkeys(names))
         request = run_request(options, tell)
         if options.all_clusters or len(clusters) > 1:
-            return execute_on(service, request, clusters)
+            return execute_on(service, request, clusters, changes=options.changes)
         run = RemoteRun(service, {**request, "cluster": clusters[0]} if clusters else request, tell)
         if options.detach:
             return _detach(run)
@@ -42,18 +43,23 @@ def execute(options: argparse.Namespace) -> int:
     except (InputError, ServiceError) as error:
         tell(str(error))
         return FAILED
-    return attend(run)
+    return attend(run, changes=options.changes)
 
 
-def attend(run: RemoteRun, *, cancels: bool = True) -> int:
-    """Copy a run's output to its end; the exit code. A signal ends that, and with `cancels` the run."""
+def attend(run: RemoteRun, *, cancels: bool = True, changes: bool = False) -> int:
+    """Copy a run's output to its end; the exit code. A signal ends that, and with `cancels` the run. With `changes`,
+    say at the end what the command changed.
+    """
     news: SimpleQueue[_News] = SimpleQueue()
     notice = StartNotice(run.is_pending, tell, write)
     with run, signals_to(news.put):
         # The events have a thread of their own: signals are then acted on whatever that one waits for, the network
         # or a reader of our output.
         Thread(target=_follow, args=(run, news, notice), daemon=True).start()
-        return _supervise(run, news, notice) if cancels else _look_on(news, notice)
+        exit_code = _supervise(run, news, notice) if cancels else _look_on(news, notice)
+        if changes:
+            say_changes(run, tell)
+        return exit_code
 
 
 def _detach(run: RemoteRun) -> int:

@@ -3,10 +3,12 @@
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Thread
 
+from k8s_mcp.cli.changes import say_changes
 from k8s_mcp.cli.copied import FAILED, End, Tell, Write, cancel, copy_output
 from k8s_mcp.cli.signals import signals_to
 from k8s_mcp.cli.standard_files import tell, write
@@ -24,14 +26,22 @@ _CLEANED_UP_SECONDS = 15.0  # a run takes its place until it is cleaned up, a wh
 _News = int | tuple[str, End] | BaseException  # a signal, the end on one cluster, a bug
 
 
-def execute_on(service: Endpoint, request: Mapping[str, object], clusters: Sequence[str]) -> int:
-    """Run it on each; the highest exit code. What goes wrong on one is said, and ends nothing on the others."""
+def execute_on(
+    service: Endpoint, request: Mapping[str, object], clusters: Sequence[str], *, changes: bool = False
+) -> int:
+    """Run it on each; the highest exit code. What goes wrong on one is said, and ends nothing on the others.
+
+    With `changes`, say at the end what the command changed on each.
+    """
     with ExitStack() as runs:
         several = _Several(service, request, clusters, runs)
         runs.enter_context(signals_to(several.news.put))
         for _ in clusters[:_AT_ONCE]:
             Thread(target=several.work, daemon=True).start()
-        return several.supervise()
+        exit_code = several.supervise()
+        if changes:
+            several.say_changes()
+        return exit_code
 
 
 class _Several:
@@ -90,12 +100,19 @@ class _Several:
             self._ends[cluster] = end
             if end.cancel:
                 return self._stop(end.exit_code, interrupted)
-            self._started.pop(cluster, None)
             if end.message and not interrupted:
                 tell(f"{cluster}: {end.message}")
         if not interrupted:
             self._tell_of_failures()
         return interrupted or max(end.exit_code for end in self._ends.values())
+
+    def say_changes(self) -> None:
+        """What the command changed where it was started, one cluster after another; all are asked at once."""
+        started = dict(sorted(self._started.items()))
+        with ThreadPoolExecutor(_AT_ONCE) as asking:
+            for cluster, lines in zip(started, asking.map(_changes_of, started.values()), strict=True):
+                for text in lines:
+                    _told_of(cluster)(text)
 
     def _run(self, cluster: str) -> End:
         say = _told_of(cluster)
@@ -154,26 +171,37 @@ class _Several:
             return before
         self._stopped_at = time.monotonic()
         self._stopping.set()
-        started = list(self._started.items())
-        threads = [Thread(target=cancel, args=(run, _told_of(cluster)), daemon=True) for cluster, run in started]
+        going = self._going_on()
+        threads = [Thread(target=cancel, args=(run, _told_of(name)), daemon=True) for name, run in going.items()]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
         return exit_code
 
+    def _going_on(self) -> Mapping[str, RemoteRun]:
+        """Where the command was started, and has not ended as far as is known here."""
+        over = {cluster for cluster, end in self._ends.items() if not end.cancel}
+        return {cluster: run for cluster, run in list(self._started.items()) if cluster not in over}
+
     def _seconds_left(self) -> float:
-        seconds = _CANCEL_SECONDS if self._started else _START_SECONDS
+        seconds = _CANCEL_SECONDS if self._going_on() else _START_SECONDS
         return max(0, self._stopped_at + seconds - time.monotonic())
 
     def _tell_of_late_ones(self) -> None:
-        if late := ", ".join(self._started):
+        if late := ", ".join(self._going_on()):
             tell(f"not ended yet on {late}; without a client the service cancels that")
 
     def _tell_of_failures(self) -> None:
         failed = [f"{cluster} (exit code {end.exit_code})" for cluster, end in self._ends.items() if end.exit_code]
         if failed:
             tell(f"failed on {', '.join(failed)}")
+
+
+def _changes_of(run: RemoteRun) -> list[str]:
+    lines: list[str] = []
+    say_changes(run, lines.append)
+    return lines
 
 
 def _told_of(cluster: str) -> Tell:

@@ -99,11 +99,26 @@ class RemoteRun:
     def is_pending(self) -> bool:
         """Whether the service says that the command has not begun. May be called in another thread."""
         try:
-            with self._http.stream("GET", f"{self._url}/runs/{self.run_id}", timeout=_CANCEL_SECONDS) as response:
-                found: Any = json.loads(response.read()) if response.status_code == HTTPStatus.OK else {}
-        except (httpx2.RequestError, ValueError):
+            return self._state().get("status") == "pending"
+        except ServiceError:
             return False
-        return isinstance(found, dict) and cast("dict[str, object]", found).get("status") == "pending"
+
+    def requests(self) -> Mapping[str, object] | None:
+        """What the command asked of its cluster, if the service knows. Raises ServiceError."""
+        found = self._state().get("requests")
+        return cast("dict[str, object]", found) if isinstance(found, dict) else None
+
+    def _state(self) -> Mapping[str, object]:
+        try:
+            with self._http.stream("GET", f"{self._url}/runs/{self.run_id}", timeout=_CANCEL_SECONDS) as response:
+                if response.status_code != HTTPStatus.OK:
+                    raise refusal(self._url, response)
+                found: Any = json.loads(response.read())
+        except httpx2.RequestError as error:
+            raise unreachable(self._url, error) from error
+        except ValueError as error:
+            raise ServiceError(f"{self._url} is no k8s-mcp service: {error}") from error
+        return cast("dict[str, object]", found) if isinstance(found, dict) else {}
 
     def resume_window(self) -> float | None:
         """How long the service lets runs go on without a client, in seconds, if it says so. Raises ServiceError."""

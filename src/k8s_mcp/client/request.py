@@ -29,16 +29,22 @@ def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> Map
     if options.stdin:
         request["stdin"] = _text_from_stdin()
     _check(request)
-    more = {"timeout": options.timeout, "read_only": options.read_only or None}
+    more = {
+        "timeout": options.timeout,
+        "read_only": options.read_only or None,
+        "dry_run": options.dry_run or None,
+    }
     return {**request, **{name: value for name, value in more.items() if value is not None}}
 
 
-def check_clusters(options: argparse.Namespace) -> None:
+def check_options(options: argparse.Namespace) -> None:
     """Raises UsageError for options that make no sense together."""
     if options.cluster and options.all_clusters:
         raise UsageError("--cluster and --all-clusters exclude each other")
     if options.detach and (options.all_clusters or len(set(options.cluster)) > 1):
         raise UsageError("--detach goes with one cluster only")
+    if options.detach and options.changes:
+        raise UsageError("--changes are said at the end of a run; with --detach nobody waits for that")
     named = [flag for flag in ("kubeconfig", "context", "all_contexts") if getattr(options, flag)]
     if named and (options.cluster or options.all_clusters):
         clusters = "--cluster" if options.cluster else "--all-clusters"

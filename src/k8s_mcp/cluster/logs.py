@@ -3,16 +3,20 @@
 https://kubernetes.io/docs/reference/kubernetes-api/workload-resources/pod-v1/#get-read-log-of-the-specified-pod
 """
 
+import asyncio
 import logging
 from collections.abc import AsyncGenerator
 
 from k8s_mcp.cluster.client import Api, OddAnswer
-from k8s_mcp.cluster.objects import RUNNER_CONTAINER
+from k8s_mcp.cluster.gate_record import GateRecord
+from k8s_mcp.cluster.objects import PROXY_CONTAINER, RUNNER_CONTAINER
 from k8s_mcp.runner.frames import Decoder, Frame, decode
 
 _PATH = "/api/v1/pods:log"
 _LONGEST_FRAME = 2**16
 _SILENCE_SECONDS = 30.0  # the runner sends a heartbeat every 5 s
+_GATE_SILENCE_SECONDS = 300.0  # the gate has nothing to say while nobody asks; a dead connection is found in the end
+_AT_ONCE = 2**16  # of the record: a few milliseconds, in which nothing else happens
 
 _logger = logging.getLogger(__name__)
 
@@ -42,3 +46,18 @@ async def follow(api: Api, pod: str, decoder: Decoder) -> AsyncGenerator[list[Fr
                 yield frames
     if not is_log:
         raise NoFrames("the log has no frame in it")
+
+
+async def follow_record(api: Api, pod: str, record: GateRecord) -> AsyncGenerator[None]:
+    """Read the pod's gate's log into `record`, from its start, over one connection; gives way whenever it has grown.
+
+    It ends when the log does, which can also be before the gate's end. Raises ApiError and ApiUnreachable.
+    """
+    record.restart()
+    params = {"container": PROXY_CONTAINER, "follow": "true"}
+    async with api.stream("get", _PATH, pod, params, _GATE_SILENCE_SECONDS) as content:
+        async for data, _ in content.iter_chunks():
+            for start in range(0, len(data), _AT_ONCE):
+                record.feed(data[start : start + _AT_ONCE])
+                yield
+                await asyncio.sleep(0)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from k8s_mcp.cluster import read_only
 from k8s_mcp.cluster.sizes import file_size, log_rate
 from k8s_mcp.models import Access, RunSpec
 
@@ -36,43 +35,16 @@ _RULE = "k8s-mcp-server/rule"
 _ISOLATION = "k8s-mcp-server/isolation"
 RUNNER_CONTAINER = "runner"
 PROXY_CONTAINER = "credential-proxy"
-FIRST_PROXY_PORT = 9001
 
 _USER = 65532
 _RUN_FILES = "/run/k8s-mcp/run"
 _WORK = "/tmp"  # noqa: S108 - the pod's own, in memory
 _CREDENTIAL_FILES = "/run/k8s-mcp/credentials"
-_RUNNER_DIRECTORY = "/opt/k8s-mcp/k8s_mcp/runner"
-_RUNNER = ("python3", "-I", "-S", f"{_RUNNER_DIRECTORY}/__main__.py")
+_RUNNER = ("python3", "-I", "-S", "/opt/k8s-mcp/k8s_mcp/runner/__main__.py")
+_GATE = "/opt/k8s-mcp/gate"
 _STORAGE_REQUEST = "16Mi"  # the log of nearly every command; without a request the scheduler counts the limit
+_GATE_STORAGE = "64Mi"  # its record: five log files, see log_rate
 _DEADLINE_MARGIN = 60  # the runner's own timeout comes first; this one is for a runner that hangs
-
-# One `kubectl proxy` for each context, on the pod's loopback, which only this pod's containers reach. --reject-paths:
-# the default refuses exec and attach. One that ends is started again; one that never starts is told of on its port.
-# What is no known kind of access is read-only.
-_PROXY_SCRIPT = f"""
-trap 'kill $(jobs -p)' TERM
-filter=(--accept-paths='{read_only.ACCEPT_PATHS}' --reject-methods='{read_only.REJECT_METHODS}')
-case $(<{_CREDENTIAL_FILES}/access) in
-  full) filter=(--reject-paths='^$') ;;
-  read-only-with-secrets) filter+=(--reject-paths='{read_only.REJECT_PATHS_WITH_SECRETS}') ;;
-  *) filter+=(--reject-paths='{read_only.REJECT_PATHS}') ;;
-esac
-port={FIRST_PROXY_PORT}
-while IFS= read -r context; do
-  {{
-    began=-9
-    while ((SECONDS - began > 5)); do
-      began=$SECONDS
-      kubectl proxy --kubeconfig={_CREDENTIAL_FILES}/kubeconfig --context="$context" --port=$port \\
-        --append-server-path --accept-hosts='^127\\.0\\.0\\.1$' "${{filter[@]}}"
-    done
-    exec python3 -I -S {_RUNNER_DIRECTORY}/no_proxy.py $port
-  }} &
-  port=$((port + 1))
-done < {_CREDENTIAL_FILES}/contexts
-wait
-"""
 
 
 @dataclass(frozen=True)
@@ -194,7 +166,7 @@ def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:
     }
     if template.isolation:
         spec["initContainers"] = [_proxy(template)]
-        spec["volumes"].append(_secret_volume("credentials", secret, ("credentials", "contexts", "access")))
+        spec["volumes"].append(_secret_volume("credentials", secret, ("credentials", "gate")))
     if template.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in template.image_pull_secrets]
     if template.node_selector:
@@ -264,10 +236,10 @@ def _proxy(template: PodTemplate) -> Manifest:
         "image": template.image,
         "imagePullPolicy": template.image_pull_policy,
         "restartPolicy": "Always",
-        "command": ["bash", "-c", _PROXY_SCRIPT],
+        "command": [_GATE, f"{_CREDENTIAL_FILES}/gate", f"{_CREDENTIAL_FILES}/kubeconfig"],
         "resources": {
-            "requests": {"cpu": "10m", "memory": "32Mi"},
-            "limits": {"cpu": template.cpu_limit, "memory": "256Mi", "ephemeral-storage": "16Mi"},
+            "requests": {"cpu": "10m", "memory": "16Mi"},
+            "limits": {"cpu": template.cpu_limit, "memory": "256Mi", "ephemeral-storage": _GATE_STORAGE},
         },
         "securityContext": _container_security(),
         "volumeMounts": [{"name": "credentials", "mountPath": _CREDENTIAL_FILES, "readOnly": True}],
@@ -276,7 +248,7 @@ def _proxy(template: PodTemplate) -> Manifest:
 
 def _access(value: str) -> Access:
     """Read-only where another version of the service wrote a word that this one does not know."""
-    return value if value in ("full", "read-only-with-secrets") else "read-only"
+    return value if value in ("full", "dry_run") else "read_only"
 
 
 def _container_security() -> Manifest:

@@ -4,7 +4,7 @@ https://kubernetes.io/docs/concepts/workloads/pods/pod-lifecycle/
 """
 
 from k8s_mcp.cluster.client import Json
-from k8s_mcp.cluster.objects import CANCELLED, RUNNER_CONTAINER
+from k8s_mcp.cluster.objects import CANCELLED, PROXY_CONTAINER, RUNNER_CONTAINER
 from k8s_mcp.cluster.watched import Watched
 
 _ORDINARY = frozenset(("ContainerCreating", "PodInitializing"))
@@ -21,15 +21,26 @@ def runner_state(pod: Json) -> Json:
     return {}
 
 
-def has_started(pod: Json) -> bool:
-    """Whether the runner's log can be read."""
-    state = runner_state(pod)
+def has_started(pod: Json | None) -> bool:
+    """Whether there is a pod whose runner's log can be read."""
+    state = runner_state(pod) if pod is not None else {}
     return "running" in state or "terminated" in state
 
 
 def terminated(pod: Json) -> Json | None:
     """How the runner container ended, if it has."""
     return runner_state(pod).get("terminated")
+
+
+def has_gate_died(pod: Json | None) -> bool:
+    """Whether the gate has ended otherwise than by being told to: then something may have happened unrecorded."""
+    for status in (pod or {}).get("status", {}).get("initContainerStatuses", ()):
+        if status["name"] == PROXY_CONTAINER:
+            ends = [status.get(state, {}).get("terminated") for state in ("state", "lastState")]
+            return bool(status.get("restartCount")) or any(
+                end is not None and end.get("exitCode") != 0 for end in ends
+            )
+    return False
 
 
 def why_pending(watched: Watched) -> Reason | None:

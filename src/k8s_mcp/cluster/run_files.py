@@ -4,7 +4,7 @@ import base64
 from collections.abc import Mapping
 from dataclasses import replace
 
-from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
+from k8s_mcp.cluster.gate_file import FIRST_PORT, gate_file
 from k8s_mcp.models import RunSpec
 
 SECRETS = "/api/v1/secrets"
@@ -13,7 +13,7 @@ SECRETS = "/api/v1/secrets"
 def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:
     """What the run's Secret holds, by file name.
 
-    With isolation, `credentials`, `contexts` and `access` are for the proxy alone.
+    With isolation, `credentials` and `gate` are for the credential proxy alone.
     """
     files = {
         "id": spec.run_id,
@@ -25,10 +25,9 @@ def run_files(spec: RunSpec, isolation: bool) -> Mapping[str, str]:
     }
     if isolation:
         files["kubeconfig"] = spec.proxied_kubeconfig
-        files["proxies"] = " ".join(str(FIRST_PROXY_PORT + number) for number in range(len(spec.contexts)))
+        files["proxies"] = " ".join(str(FIRST_PORT + number) for number in range(len(spec.contexts)))
         files["credentials"] = spec.kubeconfig
-        files["contexts"] = "".join(f"{context}\n" for context in spec.contexts)
-        files["access"] = spec.access
+        files["gate"] = gate_file(spec.contexts, spec.gate_rules)
     return files
 
 

@@ -122,6 +122,7 @@ def _thing(known: Mapping[str, _Check], *needed: str) -> Shape:
 _CONDITIONS = _each(
     _fields({"type": _text, "status": _text, "reason": _text, "message": _text}, "type", "status"),
 )
+_TERMINATED = _fields({"exitCode": _number, "reason": _text, "message": _text})
 _CONTAINERS = _each(
     _fields(
         {
@@ -130,9 +131,11 @@ _CONTAINERS = _each(
                 {
                     "waiting": _fields({"reason": _text, "message": _text}),
                     "running": _object,
-                    "terminated": _fields({"exitCode": _number, "reason": _text, "message": _text}),
+                    "terminated": _TERMINATED,
                 }
             ),
+            "lastState": _fields({"terminated": _TERMINATED}),
+            "restartCount": _number,
         },
         "name",
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from k8s_mcp.models import Ended, RunSpec
+from k8s_mcp.recorded import Requests
 from k8s_mcp.runner.frames import EXIT, Frame
 
 
@@ -39,6 +40,15 @@ class Execution(Protocol):
     @property
     def place(self) -> Mapping[str, str]:
         """Where the command runs, by name: `pod`, `pod_uid`, `node`; empty where there is no such thing."""
+        ...
+
+    @property
+    def requests(self) -> Requests | None:
+        """What the command has asked of its cluster so far; None where nobody keeps account of that, or others do.
+
+        When the iteration gives a command's end, it is all there, if it can be. To be read again when the context is
+        left.
+        """
         ...
 
     def __aiter__(self) -> AsyncIterator[Item]: ...
@@ -97,6 +107,13 @@ class SharedExecution(Execution, Protocol):
     @property
     def orphaned(self) -> bool:
         """Whether nobody is the owner: it has gone, or has let the run go."""
+        ...
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether this replica could carry the run out. Where its owner went before it was started, only those can
+        that know the request.
+        """
         ...
 
     @property

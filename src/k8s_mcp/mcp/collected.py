@@ -1,5 +1,6 @@
 """What one run's result tells: the output within a bound, how it ended, and how to read on."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import mcp_types as types
@@ -7,9 +8,12 @@ import mcp_types as types
 from k8s_mcp.mcp.call import link_to
 from k8s_mcp.mcp.excerpt import Excerpt
 from k8s_mcp.models import Ended, Event, Output, StreamName
+from k8s_mcp.recorded import in_words
 from k8s_mcp.runs.run import Run
 
 _COMMAND_CHARACTERS = 80
+_MOST_CHANGES = 50
+"""Of those in a result: the rest is in the run's state."""
 
 
 class Collected:
@@ -44,9 +48,11 @@ class Collected:
     def text(self) -> str:
         """What a model reads, without the command."""
         stdout, stderr = self._texts()
-        parts = [self.outcome(), *self._notes, stdout]
+        parts = [self.outcome(), *self._changes(), *self._notes, stdout]
+        if self.run.spec.dry_run:
+            parts.insert(1, "[dry run: changes were tried, none was made; exec, port-forward and tokens are refused]")
         if self.run.spec.read_only and self.failed:
-            parts.insert(1, "[read-only run: changes, exec, port-forward and Secrets are refused]")
+            parts.insert(1, "[read-only run: changes, exec and port-forward are refused, Secrets are masked]")
         if stderr:
             parts += ["[stderr]", stderr]
         return "\n".join(part for part in parts if part).rstrip("\n")
@@ -55,6 +61,7 @@ class Collected:
         """The structured content."""
         run, ended = self.run, self.run.ended
         stdout, stderr = self._texts()
+        requests = run.requests
         return {
             "run_id": run.run_id,
             "status": ended.status if ended else "running",
@@ -65,6 +72,7 @@ class Collected:
             "total_lines": sum(excerpt.lines for excerpt in self._streams.values()),
             "seconds": round(run.seconds, 1),
             "readable_until": run.readable_until,
+            **({"requests": requests.describe(_MOST_CHANGES)} if requests else {}),
         }
 
     def link(self) -> types.ResourceLink:
@@ -81,6 +89,18 @@ class Collected:
             f'read_output(run_id="{run.run_id}", start_line={self._last_line + 1}, wait=45) waits for the rest, '
             "cancel_run ends it"
         )
+
+    def _changes(self) -> Iterator[str]:
+        """What the command changed, a line each."""
+        requests = self.run.requests
+        if requests is None:
+            return
+        for change in requests.changes[:_MOST_CHANGES]:
+            yield f"[change: {in_words(change.describe())}]"
+        if requests.truncated or len(requests.changes) > _MOST_CHANGES:
+            yield "[there were more changes]"
+        if self.run.ended and not requests.complete:
+            yield "[the record of changes is not complete]"
 
     def _texts(self) -> tuple[str, str]:
         both = all(excerpt.lines for excerpt in self._streams.values())

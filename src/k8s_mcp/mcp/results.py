@@ -12,6 +12,7 @@ _RUN: dict[str, Any] = {
     "total_lines": {"type": "integer"},
     "seconds": {"type": "number"},
     "readable_until": {"type": ["string", "null"]},
+    "requests": {"type": "object"},
 }
 RESULT: dict[str, Any] = {
     "type": "object",

@@ -148,7 +148,7 @@ class McpApi:
 
     async def _list_tools(self, context: _Context, _: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         offer = Offer(
-            only_reads=self._runs.only_reads(_caller(context)),
+            access=self._runs.most_access(_caller(context)),
             can_be_read_only=self._runs.can_be_read_only,
             kubeconfigs=self._limits.kubeconfigs,
             headers=context.protocol_version >= _HEADERS_SINCE,

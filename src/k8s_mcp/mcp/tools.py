@@ -11,7 +11,7 @@ from mcp.server.caching import CacheableMethod, CacheHint
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from k8s_mcp.mcp.results import CLUSTERS, LINES, RESULT, STATE
-from k8s_mcp.models import Seconds, StreamName, Text, check_command, whole
+from k8s_mcp.models import Access, Seconds, StreamName, Text, check_command, whole
 
 CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
     "tools/list": CacheHint(60_000),  # a policy or a token can change what there is
@@ -66,6 +66,7 @@ class RunCommand(BaseModel):
     wait: _Wait = Field(45, description="Seconds to wait, 45 by default; what runs longer goes on: see read_output.")
     stdin: Text | None = Field(None, description="Standard input, for `kubectl apply -f -`.")
     read_only: bool = Field(default=False, description="Make sure that nothing is changed.")
+    dry_run: bool = Field(default=False, description="Try changes without making them.")
 
 
 class RunReadOnly(RunCommand):
@@ -123,22 +124,29 @@ _LEFT_OUT = ("title", "default", "anyOf", "minimum", "maximum", "minItems", "max
 """Of a field's schema. A value that is out of bounds is refused with a sentence that names them."""
 
 
+_LIMITS: dict[Access, str] = {
+    "full": "",
+    "dry_run": " Here changes are tried and not made; exec and port-forward are refused, Secrets are masked.",
+    "read_only": " Here it can only read: changes, exec and port-forward are refused, Secrets are masked.",
+}
+
+
 @dataclass(frozen=True)
 class Offer:
-    """What the service lets a caller do. `only_reads`: whatever the caller runs is read-only.
+    """What the service lets a caller do. `access`: the most that a run of the caller's can have.
 
     `can_be_read_only`: runs can be kept to reading. `kubeconfigs`: calls may bring one. `headers`: the caller's
     protocol has arguments that are sent as a header too, by which gateways can route.
     """
 
-    only_reads: bool = False
+    access: Access = "full"
     can_be_read_only: bool = True
     kubeconfigs: bool = True
     headers: bool = False
 
     def tools(self) -> list[types.Tool]:
         """All tools that there are."""
-        limits = " Here it can only read: changes, exec, port-forward and Secrets are refused."
+        changes_nothing = self.access != "full"
         run = self._tool(
             "run_command",
             "Run a command on a cluster",
@@ -146,18 +154,17 @@ class Offer:
             "fresh shell. Credentials are set up; do not print them. Long output comes back as head and tail; "
             "read_output reads the rest. Get less with -o name, -o jsonpath, --tail, head or grep. What follows "
             "(logs -f, get -w) ends at the timeout. Listings with -A may show the pod of the command itself, run-…."
-            + limits
-            * self.only_reads,
+            + _LIMITS[self.access],
             RESULT,
             types.ToolAnnotations(
-                read_only_hint=self.only_reads, destructive_hint=not self.only_reads, open_world_hint=True
+                read_only_hint=changes_nothing, destructive_hint=not changes_nothing, open_world_hint=True
             ),
         )
         read_only = self._tool(
             "run_read_only",
             "Look at a cluster",
-            "Like run_command, with its arguments, but changes, exec, port-forward and Secrets are refused. Use it "
-            "for all that only looks.",
+            "Like run_command, with its arguments, but changes, exec and port-forward are refused, Secrets are "
+            "masked. Use it for all that only looks; kubectl diff needs dry_run.",
             RESULT,
             types.ToolAnnotations(read_only_hint=True, open_world_hint=True),
         )
@@ -174,6 +181,8 @@ class Offer:
             fields["cluster"]["x-mcp-header"] = "Cluster"  # Mcp-Param-Cluster
         if name == "run_read_only" or not self.can_be_read_only:
             del fields["read_only"]
+        if not self.can_be_read_only or self.access != "full":
+            del fields["dry_run"]
         if name == "run_read_only":
             fields |= {
                 field: {key: schema[key] for key in schema if key != "description"}

@@ -165,6 +165,7 @@ def _run(run: RunFacts, command_bytes: int) -> Json:
         "stdin": _content(run.stdin_content),
         "timeout": run.timeout,
         "read_only": run.read_only,
+        "dry_run": run.dry_run,
         "rule": run.rule or None,
         "idempotency_key": run.idempotent,
         "created": run.created,
@@ -184,6 +185,7 @@ def _outcome(run: RunFacts, outcome: Outcome) -> Json:
         "gaps": outcome.gaps,
         "lost_lines": outcome.lost_lines,
         **outcome.place,
+        **({"requests": outcome.requests.describe()} if outcome.requests else {}),
         "cleanup": "failed" if outcome.left else "removed",
         "left": outcome.left or None,
     }

@@ -12,6 +12,7 @@ from typing import Literal
 
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.models import Ended, Principal, RunSpec, StreamName
+from k8s_mcp.recorded import Requests
 
 _logger = logging.getLogger(__name__)
 
@@ -60,6 +61,7 @@ class RunFacts:
     command_content: Content | None
     stdin_content: Content | None
     read_only: bool = False
+    dry_run: bool = False
     rule: str = ""
     idempotent: bool = False
     adopted: bool = False
@@ -86,6 +88,7 @@ def run_facts(
         command_content=Content.of(spec.command) if spec.command else None,
         stdin_content=None if spec.stdin is None else Content.of(spec.stdin),
         read_only=spec.read_only,
+        dry_run=spec.dry_run,
         rule=spec.rule,
         idempotent=spec.name != f"run-{spec.run_id}",
         adopted=adopted,
@@ -108,7 +111,7 @@ class Outcome:
     """How a run ended. `place`: where the command ran (`pod`, `pod_uid`, `node`), as far as there is such a thing.
 
     `gaps` and `lost_lines` are what was lost on the way from the command to here. `left`: what could not be removed,
-    and why; empty when all is gone.
+    and why; empty when all is gone. `requests`: what the command asked of its cluster; None without a gate.
     """
 
     ended: Ended
@@ -119,6 +122,7 @@ class Outcome:
     lost_lines: int
     place: Mapping[str, str]
     left: str
+    requests: Requests | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,10 @@ class Metrics:
         self._lines = counter("k8s_mcp_output_lines", "Lines that commands wrote.", ["stream"])
         self._gaps = counter("k8s_mcp_gaps", "Times that output was lost on its way.")
         self._lost_lines = counter("k8s_mcp_lost_lines", "Lines lost in them.")
+        what = "Requests that commands made of their clusters, by the gate's records."
+        self._requests = counter("k8s_mcp_gate_requests", what, ["verb", "result"])
+        what = "Runs that ended here with a part of their gate's record missing."
+        self._incomplete = counter("k8s_mcp_gate_records_incomplete", what)
         what = "Runs of which something was left, for a while at least."
         self._cleanup_failures = counter("k8s_mcp_cleanup_failures", what)
         what = "Answers of the API server of the cluster for runner pods; code `none`: no answer."
@@ -145,6 +149,10 @@ class Metrics:
         self._lost_lines.inc(run.outcome.lost_lines)
         if run.outcome.left:
             self._cleanup_failures.inc()
+        if run.outcome.requests is not None:
+            for (verb, result), count in run.outcome.requests.counts.items():
+                self._requests.labels(verb, result).inc(count)
+            self._incomplete.inc(not run.outcome.requests.complete)
 
     def _leave(self, run: RunEnded | RunReleased) -> None:
         self._active.dec()

@@ -8,7 +8,7 @@ from k8s_mcp.errors import Forbidden, InsufficientScope, KubeconfigError
 from k8s_mcp.kubeconfig.addresses import check_resolved
 from k8s_mcp.kubeconfig.fields import Fields
 from k8s_mcp.kubeconfig.kubeconfig import Allowed, Kubeconfig, LeftOut, checked, parse, read
-from k8s_mcp.models import WRITE_SCOPE, Principal
+from k8s_mcp.models import WRITE_SCOPE, Access, Principal
 from k8s_mcp.policy.rules import Grant, Policy
 
 
@@ -49,7 +49,7 @@ class Admission:
                     )
                 except (Forbidden, KubeconfigError) as error:
                     why[context.name] = error.fields[0][1] if isinstance(error, KubeconfigError) else error.message
-        if grant.access != "full":
+        if not all(rule.is_open for rule in grant.api_rules):
             self.check_read_only(f" ({grant.rule})")
         left_out = known.left_out + tuple(LeftOut(name, said) for name, said in why.items())
         return replace(kept, left_out=left_out), grant
@@ -99,11 +99,12 @@ class Admission:
         return kubeconfig.without(why) if why else kubeconfig
 
     def check_read_only(self, whose: str = "") -> None:
-        """Raise Forbidden where a run could not be kept to reading."""
+        """Raise Forbidden where a run could be kept neither to reading nor to trying."""
         if not self._can_be_read_only:
             raise Forbidden(
-                f"a run cannot be read-only here{whose}: that takes the Kubernetes executor with credential "
-                "isolation; send a kubeconfig whose credential may only read instead"
+                f"a run cannot be read-only here{whose}, nor a dry run, nor held to other rules: that takes the "
+                "Kubernetes executor with credential isolation; send a kubeconfig whose credential may only read "
+                "instead"
             )
 
     def check_scope(self, who: Principal) -> None:
@@ -117,6 +118,6 @@ class Admission:
         """A kubeconfig whatever the policy says of it: of a run that was admitted before."""
         return parse(text, Allowed(None, proxy_url=True, insecure_tls=True, loopback=self._loopback))
 
-    def only_reads(self, who: Principal) -> bool:
-        """Whether whatever the caller may do is read-only."""
-        return self._policy().only_reads(who)
+    def most_access(self, who: Principal) -> Access:
+        """The most that the caller may do anywhere."""
+        return self._policy().most_access(who)

@@ -24,11 +24,13 @@ from pydantic_core import ErrorDetails
 from k8s_mcp.errors import Forbidden, KubeconfigError
 from k8s_mcp.kubeconfig import strict_yaml
 from k8s_mcp.kubeconfig.strict_yaml import Number, Path, Value
-from k8s_mcp.models import Access, Principal
+from k8s_mcp.models import STRICTEST_FIRST, Access, Principal
+from k8s_mcp.policy.api_rules import ApiRule, Entry, Secrets, strictest
 from k8s_mcp.policy.server_pattern import ServerPattern, like
 
 POLICY_BYTES = 1 << 20
 _MAX_NODES = 100_000
+_MAX_ENTRIES = 100  # the gate takes 2,000 together: those of eight contexts' rules
 _INSTEAD = "write it without"
 
 Patterns = list[Annotated[str, Field(min_length=1, max_length=512)]]
@@ -56,8 +58,10 @@ class Rule(BaseModel):
     handles: Annotated[Patterns, AfterValidator(_distinct)] = []
     own_kubeconfigs: bool = False
     servers: Patterns = Field(default=["*"], min_length=1)
-    read_only: bool = False
-    read_secrets: bool | None = None
+    access: Access = "full"
+    secrets: Secrets | None = None
+    allow: Annotated[list[Entry], Field(max_length=_MAX_ENTRIES)] | None = None
+    deny: list[Entry] = Field(default=[], max_length=_MAX_ENTRIES)
     max_timeout: AtLeastOne = None
     max_runs: AtLeastOne = None
     max_cluster_runs: AtLeastOne = None
@@ -74,14 +78,19 @@ class Rule(BaseModel):
             ServerPattern(text)
         return servers
 
+    @field_validator("allow", mode="before")
+    @classmethod
+    def _is_there_or_not(cls, allow: object) -> object:
+        if allow is None:
+            raise ValueError("must be a list; leave it out to allow everything, `[]` allows nothing")
+        return allow
+
     @model_validator(mode="after")
     def _says_something(self) -> "Rule":
         if not self.principals and not self.groups:
             raise ValueError('is for nobody: name `principals` or `groups` ("*" for everybody)')
         if not self.handles and not self.own_kubeconfigs:
             raise ValueError("is for no cluster: name `handles`, or say `own_kubeconfigs: true`")
-        if self.read_secrets is not None and not self.read_only:
-            raise ValueError("`read_secrets` belongs to `read_only: true`; without it Secrets can be read anyway")
         return self
 
     def at(self, line: int) -> "Rule":
@@ -95,10 +104,9 @@ class Rule(BaseModel):
         return f"{self.name} (line {self._line})" if self._line else self.name
 
     @property
-    def access(self) -> Access:
-        if not self.read_only:
-            return "full"
-        return "read-only-with-secrets" if self.read_secrets else "read-only"
+    def api_rule(self) -> ApiRule:
+        allow = None if self.allow is None else tuple(self.allow)
+        return ApiRule(self.place, self.access, self.secrets, allow, tuple(self.deny))
 
     @property
     def grant(self) -> "Grant":
@@ -106,6 +114,7 @@ class Rule(BaseModel):
         return Grant(
             rule=self.place,
             access=self.access,
+            api_rules=(self.api_rule,),
             max_timeout=self.max_timeout,
             max_runs=self.max_runs,
             max_cluster_runs=self.max_cluster_runs,
@@ -130,6 +139,8 @@ class Rule(BaseModel):
 
 
 _FIELDS = list(Rule.model_fields)
+_ENTRY_FIELDS = [field.alias or name for name, field in Entry.model_fields.items()]
+_IN_AN_ENTRY = 4  # as in rules, 0, allow, 0
 
 
 class _File(BaseModel):
@@ -151,6 +162,8 @@ class Grant:
     rule: str
     """The names of the rules that decided, with their lines."""
     access: Access = "full"
+    api_rules: tuple[ApiRule, ...] = ()
+    """What commands may ask of the Kubernetes API; all of them hold."""
     max_timeout: int | None = None
     max_runs: int | None = None
     max_cluster_runs: int | None = None
@@ -189,9 +202,10 @@ class Policy:
             deciding.append(rule)
         return _strictest([rule.grant for rule in rules if rule in deciding])
 
-    def only_reads(self, who: Principal) -> bool:
-        """Whether whatever `who` may do is read-only."""
-        return all(rule.read_only for rule in self.rules_for(who))
+    def most_access(self, who: Principal) -> Access:
+        """The most that any rule gives `who`."""
+        given = {"read_only", *(rule.access for rule in self.rules_for(who))}
+        return next(access for access in reversed(STRICTEST_FIRST) if access in given)
 
 
 def everything(exec_plugins: Iterable[str], *, insecure_tls: bool, proxy_url: bool) -> Policy:
@@ -233,7 +247,9 @@ def _problem(place: Path, message: str, lines: dict[Path, int]) -> str:
 def _said(item: ErrorDetails) -> str:
     match item["type"]:
         case "extra_forbidden":
-            return "is not a field; there are " + ", ".join(_FIELDS if len(item["loc"]) > 1 else ["rules"])
+            depth = len(item["loc"])
+            known = _ENTRY_FIELDS if depth > _IN_AN_ENTRY else _FIELDS if depth > 1 else ["rules"]
+            return "is not a field; there are " + ", ".join(known)
         case "missing":
             return "is missing"
         case "model_type":
@@ -265,11 +281,11 @@ def _any_like(patterns: Iterable[str], names: Iterable[str]) -> bool:
 
 
 def _strictest(grants: Sequence[Grant]) -> Grant:
-    order: tuple[Access, ...] = ("read-only", "read-only-with-secrets", "full")
     plugins = [grant.exec_plugins for grant in grants]
     return Grant(
         rule=", ".join(grant.rule for grant in grants),
-        access=order[min(order.index(grant.access) for grant in grants)],
+        access=strictest(grant.access for grant in grants),
+        api_rules=tuple(rule for grant in grants for rule in grant.api_rules),
         max_timeout=_least(grant.max_timeout for grant in grants),
         max_runs=_least(grant.max_runs for grant in grants),
         max_cluster_runs=_least(grant.max_cluster_runs for grant in grants),

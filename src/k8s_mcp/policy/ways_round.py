@@ -7,6 +7,7 @@ Only for callers' own kubeconfigs; where an offered cluster is, the operator say
 from collections.abc import Iterator
 from ipaddress import ip_address
 
+from k8s_mcp.models import STRICTEST_FIRST
 from k8s_mcp.policy.rules import Grant, Policy, Rule
 from k8s_mcp.policy.server_pattern import like
 
@@ -43,10 +44,24 @@ def _are_for_one_caller(rule: Rule, later: Rule) -> bool:
     return any(like(one, other) or like(other, one) for one in rule.principals for other in later.principals)
 
 
+def _more_of_the_api(grant: Grant, later: Grant) -> Iterator[str]:
+    """Of two lists nobody knows which gives more, so two that are not the same are told."""
+    order = ("none", "masked", "full")
+    for rule in grant.api_rules:
+        for other in later.api_rules:
+            seen, more = rule.seen_of_secrets, other.seen_of_secrets
+            if order.index(more) > order.index(seen) and grant.access == later.access:
+                yield f"secrets {more} instead of {seen}"
+            if rule.allow is not None and other.allow != rule.allow:
+                yield "another `allow`" if other.allow is not None else "no `allow`"
+            if not set(map(repr, rule.deny)) <= set(map(repr, other.deny)):
+                yield "not all of its `deny`"
+
+
 def _more(grant: Grant, later: Grant) -> Iterator[str]:
-    order = ("read-only", "read-only-with-secrets", "full")
-    if order.index(later.access) > order.index(grant.access):
+    if STRICTEST_FIRST.index(later.access) > STRICTEST_FIRST.index(grant.access):
         yield f"access {later.access} instead of {grant.access}"
+    yield from _more_of_the_api(grant, later)
     for name in ("max_timeout", "max_runs", "max_cluster_runs", "max_output"):
         most, later_most = getattr(grant, name), getattr(later, name)
         if most is not None and (later_most is None or later_most > most):

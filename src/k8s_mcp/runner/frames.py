@@ -28,9 +28,10 @@ LOG_FRAME_BYTES = 15 * 1024
 """Longest frame for a pod's log: container runtimes split log lines at 16 KiB."""
 AFTER_CR = -1
 
-HELLO, STDOUT, STDERR, HEARTBEAT, EXIT = "h", "o", "e", "b", "x"
+HELLO, STDOUT, STDERR, HEARTBEAT, RECORDED, EXIT = "h", "o", "e", "b", "g", "x"
+"""RECORDED: how many lines the gate's record had when the command had ended, and how many requests were open."""
 _RAW = b"r"
-_TYPES = frozenset((HELLO, STDOUT, STDERR, HEARTBEAT, EXIT))
+_TYPES = frozenset((HELLO, STDOUT, STDERR, HEARTBEAT, RECORDED, EXIT))
 _HEADER_BYTES = 192
 _MAX_PAYLOAD = 1024 * 1024
 
@@ -133,7 +134,7 @@ class Encoder:
         return b"".join(frames)
 
     def control(self, kind: str, text: str = "") -> bytes:
-        """A frame that carries no output: HELLO, HEARTBEAT or EXIT."""
+        """A frame that carries no output: HELLO, HEARTBEAT, RECORDED or EXIT."""
         column = 0
         if kind == EXIT:
             column = int(self._counters[STDERR].column > 0)

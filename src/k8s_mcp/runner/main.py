@@ -16,11 +16,14 @@ import os
 import time
 
 from k8s_mcp.runner import process
-from k8s_mcp.runner.frames import EXIT, HELLO, Encoder
+from k8s_mcp.runner.frames import EXIT, HELLO, RECORDED, Encoder
 from k8s_mcp.runner.supervise import Supervisor
 
 _PROXY_SECONDS = 60.0  # on a crowded node it starts that much later than we do
 _PROXY_POLL = 0.005
+_RECORD_SECONDS = 1.0  # it waits for requests that are still open, but not so long
+_RECORD_REQUEST = b"GET /.gate/recorded HTTP/1.0\r\n\r\n"
+_RECORD_BYTES = 4096
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -49,6 +52,9 @@ def main(arguments: list[str]) -> int:
         argv = ["bash", "-c", _read(run, "command").decode()]
         code = supervisor.run(argv, _environment(work, kubeconfig), work, _stdin(run))
         outcome = f"{supervisor.status} {code}"
+        recorded = _recorded(run)
+        if recorded:
+            supervisor.say(RECORDED, recorded)
     except OSError as error:
         outcome = f"error - {error}"
     finally:
@@ -120,6 +126,35 @@ def _await_proxies(run: str, supervisor: Supervisor) -> None:
                 if supervisor.is_told_to_end():
                     return
                 time.sleep(_PROXY_POLL)
+
+
+def _recorded(run: str) -> str:
+    """What the gate says about its record, `LINES OPEN`: now that the command has ended, nobody asks for more.
+
+    Empty where there is none, or where it does not say: then a reader of the record has to wait for its end.
+    """
+    try:
+        port = _read(run, "proxies").partition(b" ")[0]
+    except FileNotFoundError:
+        return ""
+    if not port:
+        return ""
+    import socket
+
+    answer = b""
+    try:
+        with socket.create_connection(("127.0.0.1", int(port)), _RECORD_SECONDS) as gate:
+            gate.sendall(_RECORD_REQUEST)
+            while len(answer) < _RECORD_BYTES and (more := gate.recv(_RECORD_BYTES)):
+                answer += more
+    except OSError:
+        return ""
+    numbers = answer.partition(b"\r\n\r\n")[2].split()
+    return b" ".join(numbers).decode() if len(numbers) == 2 and all(map(_is_number, numbers)) else ""
+
+
+def _is_number(text: bytes) -> bool:
+    return text.isdigit() and len(text) < 20
 
 
 def _read(run: str, name: str) -> bytes:

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -13,7 +13,9 @@ from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.log_format import about_run, now
 from k8s_mcp.models import Control, Ended, Event, RunSpec, final_event
 from k8s_mcp.observe.facts import CommandStarted, Observe, Outcome, OutputRead, RunEnded, RunFacts, RunReleased
+from k8s_mcp.recorded import Requests
 from k8s_mcp.runner.frames import Frame
+from k8s_mcp.runs.beside import beside
 from k8s_mcp.runs.eventlog import EventLog, Reader
 from k8s_mcp.runs.output_limit import OutputLimit
 from k8s_mcp.runs.state import describe
@@ -125,7 +127,14 @@ class Run:
         """Bytes that it holds."""
         spec = self.spec
         texts = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig, self.facts.command or "")
-        return self.log.size + sum(map(len, texts)) + _OWN_BYTES
+        recorded = self._execution.requests if self._execution else None
+        return self.log.size + sum(map(len, texts)) + (recorded.size if recorded else 0) + _OWN_BYTES
+
+    @property
+    def requests(self) -> Requests | None:
+        """What the command has asked of its cluster so far; None where that is not known here."""
+        recorded = self._execution.requests if self._execution else None
+        return recorded.masked(self.masked) if recorded else None
 
     @property
     def is_over(self) -> bool:
@@ -274,6 +283,7 @@ class Run:
             lost_lines=self._transcript.lost_lines,
             place=self._execution.place if self._execution else {},
             left=self.masked(self._execution.left) if self._execution else "",
+            requests=self.requests,
         )
 
     def _cancel_unless_read_within(self, seconds: float) -> None:
@@ -286,14 +296,3 @@ class Run:
     def _forget_timer(self) -> None:
         if self._abandoned:
             self._abandoned.cancel()
-
-
-@asynccontextmanager
-async def beside(work: Callable[[], Coroutine[object, object, None]]) -> AsyncGenerator[None]:
-    """Do `work` while the context lasts. An error in it cancels the body and is raised, in a group."""
-    async with asyncio.TaskGroup() as group:
-        task = group.create_task(work())
-        try:
-            yield
-        finally:
-            task.cancel()

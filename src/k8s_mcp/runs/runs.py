@@ -12,6 +12,7 @@ from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Access, Principal, RunRequest, RunSpec, owner_of
 from k8s_mcp.observe.facts import CancelRequested, Observe, RunFacts, RunStarted, Target, Via, run_facts
 from k8s_mcp.policy.admission import Admission
+from k8s_mcp.policy.api_rules import strictest
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.policy.rules import Grant
 from k8s_mcp.runs.handles import Handles
@@ -112,7 +113,7 @@ class Runs:
                     known = await self._begin(facts, spec, redactor)
         if known.digest != spec.digest:
             raise InvalidRequest("Idempotency-Key", "was used for another request; use a new key for every command")
-        return await self._get(principal, known, via)
+        return await self._get(principal, known.asked_with(spec), via)
 
     def in_progress(self, runs: Iterable[Run]) -> set[asyncio.Task[None]]:
         """What carries these runs out here, to the end of their cleaning up. So long each takes a slot."""
@@ -123,9 +124,9 @@ class Runs:
         """Whether a run can be kept to reading here."""
         return self._executor.can_be_read_only
 
-    def only_reads(self, principal: Principal) -> bool:
-        """Whether the policy, or their token, lets the principal read only."""
-        return principal.only_reads or self._admission.only_reads(principal)
+    def most_access(self, principal: Principal) -> Access:
+        """The most that the policy, and their token, let the principal do."""
+        return strictest([self._admission.most_access(principal), principal.access])
 
     def check_scope(self, principal: Principal) -> None:
         """Raise InsufficientScope where nothing can be run with the principal's token."""
@@ -146,7 +147,10 @@ class Runs:
     def describe(self, principal: Principal, run_id: str) -> dict[str, object]:
         """One run's state. Raises NotFound, also for somebody else's run."""
         spec = self._known(principal, run_id)
-        return next(state for state in self.list(principal) if state["run_id"] == spec.run_id)
+        state = next(state for state in self.list(principal) if state["run_id"] == spec.run_id)
+        run = self._runs.get(spec.run_id)
+        requests = run.requests if run else None
+        return {**state, "requests": requests.describe()} if requests else state
 
     def list(self, principal: Principal) -> list[dict[str, object]]:
         """The states of the principal's runs, oldest first, on whatever replica."""
@@ -196,22 +200,10 @@ class Runs:
     def _spec(
         self, principal: Principal, request: RunRequest, key: str | None, kubeconfig: Kubeconfig, grant: Grant
     ) -> RunSpec:
-        return make_spec(
-            principal,
-            request,
-            key,
-            kubeconfig,
-            grant,
-            self._access(principal, request, grant),
-            self._limits.max_timeout,
-        )
-
-    def _access(self, principal: Principal, request: RunRequest, grant: Grant) -> Access:
         self._admission.check_scope(principal)
-        if not request.read_only and not principal.only_reads:
-            return grant.access
-        self._admission.check_read_only()
-        return "read-only"
+        if request.read_only or request.dry_run:
+            self._admission.check_read_only()
+        return make_spec(principal, request, key, kubeconfig, grant, self._limits.max_timeout)
 
     def _known(self, principal: Principal, run_id: str) -> RunSpec:
         spec = self._find(principal, run_id=run_id)

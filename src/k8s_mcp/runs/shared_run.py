@@ -10,7 +10,8 @@ from k8s_mcp.executors.base import Executor, Released, SharedExecution, SharedEx
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.observe.facts import CommandStarted, Observe, OutputRead, RunEnded, RunFacts, RunReleased, RunStarted
-from k8s_mcp.runs.run import Limits, Run, beside
+from k8s_mcp.runs.beside import beside
+from k8s_mcp.runs.run import Limits, Run
 
 _LEAST_WINDOW = 2.0  # seconds in which followers elsewhere are heard of, however short the resume window is
 _TAKE_OVER_PAUSE = 1.0
@@ -44,6 +45,7 @@ class SharedRun(Run):
         self._repeatable = facts.idempotent and facts.via == "http"  # MCP has keys to cancel by
         self._release_requested = asyncio.Event()
         self._news = asyncio.Event()
+        self._orphaned_at = 0.0  # when it was first seen to be, by the loop's clock
 
     def release(self) -> None:
         """Let go of the run: streams end without a final event, and another replica can take it over."""
@@ -161,13 +163,22 @@ class SharedRun(Run):
             followed_elsewhere = execution.followed_ago < self._window
             self.log.wait_for_readers(not followed_elsewhere)
             return self._window if followed_elsewhere else None
-        if execution.orphaned and (self._readers or execution.told_to_stop) and self._may_take_over():
+        wanted = execution.orphaned and (self._readers or execution.told_to_stop) and self._may_take_over()
+        if wanted and self._is_our_turn(execution):
             await self._take_over(execution)
+        if wanted:
             return _TAKE_OVER_PAUSE
+        self._orphaned_at = 0.0
         if self._readers:
             await execution.say_followed(self._window)
             return self._window / 2
         return None
+
+    def _is_our_turn(self, execution: SharedExecution) -> bool:
+        """Who cannot go on with an orphaned run leaves it, for half of the resume window, to replicas that can."""
+        now = asyncio.get_running_loop().time()
+        self._orphaned_at = self._orphaned_at or now
+        return execution.can_go_on or execution.told_to_stop or now >= self._orphaned_at + self._window / 2
 
     async def _take_over(self, execution: SharedExecution) -> None:
         if not await execution.take_over():

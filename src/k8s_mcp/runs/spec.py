@@ -1,13 +1,15 @@
 """What a request that was let in becomes: the specification of a run."""
 
+import json
 import secrets
 
-from k8s_mcp.cluster.objects import FIRST_PROXY_PORT
+from k8s_mcp.cluster.gate_file import FIRST_PORT
 from k8s_mcp.errors import InvalidRequest, TooLarge
 from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, described
 from k8s_mcp.limits import REQUEST_BYTES
 from k8s_mcp.log_format import now
-from k8s_mcp.models import Access, Principal, RunRequest, RunSpec, digest, owner_of
+from k8s_mcp.models import Access, GateRule, Principal, RunRequest, RunSpec, digest, owner_of
+from k8s_mcp.policy.api_rules import ApiRule, strictest
 from k8s_mcp.policy.rules import Grant
 
 DEFAULT_TIMEOUT = 300
@@ -20,7 +22,6 @@ def make_spec(
     key: str | None,
     kubeconfig: Kubeconfig,
     grant: Grant,
-    access: Access,
     max_timeout: int,
 ) -> RunSpec:
     """The run that is asked for; `key` is the request's idempotency key, `max_timeout` the operator's, in seconds.
@@ -31,7 +32,7 @@ def make_spec(
         raise TooLarge(f"command, kubeconfig and stdin together are over {REQUEST_BYTES} bytes")
     run_id = secrets.token_hex(16)
     contexts = tuple(context.name for context in kubeconfig.contexts)
-    servers = {name: f"http://127.0.0.1:{FIRST_PROXY_PORT + number}" for number, name in enumerate(contexts)}
+    servers = {name: f"http://127.0.0.1:{FIRST_PORT + number}" for number, name in enumerate(contexts)}
     spec = RunSpec(
         run_id=run_id,
         name=f"run-{run_id}" if key is None else name_of(principal, key),
@@ -45,16 +46,28 @@ def make_spec(
         kubeconfig=kubeconfig.dump(),
         proxied_kubeconfig=kubeconfig.without_credentials(servers).dump(),
         contexts=contexts,
-        access=access,
+        access=strictest([grant.access, _asked(request), principal.access]),
+        gate_rules=_gate_rules(principal, request, grant),
         servers=kubeconfig.servers,
         max_output=grant.max_output,
         rule=grant.rule,
         left_out=tuple(described(kubeconfig.left_out)),
     )
-    stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig)
+    stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig, json.dumps(spec.gate_rules))
     if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:
         raise TooLarge("the kubeconfig as it would be stored is too large; send its current context only")
     return spec
+
+
+def _asked(request: RunRequest) -> Access:
+    """Of both words the one that allows more: reading is in both, and neither changes anything."""
+    return "dry_run" if request.dry_run else "read_only" if request.read_only else "full"
+
+
+def _gate_rules(principal: Principal, request: RunRequest, grant: Grant) -> tuple[GateRule, ...]:
+    """The policy's, and what the request asks for and the token is for: both can only take away."""
+    less = (ApiRule("the request", _asked(request)), ApiRule("the token's scope", principal.access))
+    return tuple(rule.for_gate() for rule in (*grant.api_rules, *(rule for rule in less if not rule.is_open)))
 
 
 def name_of(principal: Principal, key: str) -> str:

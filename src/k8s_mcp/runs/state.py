@@ -15,6 +15,7 @@ def describe(spec: RunSpec, status: str) -> dict[str, object]:
         "cluster": spec.server,
         "timeout": spec.timeout,
         "read_only": spec.read_only,
+        "dry_run": spec.dry_run,
         "bytes": None,
         "lines": None,
     }

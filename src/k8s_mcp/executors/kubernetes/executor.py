@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from http import HTTPStatus
 
 from k8s_mcp.cluster import podstate
@@ -15,6 +15,7 @@ from k8s_mcp.cluster.watch import JOBS, job_of
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import SharedExecution, uninterrupted
+from k8s_mcp.executors.kubernetes.gate_log import GateLog
 from k8s_mcp.executors.kubernetes.ownership import is_going
 from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
 from k8s_mcp.executors.kubernetes.replicas import Replicas
@@ -78,14 +79,21 @@ class KubernetesExecutor:
     ) -> AsyncGenerator[SharedExecution]:
         with self._cluster.watch.on(spec.name) as watched:
             objects = RunObjects(self._cluster, spec, self.replica, self.replicas, self._template, watched, reserved)
+            has_gate = self._template.isolation if made_here else spec.isolated
+            gate_log = GateLog(self._cluster.api, watched, lambda: objects.judges) if has_gate else None
             self._carried.add(spec.name)
             try:
-                yield PodExecution(self._cluster, spec, objects, self._template, watched, made_here=made_here)
+                async with gate_log.read() if gate_log else nullcontext():
+                    try:
+                        yield PodExecution(
+                            *(self._cluster, spec, objects, self._template, watched),
+                            made_here=made_here,
+                            gate_log=gate_log,
+                        )
+                    finally:
+                        await uninterrupted(objects.remove())  # the gate's last line comes meanwhile
             finally:
-                try:
-                    await uninterrupted(objects.remove())
-                finally:
-                    self._carried.discard(spec.name)
+                self._carried.discard(spec.name)
 
     async def reserve(self, spec: RunSpec) -> RunSpec | None:
         """See `SharedExecutor`. The Job is created, suspended: whoever comes second finds it there."""
@@ -165,8 +173,9 @@ class KubernetesExecutor:
         except ApiUnreachable as error:
             raise Unavailable(_UNREACHABLE) from error
         if secret is None:
-            # The run is over. With isolation its log holds no credential; else nobody knows any more what to mask.
-            return spec if spec.isolated else None
+            # The run is over, or was never started, which is for whoever has the request. With isolation its log
+            # holds no credential; else nobody knows any more what to mask.
+            return spec if spec.isolated or (spec.command and not spec.ended) else None
         try:
             return read_files(spec, secret.get("data", {}))
         except (KeyError, ValueError) as error:

@@ -1,5 +1,5 @@
-"""Removes what nobody looks after: runs whose replica is gone, runs of ours that are not carried out here, Leases of
-the dead, stored clusters that have expired.
+"""Removes what nobody looks after: runs whose replica is gone, runs of ours that are not carried out here, runs that
+were kept for readers and that Kubernetes does not remove, Leases of the dead, stored clusters that have expired.
 
 An orphaned run that somebody follows is taken over by the replica that he follows it at (see `PodExecution`); what is
 still orphaned at the end of the resume window has no one. Every replica's janitor sees it at about the same time:
@@ -14,12 +14,12 @@ from contextlib import asynccontextmanager
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
-from k8s_mcp.cluster.objects import RUN, read_run
+from k8s_mcp.cluster.objects import FOLLOWED, REPLICA, RUN, read_run
 from k8s_mcp.cluster.watch import JOBS
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
 from k8s_mcp.executors.kubernetes.handle_store import SecretStore
-from k8s_mcp.executors.kubernetes.ownership import Standing, owner_of, standing
+from k8s_mcp.executors.kubernetes.ownership import NOBODY, Standing, annotations_of, owner_of, standing
 from k8s_mcp.executors.kubernetes.replicas import LEASES, ROUND_SECONDS, holder_of
 from k8s_mcp.log_format import about_run
 from k8s_mcp.observe.facts import Observe, OrphanRemoved
@@ -28,6 +28,12 @@ _ROUNDS_PER_EXPIRY = 6
 _STRAY_SECONDS = 2 * ROUND_SECONDS
 _AT_ONCE = 8  # deletes under way
 _DELETE_SECONDS = 15.0
+
+_WHY = {
+    Standing.ORPHANED: "whose replica is gone",
+    Standing.OWNED: "which is ours and goes on without us",
+    Standing.OVER: "which was kept long enough",
+}
 
 _logger = logging.getLogger(__name__)
 
@@ -70,12 +76,12 @@ class Janitor:
     async def _round(self, now: float) -> None:
         found = self._left_alone()
         self._since = {key: self._since.get(key, now) for key in found}
-        limits = {Standing.ORPHANED: self._resume_window, Standing.OWNED: _STRAY_SECONDS}
         work: list[Coroutine[object, object, None]] = []
         for (uid, state), job in found.items():
-            over = podstate.is_cancelled(job) or now >= self._since[uid, state] + limits[state]
-            if over:
-                work.append(self._remove(job, state))
+            cancelled = podstate.is_cancelled(job) and state is not Standing.OVER
+            if cancelled or now >= self._since[uid, state] + self._patience(job, state):
+                given_away = state is Standing.OWNED and not cancelled and FOLLOWED in annotations_of(job)
+                work.append(self._give_away(job) if given_away else self._remove(job, state))
         work += [self._remove_lease(lease) for lease in self._leases_of_the_dead()]
         self._rounds += 1
         if self._rounds % _ROUNDS_PER_EXPIRY == 0:
@@ -83,24 +89,40 @@ class Janitor:
         await _few_at_once(work)
 
     def _left_alone(self) -> dict[tuple[str, Standing], Json]:
-        """Runs that nobody carries out: orphaned, or said to be ours."""
+        """Runs that nobody carries out: orphaned, said to be ours, or over."""
         found: dict[tuple[str, Standing], Json] = {}
         for name, job in self._cluster.watch.jobs.items():
             state = standing(job, self._executor.replica, self._executor.replicas.is_gone)
-            if state is Standing.ORPHANED or (state is Standing.OWNED and not self._executor.carries(name)):
+            left_alone = state in (Standing.ORPHANED, Standing.OVER)
+            if left_alone or (state is Standing.OWNED and not self._executor.carries(name)):
                 found[job["metadata"]["uid"], state] = job
         return found
+
+    def _patience(self, job: Json, state: Standing) -> float:
+        """Seconds for which a run may be left alone."""
+        if state is Standing.OVER:
+            # Kubernetes removes a Job so long after its pod has ended; of some there never was a pod, or it hangs.
+            return float(job["spec"].get("ttlSecondsAfterFinished") or 0) + ROUND_SECONDS
+        return self._resume_window if state is Standing.ORPHANED else _STRAY_SECONDS
+
+    async def _give_away(self, job: Json) -> None:
+        """A run of ours that is followed elsewhere, and not carried out here: we were cut off while it was made."""
+        metadata = job["metadata"]
+        _logger.info("letting go of %s, which is ours, goes on without us, and is followed", metadata["name"])
+        nobody = {"metadata": {"annotations": {REPLICA: NOBODY}}}
+        await self._cluster.api.patch(
+            JOBS, metadata["name"], nobody, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+        )
 
     async def _remove(self, job: Json, state: Standing) -> None:
         metadata = job["metadata"]
         with about_run(metadata.get("labels", {}).get(RUN, "")):
-            why = "whose replica is gone" if state is Standing.ORPHANED else "which is ours and goes on without us"
-            _logger.info("removing %s, %s", metadata["name"], why)
+            _logger.info("removing %s, %s", metadata["name"], _WHY[state])
             was_so = await self._cluster.api.delete(
                 JOBS, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
             )
             run = read_run(job)
-            if was_so and run is not None:
+            if was_so and run is not None and state is not Standing.OVER:
                 self._observe(OrphanRemoved(run.run_id, run.server, run.created))
 
     def _leases_of_the_dead(self) -> list[Json]:

@@ -17,10 +17,13 @@ from k8s_mcp.cluster.verdict import read_verdict
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.base import Item, Pending, Released, read_exit
 from k8s_mcp.executors.kubernetes import endings
+from k8s_mcp.executors.kubernetes.gate_log import GateLog
+from k8s_mcp.executors.kubernetes.owned_execution import OwnedExecution
 from k8s_mcp.executors.kubernetes.ownership import Standing
 from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, RunObjects, pause_after
 from k8s_mcp.models import Ended, RunSpec
-from k8s_mcp.runner.frames import Decoder
+from k8s_mcp.recorded import Requests
+from k8s_mcp.runner.frames import Decoder, Frame
 
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
 _VERDICT_SECONDS = 60.0  # in which the owner says how a run ended whose log does not: its own tries come first
@@ -31,7 +34,7 @@ _LOST = ("ReplicaLost", "the replica that was starting the run is gone; the comm
 _logger = logging.getLogger(__name__)
 
 
-class PodExecution:
+class PodExecution(OwnedExecution):
     """The `SharedExecution` of a run whose `objects` are made when it is iterated, if it is `made_here`."""
 
     def __init__(
@@ -43,56 +46,25 @@ class PodExecution:
         watched: Watched,
         *,
         made_here: bool,
+        gate_log: GateLog | None,
     ) -> None:
+        super().__init__(objects, watched)
         self._api = cluster.api
         self._spec = spec
         self._made_here = made_here
-        self._objects = objects
+        self._gate_log = gate_log
         self._template = template
-        self._watched = watched
         self._stopping = False
         self._deadline = 0.0
         self._untold: Ended | None = None  # how the run ended, where its log does not tell
-
-    @property
-    def left(self) -> str:
-        return self._objects.left
 
     @property
     def place(self) -> Mapping[str, str]:
         return podstate.place(self._watched.pod)
 
     @property
-    def owned(self) -> bool:
-        return self._objects.owned
-
-    @property
-    def lost(self) -> bool:
-        return self._objects.lost
-
-    @property
-    def orphaned(self) -> bool:
-        return self._objects.standing is Standing.ORPHANED
-
-    @property
-    def told_to_stop(self) -> bool:
-        return self._objects.told_to_stop
-
-    @property
-    def followed_ago(self) -> float:
-        return self._objects.followed_ago()
-
-    async def changed(self) -> None:
-        await self._watched.changed()
-
-    async def take_over(self) -> bool:
-        return await self._objects.take_over()
-
-    async def say_followed(self, window: float) -> None:
-        await self._objects.say_followed(window)
-
-    async def release(self) -> None:
-        await self._objects.release()
+    def requests(self) -> Requests | None:
+        return self._gate_log.requests if self._gate_log else None
 
     async def __aiter__(self) -> AsyncIterator[Item]:
         failed = await (self._make() if self._made_here else self._find())
@@ -154,19 +126,13 @@ class PodExecution:
     async def settle(self) -> None:
         await self._objects.settle(self._untold)
 
-    async def keep(self, status: str, seconds: float, *, always: bool) -> None:
-        await self._objects.keep(status, seconds, always=always)
-
-    async def remove_read(self) -> None:
-        await self._objects.remove_read()
-
     async def _until_started(self) -> AsyncIterator[Item]:
         """Say why the pod cannot start, once for each reason, until it does; `Ended` when it will not."""
         clock = asyncio.get_running_loop()
         deadline: float | None = None
         said: set[str] = set()
         why = ("StartTimeout", "the pod did not start")
-        while not self._has_started():
+        while not podstate.has_started(self._watched.pod):
             ended = await self._ended_early()
             if ended:
                 yield ended
@@ -189,10 +155,6 @@ class PodExecution:
                 yield self._untold
                 return
         self._deadline = clock.time() + self._spec.timeout + self._template.grace + _MARGIN
-
-    def _has_started(self) -> bool:
-        pod = self._watched.pod
-        return pod is not None and podstate.has_started(pod)
 
     async def _ended_early(self) -> Ended | None:
         """How the run has ended before its pod started, if so. Takes up what a former owner did not come to."""
@@ -253,7 +215,7 @@ class PodExecution:
                     async for frames in stream:
                         pause, refused = FIRST_PAUSE, 0
                         yield frames
-                        ended = read_exit(frames)
+                        ended = await self._exit(frames)
                         if ended:
                             yield await self._explained(ended)
                             return
@@ -273,6 +235,14 @@ class PodExecution:
             pause = await pause_after(pause, self._watched)
         async for item in self._without_exit_frame(decoder):
             yield item
+
+    async def _exit(self, frames: list[Frame]) -> Ended | None:
+        ended = read_exit(frames)
+        if self._gate_log is not None:
+            self._gate_log.note(frames)
+            if ended:
+                await self._gate_log.settled()
+        return ended
 
     @property
     def _pod_name(self) -> str:

@@ -66,26 +66,35 @@ class RunObjects(RunJob):
 
     async def create(self) -> None:
         """Make Job and Secret and have the pod started. Raises ApiError and ApiUnreachable."""
-        spec = self._spec
         self._made = True
         if self._reserved is None:
-            manifest = make_job(spec, self._replica, self._template)
-            self._watched.begin(await create_once(self._api, JOBS, manifest, spec))
-        uid = self._uid()
-        files = run_files(spec, self._template.isolation)
-        secret = await create_once(self._api, SECRETS, make_secret(self._name, spec.run_id, uid, files), spec)
-        self._secret_uid = secret["metadata"]["uid"]
+            manifest = make_job(self._spec, self._replica, self._template)
+            self._watched.begin(await create_once(self._api, JOBS, manifest, self._spec))
+        await self._create_secret()
         if not self.told_to_stop:
             await self.resume()
 
+    async def _create_secret(self) -> None:
+        files = run_files(self._spec, self._template.isolation)
+        secret = make_secret(self._name, self._spec.run_id, self._uid(), files)
+        made = await create_once(self._api, SECRETS, secret, self._spec)
+        self._secret_uid = made["metadata"]["uid"]
+
+    @property
+    def can_go_on(self) -> bool:
+        """Whether this replica, as its owner, could carry the run out: it was started, or the request is known."""
+        return bool(self._spec.command) or self.job is None or not self.job["spec"].get("suspend")
+
     async def resume_if_complete(self) -> bool:
-        """Have the pod started, of a run that was taken over; False when its Secret was never made. Raises ApiError
-        and ApiUnreachable.
+        """Have the pod started, of a run that was taken over; False when its Secret was never made, and cannot be
+        made here, where nobody sent the request. Raises ApiError and ApiUnreachable.
         """
         job = self.job
         if job is not None and self.owned and job["spec"].get("suspend"):
             if not await self._find_secret():
-                return False
+                if not self._spec.command:
+                    return False
+                await self._create_secret()
             await self.resume()
         return True
 

@@ -25,6 +25,7 @@ from k8s_mcp.executors.local.directory import (
     write_run,
 )
 from k8s_mcp.models import Ended, RunSpec
+from k8s_mcp.recorded import Requests
 from k8s_mcp.runner import __main__ as runner
 from k8s_mcp.runner.frames import PipeDecoder
 from k8s_mcp.runner.supervise import HEARTBEAT_SECONDS
@@ -112,6 +113,7 @@ class _LocalExecution:
         self._process = process
         self.left = ""
         self.place: Mapping[str, str] = {}
+        self.requests: Requests | None = None  # the command has its credential, and asks by itself
         self._directory = directory
         self._grace = grace
         self._listening = False  # whether the runner has come to where SIGTERM does not simply kill it

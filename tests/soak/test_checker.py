@@ -1,0 +1,166 @@
+"""The checker finds what is wrong, and only that: a soak without findings says something."""
+
+import json
+from collections.abc import Sequence
+from random import Random
+
+import httpx
+import pytest
+
+from tests.soak.checker import Weather, judge
+from tests.soak.commands import CANCELLED, Command, done
+from tests.soak.follower import Follower, Note
+from tests.soak.plan import Planned
+from tests.soak.workload import Record
+from tests.support.events import Event
+
+_WEATHER = Weather(resume_window=20)
+_DONE = done(0)
+_LINES = ["one", "two", "three"]
+
+
+def line(number: int, text: str, stream: str = "stdout") -> Event:
+    return Event(stream, text, number, 0)
+
+
+def control(number: int, **data: object) -> Event:
+    return Event("control", json.dumps(data), number, 0)
+
+
+def whole() -> list[Event]:
+    return [*(line(number, text) for number, text in enumerate(_LINES, 1)), control(4, **_DONE)]
+
+
+def follower(events: Sequence[Event], connected: Sequence[tuple[float, float]] = ((100, 110),)) -> Follower:
+    one = Follower(httpx.AsyncClient(), ["http://127.0.0.1:1"], {}, "key", Random(1))
+    one.run_id = "0" * 32
+    one.numbered = list(events)
+    one.finals = [event.control for event in events if event.is_final]
+    one.connected = list(connected)
+    one.gone = not one.finals
+    return one
+
+
+def record(*followers: Follower, mode: str = "alone", command: Command | None = None) -> Record:
+    planned = Planned(1, "instant", command or Command("…", _LINES), mode, stored=False, seed="1-1")
+    return Record(planned, list(followers), began=100, ended=110)
+
+
+def found(one: Record, starts: Sequence[float] = (101,), weather: Weather = _WEATHER) -> list[str]:
+    return [wrong.what for wrong in judge(one, starts, weather).wrong]
+
+
+def test_a_run_as_it_should_be_is_right() -> None:
+    assert found(record(follower(whole()), follower(whole()))) == []
+
+
+def test_a_gap_that_a_fault_explains_is_right() -> None:
+    events = [line(1, "one"), control(3, status="gap", stream="stdout", missing=2), control(4, **_DONE)]
+    hurt = record(follower(events))
+    assert found(hurt) == ["gap without a cause"]
+    hurt.hurt.append(Note(105, "pod deleted"))
+    assert found(hurt) == []
+
+
+@pytest.mark.parametrize(
+    ("events", "what"),
+    [
+        pytest.param([*whole()[:1], *whole()[2:]], "lines lost without a gap", id="a line is missing"),
+        pytest.param([*whole()[:2], control(3, **_DONE)], "lines lost without a gap", id="the last line is missing"),
+        pytest.param(
+            [*whole()[:3], control(9, **_DONE)], "lines lost without a gap", id="ids are skipped before the end"
+        ),
+        pytest.param(
+            [line(1, "one"), line(2, "one"), line(3, "two"), control(4, **_DONE)],
+            "another line than the command's",
+            id="a line comes twice",
+        ),
+        pytest.param([*whole()[:3], control(4, **done(1))], "wrong ending", id="another exit code"),
+        pytest.param([*whole()[:3], control(4, **CANCELLED)], "wrong ending", id="cancelled by nobody"),
+        pytest.param(
+            [*whole()[:3], control(4, status="error", exit_code=None, reason="PodDeleted")],
+            "wrong ending",
+            id="an error without a cause",
+        ),
+        pytest.param(whole()[:2], "end lost", id="no end"),
+    ],
+)
+def test_what_is_wrong_with_a_stream_is_found(events: list[Event], what: str) -> None:
+    assert what in found(record(follower(events)))
+
+
+def test_ids_that_do_not_grow_are_found() -> None:
+    one = follower([])
+    for event in (whole()[0], whole()[1], whole()[0]):
+        one.take(event)
+    assert [problem.partition(":")[0] for problem in one.problems] == ["repeated"]
+
+
+def test_anything_after_the_end_is_found() -> None:
+    one = follower([])
+    for event in (*whole(), whole()[0]):
+        one.take(event)
+    assert one.problems[0].startswith("after the final event")
+
+
+@pytest.mark.parametrize(
+    ("starts", "what"), [((101, 107), "executed twice"), ((), "never executed, though it ended")]
+)
+def test_how_often_it_was_executed_is_checked(starts: tuple[float, ...], what: str) -> None:
+    assert found(record(follower(whole())), starts) == [what]
+
+
+def test_a_request_that_comes_again_after_its_end_may_start_another_run() -> None:
+    for mode, expected in (("retried", []), ("alone", ["executed twice"])):
+        one = follower(whole())
+        one.ended_at = 106
+        assert found(record(one, mode=mode), (101, 107)) == expected
+        assert "executed twice" in found(record(one, mode=mode), (101, 105))
+
+
+def test_a_start_long_after_the_cancel_is_found() -> None:
+    command = Command("…", _LINES, ending=CANCELLED)
+    one = record(follower([control(1, **CANCELLED)]), command=command)
+    one.cancelled = 102
+    assert found(one, ()) == []
+    assert found(one, (103,)) == []
+    assert found(one, (109,)) == ["executed after it was cancelled"]
+
+
+def test_clients_that_saw_different_events_are_found() -> None:
+    other = [*whole()[:3], control(4, **done(1))]
+    assert "clients saw different events" in found(record(follower(whole()), follower(other)))
+
+
+def test_a_run_that_nobody_followed_may_be_cancelled() -> None:
+    events = [line(1, "one"), control(2, **CANCELLED)]
+    for gap, expected in ((5.0, ["wrong ending"]), (25.0, [])):
+        connected = [(100.0, 101.0), (101.0 + gap, 110.0 + gap)]
+        assert found(record(follower(events, connected))) == expected
+
+
+def test_an_end_that_another_client_got_may_be_gone() -> None:
+    assert found(record(follower(whole()), follower(whole()[:2]))) == []
+
+
+def test_a_client_that_left_for_ever_needs_no_end() -> None:
+    one = follower(whole()[:2])
+    one.gone = False
+    assert found(record(one, mode="leaving")) == []
+
+
+def test_a_run_that_does_not_end_is_found() -> None:
+    one = record(follower([]))
+    one.overdue = True
+    assert found(one) == ["never ended"]
+
+
+@pytest.mark.parametrize(
+    ("outage", "starts", "expected"),
+    [((99, 105), (), []), ((99, 101), (), ["wrong ending"]), ((99, 105), (101,), ["wrong ending"])],
+)
+def test_what_cannot_be_started_in_an_outage_may_end_so(
+    outage: tuple[float, float], starts: Sequence[float], expected: list[str]
+) -> None:
+    error = control(1, status="error", exit_code=None, reason="ApiUnreachable", message="…")
+    assert found(record(follower([error])), starts, Weather(20, [outage])) == expected
