@@ -56,7 +56,7 @@ soak: $(VENV)/installed ## replicas under random faults, ten minutes; ARGS="--mi
 
 lock: $(VENV)/installed ## write requirements/*.lock anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(COMPILE) pyproject.toml --output-file requirements/runtime.lock $(ARGS)
-	$(COMPILE) pyproject.toml --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock $(ARGS)
+	$(COMPILE) pyproject.toml --extra otel --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock $(ARGS)
 	$(COMPILE) --group audit --output-file requirements/audit.lock $(ARGS)
 	$(COMPILE) --group fuzz --output-file requirements/fuzz.lock $(ARGS)
 

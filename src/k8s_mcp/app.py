@@ -1,13 +1,12 @@
 """Builds every part once, and hands each what it needs."""
 
 import logging
+import os
 import secrets
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import (
     AbstractAsyncContextManager,
-    AbstractContextManager,
     asynccontextmanager,
-    contextmanager,
     nullcontext,
 )
 from dataclasses import dataclass
@@ -29,11 +28,10 @@ from k8s_mcp.executors.local.executor import LocalExecutor
 from k8s_mcp.kubeconfig.resolver import Resolver
 from k8s_mcp.mcp.limits import McpLimits
 from k8s_mcp.mcp.server import McpApi
-from k8s_mcp.observe.audit import AuditLog, not_written
-from k8s_mcp.observe.audit_file import AuditFile
-from k8s_mcp.observe.audit_queue import AuditQueue
+from k8s_mcp.models import READ_SCOPE, WRITE_SCOPE
 from k8s_mcp.observe.facts import Observe, to_all
 from k8s_mcp.observe.metrics import Metrics
+from k8s_mcp.observe.observers import audit_log, traces
 from k8s_mcp.policy.admission import Admission
 from k8s_mcp.policy.file import PolicyFile
 from k8s_mcp.policy.quotas import Quotas
@@ -48,6 +46,7 @@ from k8s_mcp.web.error_handlers import add_error_handlers
 from k8s_mcp.web.head import Head
 from k8s_mcp.web.problems import problem_of
 from k8s_mcp.web.refusals import Refusals
+from k8s_mcp.web.traced import Traced
 
 if TYPE_CHECKING:
     from k8s_mcp.cluster.objects import PodTemplate
@@ -74,8 +73,9 @@ class _Parts:
 def create_app(settings: Settings) -> FastAPI:
     """The service as an ASGI application. `app.state.runs` is for its server, which drains it before the end."""
     metrics = Metrics(settings.executor)
-    audit = _audit(settings, metrics.audit_failed)
-    observe = to_all(audit.observe, metrics.observe, on_failure=metrics.observer_failed)
+    audit = audit_log(settings.audit_log, settings.audit_command_bytes, metrics.audit_failed)
+    traced = traces(os.environ)
+    observe = to_all(audit.observe, metrics.observe, traced.observe, on_failure=metrics.observer_failed)
     if settings.executor == "kubernetes":
         parts = _on_kubernetes(settings, observe, metrics)
     else:
@@ -85,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
-        with audit.open():
+        with audit.open(), traced.open():
             async with (
                 metrics.open(),
                 authentication.open(),
@@ -121,6 +121,7 @@ def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentic
     open_paths = OPEN_PATHS | (resource_metadata.PATHS if metadata else frozenset[str]())
     if metadata:
         app.routes.extend(metadata.routes())
+    app.add_middleware(Traced)
     app.add_middleware(Head)
     app.add_middleware(
         Guard,
@@ -186,6 +187,7 @@ def _authentication(settings: Settings, on_answer: Callable[[str, str, str], Non
                 settings.oidc_audiences,
                 settings.oidc_principal_claim,
                 settings.oidc_groups_claim,
+                require_scopes=settings.oidc_require_scopes,
             )
         )
     if settings.service_account_audience:
@@ -201,7 +203,8 @@ def _metadata(settings: Settings) -> ResourceMetadata | None:
     """Where clients find out how to get a token, if they can."""
     if not settings.oidc_issuer:
         return None
-    return ResourceMetadata(settings.oidc_issuer, settings.oidc_scopes, settings.public_url)
+    ours = (READ_SCOPE, WRITE_SCOPE) if settings.oidc_require_scopes else ()
+    return ResourceMetadata(settings.oidc_issuer, (*settings.oidc_scopes, *ours), settings.public_url)
 
 
 def _on_kubernetes(settings: Settings, observe: Observe, metrics: Metrics) -> _Parts:
@@ -229,27 +232,6 @@ def _on_this_host(settings: Settings, observe: Observe) -> _Parts:
     handles = Handles(MemoryStore(), admission, observe)
     runs = Runs(executor, handles, admission, _limits(settings), _quotas(settings), observe)
     return _Parts(runs, handles, policy, nullcontext())
-
-
-@dataclass(frozen=True)
-class _Audit:
-    observe: Observe
-    open: Callable[[], AbstractContextManager[None]]
-
-
-def _audit(settings: Settings, on_failure: Callable[[], None]) -> _Audit:
-    if settings.audit_log == "off":
-        return _Audit(lambda _: None, nullcontext)
-    file = AuditFile(None if settings.audit_log == "stdout" else Path(settings.audit_log))
-    queue = AuditQueue(file.write, lambda error, line: not_written(error, line, on_failure))
-    log = AuditLog(queue.put_and_wait, settings.audit_command_bytes, on_failure, queue.put)
-
-    @contextmanager
-    def opened() -> Generator[None]:
-        with file.open(), queue.open():
-            yield
-
-    return _Audit(log.observe, opened)
 
 
 def _admission(settings: Settings, executor: Executor) -> tuple[Admission, AbstractAsyncContextManager[None]]:

@@ -9,6 +9,7 @@
     ├── UnsupportedMediaType
     ├── Unauthorized            nobody knows who is calling
     ├── Forbidden               this caller, or this page in a browser, may not
+    │   └── InsufficientScope   not with this token; the same caller may get another
     ├── NotFound                no such run, no such cluster, or not the caller's
     │   └── UnknownCluster
     ├── TooManyRuns             every slot is taken
@@ -78,6 +79,14 @@ class Unauthorized(K8sMcpError):
 
 class Forbidden(K8sMcpError):
     """Not allowed, whatever is sent."""
+
+
+class InsufficientScope(Forbidden):
+    """The caller's token lacks `scope`. `challenge` is the value of WWW-Authenticate (RFC 6750, 3)."""
+
+    def __init__(self, message: str, scope: str) -> None:
+        super().__init__(f"{message}; ask the token's issuer for one with the scope {scope}")
+        self.challenge = f'Bearer error="insufficient_scope", scope="{scope}"'
 
 
 class NotFound(K8sMcpError):

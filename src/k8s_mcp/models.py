@@ -15,6 +15,8 @@ StreamName = Literal["stdout", "stderr"]
 Access = Literal["full", "dry_run", "read_only"]
 """What a run may do with the cluster: anything, try changes without making them, or look."""
 STRICTEST_FIRST: tuple[Access, ...] = ("read_only", "dry_run", "full")
+READ_SCOPE, WRITE_SCOPE = "k8s-mcp:read", "k8s-mcp:write"
+"""Scopes of tokens: to read clusters only, or to do whatever the policy allows, reading included."""
 
 GateRule: TypeAlias = Mapping[str, object]
 """A rule as it stands in the gate's file: gate/README.md."""
@@ -123,11 +125,20 @@ class ClusterRequest(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """Who is calling, after authentication. The name says who it is; groups and address may differ each time."""
+    """Who is calling, after authentication. The name says who it is; the rest may differ each time.
+
+    `only_reads`: the token is for reading clusters, whatever else its principal may do.
+    """
 
     name: str
     groups: frozenset[str] = field(default=frozenset(), compare=False)
     address: str = field(default="", compare=False)
+    only_reads: bool = field(default=False, compare=False)
+
+    @property
+    def access(self) -> Access:
+        """The most that the token is for."""
+        return "read_only" if self.only_reads else "full"
 
 
 def owner_of(principal: Principal) -> str:

@@ -95,6 +95,11 @@ class Settings(BaseSettings):
     oidc_scopes: Words = Field(
         [], description="scopes that clients should ask the issuer for, separated by commas: for discovery by MCP"
     )
+    oidc_require_scopes: bool = Field(
+        False,
+        description="refuse such tokens without the scope `k8s-mcp:read` or `k8s-mcp:write`; otherwise one without "
+        "either may do what its principal may",
+    )
     service_account_audience: str = Field(
         "",
         description="audience for which tokens of Kubernetes service accounts are accepted; the API server of the "

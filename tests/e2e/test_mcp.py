@@ -221,3 +221,11 @@ async def printed(replica: httpx.AsyncClient) -> None:
             if any(run["status"] == "running" and run["lines"] for run in runs):
                 return
             await anyio.sleep(0.05)
+
+
+async def test_pod_of_the_command_in_a_listing_is_named_as_the_description_says(
+    one: httpx.AsyncClient, kubeconfig: str
+) -> None:
+    message = raw.tool("run_command", command="kubectl get pods -A -o name | grep ^pod/run-", kubeconfig=kubeconfig)
+    data = data_of(raw.answer(await one.post("/mcp", json=message)))
+    assert f"pod/run-{data['run_id']}" in data["stdout"]

@@ -5,12 +5,16 @@ import json
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from secrets import token_hex
 
+import httpx
 import pytest
 
 from tests.e2e.place import Place
 from tests.e2e.test_tools import pod_manifest
+from tests.support.callers import bearer
 from tests.support.client import Client
+from tests.support.issuer import AUDIENCE, running_issuer
 from tests.support.service import Service, StartService
 
 pytestmark = pytest.mark.cluster
@@ -157,3 +161,27 @@ async def test_quota_is_exceeded_by_at_most_one_run_for_each_replica(
                 await clients[0].http.delete(f"/runs/{run['run_id']}")
     assert 4 <= statuses.count(200) <= 4 + 3
     assert statuses.count(200) + statuses.count(429) == 45
+
+
+async def test_token_for_reading_makes_every_run_read_only(
+    serve_kubernetes: StartService, place: Place, kubeconfig: str
+) -> None:
+    with running_issuer() as issuer:
+        service = serve_kubernetes(oidc_issuer=issuer.url, oidc_audiences=AUDIENCE, oidc_require_scopes=True)
+        made = f"by-scope-{token_hex(3)}"
+        where = f"--namespace={place.target}"
+        body = {"command": f"kubectl create configmap {made} {where} && kubectl get configmap {made} {where} -o name"}
+        seen: dict[str, list[str]] = {}
+        for scope in ("k8s-mcp:read", "k8s-mcp:write"):
+            headers = bearer(issuer.token(scope=scope))
+            async with httpx.AsyncClient(
+                base_url=service.url, headers=headers, trust_env=False, timeout=60
+            ) as client:
+                answer = await client.post("/sse", json=body | {"kubeconfig": kubeconfig})
+                seen[scope] = [line for line in answer.text.splitlines() if line.startswith("data: ")]
+                run_id = json.loads(seen[scope][0].removeprefix("data: "))["run_id"]
+                state = (await client.get(f"/runs/{run_id}")).json()
+                assert state["read_only"] is (scope == "k8s-mcp:read")
+        assert json.loads(seen["k8s-mcp:read"][-1].removeprefix("data: "))["exit_code"] == 1
+        assert seen["k8s-mcp:write"][-2] == f"data: configmap/{made}"
+    place.kubectl("delete", "configmap", made, where)

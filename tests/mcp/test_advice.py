@@ -191,6 +191,28 @@ async def test_tool_that_only_reads_is_there_where_that_can_be_enforced(
     assert "a run cannot be read-only here" in result.text
 
 
+@pytest.mark.parametrize("tool", ["read_output", "cancel_run"])
+async def test_run_that_is_not_there_is_answered_with_those_that_are(
+    serve: StartService, fake_kubeconfig: str, tool: str
+) -> None:
+    async with python_http(f"{serve().url}/mcp") as client:
+        refused = await client.call(tool, run_id="0" * 32)
+        assert refused.is_error
+        assert "There is none now. Run the command again, if it changes nothing; else ask" in refused.text
+        started = [
+            data_of(await client.call("run_command", command="true", kubeconfig=fake_kubeconfig)) for _ in "1234"
+        ]
+        refused = await client.call(tool, run_id="0" * 32)
+    newest = ", ".join(f"{data['run_id']} (done)" for data in reversed(started[1:]))
+    assert f"There are, newest first: {newest}." in refused.text
+
+
+async def test_the_pod_of_the_command_in_a_listing_is_announced(serve: StartService) -> None:
+    async with python_http(f"{serve().url}/mcp") as client:
+        [tool] = [tool for tool in await client.tools() if tool["name"] == "run_command"]
+    assert "Listings with -A may show the pod of the command itself, run-" in tool["description"]
+
+
 async def test_a_dry_run_is_offered_where_it_can_be_enforced_and_takes_something_away(
     client: McpClient, fake_kubeconfig: str
 ) -> None:

@@ -5,11 +5,17 @@ from typing import Any
 import pytest
 
 from k8s_mcp.kubeconfig.kubeconfig import Allowed, parse
-from k8s_mcp.models import Access, Principal, RunRequest
+from k8s_mcp.models import Access, Principal, RunRequest, RunSpec
 from k8s_mcp.policy.api_rules import ApiRule
 from k8s_mcp.policy.rules import Grant
 from k8s_mcp.runs.spec import make_spec
 from tests.support import kubeconfigs
+
+
+def spec_of(who: Principal, given: Access, asked: dict[str, Any]) -> RunSpec:
+    request = RunRequest(command="true", kubeconfig=kubeconfigs.fake(), **asked)
+    grant = Grant("r", given, (ApiRule("r", given, "full"),))
+    return make_spec(who, request, None, parse(kubeconfigs.fake(), Allowed(None)), grant, 3600)
 
 
 @pytest.mark.parametrize(
@@ -29,11 +35,21 @@ from tests.support import kubeconfigs
 def test_the_strictest_of_policy_and_request_holds(
     given: Access, asked: dict[str, Any], access: Access, rules: list[Access]
 ) -> None:
-    request = RunRequest(command="true", kubeconfig=kubeconfigs.fake(), **asked)
-    grant = Grant("r", given, (ApiRule("r", given, "full"),))
-    spec = make_spec(Principal("x"), request, None, parse(kubeconfigs.fake(), Allowed(None)), grant, 3600)
+    spec = spec_of(Principal("x"), given, asked)
     assert spec.access == access
     assert (spec.read_only, spec.dry_run) == (access == "read_only", access == "dry_run")
     assert [rule["access"] for rule in spec.gate_rules] == rules  # the gate lets through what all of them do
     secrets = [rule["secrets"] for rule in spec.gate_rules]
     assert secrets == ["full", *(["masked"] if len(rules) > 1 else [])]
+
+
+@pytest.mark.parametrize("given", ["full", "dry_run", "read_only"])
+@pytest.mark.parametrize("asked", [{}, {"read_only": True}, {"dry_run": True}])
+def test_a_token_for_reading_reads_with_secrets_masked_whatever_is_allowed_and_asked(
+    given: Access, asked: dict[str, Any]
+) -> None:
+    spec = spec_of(Principal("x", only_reads=True), given, asked)
+    assert (spec.access, spec.read_only, spec.dry_run) == ("read_only", True, False)
+    last = spec.gate_rules[-1]
+    assert (last["name"], last["access"], last["secrets"]) == ("the token's scope", "read_only", "masked")
+    assert len(spec.gate_rules) == len(asked) + 2

@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from k8s_mcp.cli import exec as exec_command
+from k8s_mcp.cli import copied
 from k8s_mcp.cli.main import COMMANDS, parser_of
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "cli.md"
 _SETTINGS = ("serve", "check", "clean", "config")
 _TELLING = frozenset(("ServiceError", "UsageError", "InputError", "FileError", "StartError", "ValueError"))
-_SAYING = frozenset(("tell", "_tell", "_fail", "_End"))
+_SAYING = frozenset(("tell", "_tell", "say", "_fail", "End"))
 _SOURCES = ("client", "cli")
 
 _BEGINNING = """\
@@ -38,10 +38,10 @@ CODES = (
     (0, "all", "it is done; `check`: runs will work; `policy test`: allowed"),
     (1, "all but `exec`", "it failed, and why is on standard error; `policy`: refused, or not right"),
     (2, "all", "wrong options, or settings that make no sense"),
-    (exec_command.TIMED_OUT, "`exec`, `runs follow`", "the command was ended at its timeout"),
-    (exec_command.FAILED, "`exec`, `runs follow`", "the service or the run failed; why is on standard error"),
-    (exec_command.CANCELLED, "all", "ended by Ctrl-C (other signals: 128 and their number); `exec`: or cancelled"),
-    (exec_command.CLOSED, "all", "the reader of the output is gone (`| head`)"),
+    (copied.TIMED_OUT, "`exec`, `runs follow`", "the command was ended at its timeout"),
+    (copied.FAILED, "`exec`, `runs follow`", "the service or the run failed; why is on standard error"),
+    (copied.CANCELLED, "all", "ended by Ctrl-C (other signals: 128 and their number); `exec`: or cancelled"),
+    (copied.CLOSED, "all", "the reader of the output is gone (`| head`)"),
     ("any other", "`exec`, `runs follow`", "the command's own"),
 )  # fmt: skip
 

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from k8s_mcp.auth.host import LOCAL_HOSTS, Served, host_of
-from k8s_mcp.errors import Forbidden, K8sMcpError, Unauthorized
+from k8s_mcp.errors import Forbidden, InsufficientScope, K8sMcpError, Unauthorized
 from k8s_mcp.models import Principal
 from k8s_mcp.transport.connections import HOLD, InProgress
 
@@ -21,6 +21,7 @@ OPEN_PATHS: frozenset[str] = frozenset(("/healthz", "/readyz"))
 """For everybody: whatever probes the service has no token."""
 
 _PRINCIPAL = "k8s_mcp.principal"
+_HINT = "k8s_mcp_challenge_hint"
 _TOKEN_BYTES = 16 * 1024
 _BEARER = re.compile("Bearer +([A-Za-z0-9._~+/-]+=*) *", re.IGNORECASE)  # RFC 6750, 2.1
 _HOW = "send one as `Authorization: Bearer …`"
@@ -36,6 +37,12 @@ def known_principal(scope: Scope) -> Principal | None:
     return scope.get(_PRINCIPAL)
 
 
+def challenge_of(error: Unauthorized | InsufficientScope, scope: Scope) -> str:
+    """WWW-Authenticate for an error, with what the guard of the request adds."""
+    hint = scope[_HINT](scope) if _HINT in scope else ""
+    return f"{error.challenge}{',' if ' ' in error.challenge else ''} {hint}" if hint else error.challenge
+
+
 class Authenticator(Protocol):
     """One kind of credential."""
 
@@ -46,7 +53,8 @@ class Authenticator(Protocol):
     async def principal(self, token: str) -> Principal | None:
         """Whose token it is; None for one of another kind.
 
-        Raises Unauthorized for one that is not accepted, Unavailable when that cannot be known right now.
+        Raises Unauthorized for one that is not accepted, InsufficientScope for one that is for something else,
+        Unavailable when that cannot be known right now.
         """
         ...
 
@@ -70,7 +78,7 @@ class Authentication:
             yield
 
     async def principal(self, headers: Headers) -> Principal:
-        """Who sends a request with these headers. Raises Unauthorized, Unavailable."""
+        """Who sends a request with these headers. Raises Unauthorized, InsufficientScope, Unavailable."""
         given = headers.getlist("authorization")
         if not given:
             raise Unauthorized(f"this service wants to know who is calling: its operator gives you a token; {_HOW}")
@@ -118,14 +126,13 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        scope[_HINT] = self._hint
         with ExitStack() as in_progress:
             try:
                 principal = await self._check(scope, headers)
                 if principal is not None and self._authentication.kinds:
                     in_progress.enter_context(self._authentication.in_progress.one_more(principal.name))
             except K8sMcpError as error:
-                if isinstance(error, Unauthorized) and (hint := self._hint(scope)):
-                    error.challenge += f"{',' if ' ' in error.challenge else ''} {hint}"
                 body = "transfer-encoding" in headers or headers.get("content-length", "0") != "0"
                 await self._refuse(error, body)(scope, receive, send)
                 return

@@ -19,8 +19,8 @@ from jwt.exceptions import (
 )
 
 from k8s_mcp.auth.jwks import ALGORITHMS, Jwks, safe_url
-from k8s_mcp.errors import StartError, Unauthorized
-from k8s_mcp.models import Principal
+from k8s_mcp.errors import InsufficientScope, StartError, Unauthorized
+from k8s_mcp.models import READ_SCOPE, WRITE_SCOPE, Principal
 
 PREFIX = "oidc:"
 """Of names and groups: an issuer cannot make anybody the principal of another kind of token."""
@@ -28,14 +28,23 @@ _LEEWAY = 30.0
 _TYPES = frozenset(("jwt", "at+jwt"))
 _MOST_NAME = 256
 _MOST_GROUPS = 1000
+_SCOPE_CLAIMS = ("scope", "scp")  # RFC 9068; and as Microsoft and Okta name it
 
 
 class Oidc:
     """Accepts tokens of `issuer` for one of `audiences`. The claims say which of a token's claims name the principal
-    and its groups.
+    and its groups. `require_scopes`: one of our scopes must be in it.
     """
 
-    def __init__(self, issuer: str, audiences: Sequence[str], principal_claim: str, groups_claim: str) -> None:
+    def __init__(
+        self,
+        issuer: str,
+        audiences: Sequence[str],
+        principal_claim: str,
+        groups_claim: str,
+        *,
+        require_scopes: bool = False,
+    ) -> None:
         """Raises StartError."""
         try:
             self._issuer = safe_url(issuer)
@@ -49,6 +58,7 @@ class Oidc:
         self._audiences = list(audiences)
         self._principal_claim = principal_claim
         self._groups_claim = groups_claim
+        self._require_scopes = require_scopes
         self._jwks = Jwks(issuer)
         self._jwt = jwt.PyJWT({"enforce_minimum_key_length": True})
 
@@ -63,7 +73,10 @@ class Oidc:
         return await self._jwks.trouble()
 
     async def principal(self, token: str) -> Principal | None:
-        """Whose token it is; None for one of another issuer, or no JWT. Raises Unauthorized, Unavailable."""
+        """Whose token it is; None for one of another issuer, or no JWT.
+
+        Raises Unauthorized, InsufficientScope, Unavailable.
+        """
         header, claims = unverified(token)
         if claims.get("iss") != self._issuer:
             return None
@@ -107,7 +120,22 @@ class Oidc:
         given: Any = claims.get(self._groups_claim, [])
         groups = cast("list[Any]", given) if isinstance(given, list) else [given]
         names = [group for group in groups[:_MOST_GROUPS] if isinstance(group, str) and group.isprintable()]
-        return Principal(f"{PREFIX}{name}", frozenset(f"{PREFIX}{group}" for group in names))
+        scopes = _scopes(claims)
+        if self._require_scopes and not scopes & {READ_SCOPE, WRITE_SCOPE}:
+            raise InsufficientScope("the token has none of this service's scopes", READ_SCOPE)
+        only_reads = READ_SCOPE in scopes and WRITE_SCOPE not in scopes
+        found = frozenset(f"{PREFIX}{group}" for group in names)
+        return Principal(f"{PREFIX}{name}", found, only_reads=only_reads)
+
+
+def _scopes(claims: Mapping[str, Any]) -> set[str]:
+    """As one text with spaces between, or a list."""
+    found = set[str]()
+    for claim in _SCOPE_CLAIMS:
+        given: Any = claims.get(claim)
+        values = cast("list[Any]", given) if isinstance(given, list) else [given]
+        found.update(*(value.split() for value in values if isinstance(value, str)))
+    return found
 
 
 def unverified(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

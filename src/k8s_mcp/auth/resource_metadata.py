@@ -26,7 +26,7 @@ class ResourceMetadata:
 
     def __init__(self, issuer: str, scopes: Sequence[str], url: str) -> None:
         self._issuer = issuer
-        self._scopes = list(scopes)
+        self._scopes = list(dict.fromkeys(scopes))
         self._url = url.rstrip("/")
 
     def routes(self) -> list[Route]:

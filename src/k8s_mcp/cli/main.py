@@ -136,6 +136,8 @@ Several are words, quoted for the shell:  -- kubectl get pods -l 'app in (a, b)'
 Only the current (or named) context is sent; files it names are embedded, and a
 credential plugin (exec) is run here.
 A connection that breaks is made again, and the output goes on where it stopped.
+On several clusters (--cluster a --cluster b, or --all-clusters) the exit code is the
+highest of theirs; one that cannot be reached does not hold up the others.
 
 Exit code: the command's own, or
     2  wrong options               130  cancelled, by Ctrl-C or somebody else
@@ -150,7 +152,15 @@ Exit code: the command's own, or
     )
     add("--context", metavar="NAME", help="the kubeconfig's context to use, instead of its current one")
     add("--all-contexts", action="store_true", help="send the other contexts as well")
-    add("--cluster", metavar="HANDLE", help="a kubeconfig that the service has stored under this name")
+    add(
+        "--cluster",
+        metavar="HANDLE",
+        action="append",
+        default=[],
+        help="a kubeconfig that the service has stored under this name; repeated, the command runs on each of them "
+        "at the same time, and every line begins with `HANDLE | `",
+    )
+    add("--all-clusters", action="store_true", help="on each that `k8s-mcp clusters list` shows")
     add("--timeout", metavar="SECONDS", type=int, help="end the command after so long [default: the service's, 300]")
     add("-d", "--detach", action="store_true", help="print the run's id and leave it: `k8s-mcp runs follow ID`")
     add("--read-only", action="store_true", help="let the command only read from the cluster; Secrets masked")

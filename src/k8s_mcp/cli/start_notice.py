@@ -17,12 +17,18 @@ class StartNotice:
     """`is_pending` asks the service; `tell` writes a line that stays; `write` writes to a file."""
 
     def __init__(
-        self, is_pending: Callable[[], bool], tell: Callable[[str], None], write: Callable[[int, bytes], None]
+        self,
+        is_pending: Callable[[], bool],
+        tell: Callable[[str], None],
+        write: Callable[[int, bytes], None],
+        *,
+        transient: bool = True,
     ) -> None:
+        """`transient`: whether a terminal can be given the line that goes away again."""
         self._is_pending = is_pending
         self._tell = tell
         self._write = write
-        self._terminal = os.isatty(_STDERR)
+        self._terminal = transient and os.isatty(_STDERR)
         self._reason = ""
         self._timer: Timer | None = None
         self._shown = False

@@ -5,7 +5,8 @@ from typing import Any, NoReturn, cast
 
 import httpx2
 
-from k8s_mcp.client.remote_run import ServiceError, refusal, unreachable
+from k8s_mcp.client.remote_run import ServiceError, connect, refusal, unreachable
+from k8s_mcp.client.service import Endpoint, InputError
 
 _Answer = dict[str, Any]
 
@@ -26,6 +27,15 @@ def call(http: httpx2.Client, url: str, method: str, path: str, body: object = N
     except (ValueError, RecursionError):
         value = None
     return cast("_Answer", value) if isinstance(value, dict) else not_ours(url)
+
+
+def stored_clusters(service: Endpoint) -> list[str]:
+    """The names of all clusters that the caller can name. Raises ServiceError, InputError when there are none."""
+    with connect(service) as http:
+        found = entries(service.url, call(http, service.url, "GET", "/clusters"), "clusters", ("name",))
+    if not found:
+        raise InputError("no clusters are stored; `k8s-mcp clusters add NAME` stores one")
+    return [str(one["name"]) for one in found]
 
 
 def entries(url: str, answer: _Answer, key: str, needed: tuple[str, ...]) -> list[_Answer]:

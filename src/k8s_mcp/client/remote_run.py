@@ -34,6 +34,10 @@ class ServiceError(Exception):
     """The service is not there, refuses the request, or has lost the run. The message is for the user."""
 
 
+class Busy(ServiceError):
+    """The service has no room for another run; later it may. Nothing was started."""
+
+
 class RemoteRun:
     """One run on a service, as a context manager. It starts when `events` is iterated.
 
@@ -251,6 +255,8 @@ def refusal(url: str, response: httpx2.Response) -> ServiceError:
     detail = _detail(response)
     if detail is None and response.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
         return ServiceError(f"{url} answered {response.status_code}: no k8s-mcp service is there; correct --url")
+    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+        return Busy(f"{url} answered 429: {detail or response.reason_phrase}")
     return ServiceError(f"{url} answered {response.status_code}: {detail or response.reason_phrase}")
 
 

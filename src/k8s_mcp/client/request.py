@@ -17,19 +17,14 @@ STDIN = "-"
 
 
 def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> Mapping[str, object]:
-    """The body of `POST /sse`. Raises UsageError or InputError."""
-    named = [flag for flag in ("kubeconfig", "context", "all_contexts") if getattr(options, flag)]
-    if options.cluster and named:
-        raise UsageError(f"--cluster and --{named[0].replace('_', '-')} exclude each other")
+    """The body of `POST /sse`, without the name of a cluster. Raises UsageError or InputError."""
     if options.stdin and options.kubeconfig == STDIN:
         raise UsageError("--kubeconfig - and --stdin exclude each other: there is one standard input")
     words: list[str] = options.command
     if words[0] == "--":  # argparse leaves it there up to Python 3.11
         words = words[1:]
     request = {"command": words[0] if len(words) == 1 else shlex.join(words)}
-    if options.cluster:
-        request["cluster"] = options.cluster
-    else:
+    if not options.cluster and not options.all_clusters:
         request["kubeconfig"] = read_kubeconfig(options, tell).text
     if options.stdin:
         request["stdin"] = _text_from_stdin()
@@ -40,6 +35,20 @@ def run_request(options: argparse.Namespace, tell: Callable[[str], None]) -> Map
         "dry_run": options.dry_run or None,
     }
     return {**request, **{name: value for name, value in more.items() if value is not None}}
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raises UsageError for options that make no sense together."""
+    if options.cluster and options.all_clusters:
+        raise UsageError("--cluster and --all-clusters exclude each other")
+    if options.detach and (options.all_clusters or len(set(options.cluster)) > 1):
+        raise UsageError("--detach goes with one cluster only")
+    if options.detach and options.changes:
+        raise UsageError("--changes are said at the end of a run; with --detach nobody waits for that")
+    named = [flag for flag in ("kubeconfig", "context", "all_contexts") if getattr(options, flag)]
+    if named and (options.cluster or options.all_clusters):
+        clusters = "--cluster" if options.cluster else "--all-clusters"
+        raise UsageError(f"{clusters} and --{named[0].replace('_', '-')} exclude each other")
 
 
 def read_kubeconfig(options: argparse.Namespace, tell: Callable[[str], None]) -> Sent:

@@ -14,6 +14,9 @@ from k8s_mcp.mcp.tools import MOST_CLUSTERS, CancelRun, ListClusters, ReadOutput
 from k8s_mcp.models import Principal
 from k8s_mcp.runs.runs import Runs
 
+_MOST_RUNS = 3
+"""That are named to a model."""
+
 
 class Calls:
     """Hands each call to the part that carries it out."""
@@ -29,10 +32,8 @@ class Calls:
         match arguments:
             case RunCommand():
                 return await self._running.run(call, arguments)
-            case ReadOutput():
-                return await self._reading.read(call, arguments)
-            case CancelRun():
-                return await self._cancel_run(call.caller, arguments)
+            case ReadOutput() | CancelRun():
+                return await self._on_a_run(call, arguments)
             case ListClusters():
                 return await self._clusters.list(call)
             case _:
@@ -47,6 +48,21 @@ class Calls:
             if run_id and not self._running.has_answered(run_id):
                 with suppress(NotFound, Unavailable):  # nobody waits for an answer
                     await self._runs.cancel(caller, run_id, "mcp")
+
+    async def _on_a_run(self, call: Call, arguments: ReadOutput | CancelRun) -> types.CallToolResult:
+        try:
+            if isinstance(arguments, ReadOutput):
+                return await self._reading.read(call, arguments)
+            return await self._cancel_run(call.caller, arguments)
+        except NotFound as error:
+            raise NotFound(f"{error.message}. {self._what_next(call.caller)}") from None
+
+    def _what_next(self, caller: Principal) -> str:
+        """For a model that asked for a run which is not there."""
+        newest = self._runs.list(caller)[: -_MOST_RUNS - 1 : -1]
+        there = ", ".join(f"{state['run_id']} ({state['status']})" for state in newest)
+        known = f"There are, newest first: {there}" if there else "There is none now"
+        return f"{known}. Run the command again, if it changes nothing; else ask"
 
     async def _cancel_run(self, caller: Principal, arguments: CancelRun) -> types.CallToolResult:
         await self._runs.cancel(caller, arguments.run_id, "mcp")

@@ -4,11 +4,10 @@ Two transports: Streamable HTTP, stateless, so that any replica can answer any r
 whose session lives in one replica. https://modelcontextprotocol.io/specification/2025-11-25/basic/transports
 """
 
-import logging
 import secrets
 import time
-from collections.abc import AsyncGenerator, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from http import HTTPStatus
 from typing import Any
 
@@ -32,13 +31,15 @@ from k8s_mcp.mcp.call import Call
 from k8s_mcp.mcp.calls import Calls
 from k8s_mcp.mcp.clusters import Clusters
 from k8s_mcp.mcp.limits import McpLimits
+from k8s_mcp.mcp.quiet_log import messages_kept_from_the_log
 from k8s_mcp.mcp.reading import Reading
 from k8s_mcp.mcp.resources import Resources, templates
 from k8s_mcp.mcp.running import Running
 from k8s_mcp.mcp.sessions import Sessions
 from k8s_mcp.mcp.sse_transport import SseTransport, escape_separators
-from k8s_mcp.mcp.tools import ARGUMENTS, INSTRUCTIONS, Offer
+from k8s_mcp.mcp.tools import ARGUMENTS, CACHE_HINTS, INSTRUCTIONS, Offer, starts_run
 from k8s_mcp.models import Principal
+from k8s_mcp.observe.asked import asked
 from k8s_mcp.observe.facts import Observe, Refused
 from k8s_mcp.runs.handles import Handles
 from k8s_mcp.runs.runs import Runs
@@ -47,7 +48,7 @@ from k8s_mcp.web.body import MAX_BYTES, as_model, read_again, read_json
 from k8s_mcp.web.problems import fields_of, status_of
 
 _SESSION = "mcp-session-id"
-_LINKS_SINCE = "2025-06-18"  # in the protocol; versions are dates, and sort as such
+_LINKS_SINCE, _HEADERS_SINCE = "2025-06-18", "2026-07-28"  # in the protocol; versions are dates, and sort as such
 
 _Context = ServerRequestContext[Any, Request]
 
@@ -69,6 +70,7 @@ class McpApi:
             version=__version__,
             title="Kubernetes commands",
             instructions=INSTRUCTIONS,
+            cache_hints=CACHE_HINTS,
             on_list_tools=self._list_tools,
             on_call_tool=self._call_tool,
             on_list_resources=self._list_resources,
@@ -81,7 +83,7 @@ class McpApi:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Serve MCP until the context ends."""
-        with _messages_kept_from_the_log():
+        with messages_kept_from_the_log():
             async with self._http.run(), self._sessions.expire():
                 yield
 
@@ -105,6 +107,7 @@ class McpApi:
         except _NotAMessage as error:
             await error.response(scope, receive, send)
             return
+        self._check_scope(request, message)
         if isinstance(message, types.JSONRPCNotification) and message.method == "notifications/cancelled":
             await self._calls.cancel(principal_of(request), _key(request, (message.params or {}).get("requestId")))
         if isinstance(message, types.JSONRPCRequest) and message.method == "initialize":
@@ -130,15 +133,25 @@ class McpApi:
         except _NotAMessage as error:
             await error.response(scope, receive, send)
             return
+        self._check_scope(request, message)
         session.used = time.monotonic()
         response = await self._sse.take(session, message, request)
         await response(scope, receive, send)
+
+    def _check_scope(self, request: Request, message: types.JSONRPCMessage) -> None:
+        """Raise InsufficientScope for what no run could be started with.
+
+        As an answer of HTTP: by it clients ask for another scope, as the authorization specification says.
+        """
+        if isinstance(message, types.JSONRPCRequest) and starts_run(message):
+            self._runs.check_scope(principal_of(request))
 
     async def _list_tools(self, context: _Context, _: types.PaginatedRequestParams | None) -> types.ListToolsResult:
         offer = Offer(
             access=self._runs.most_access(_caller(context)),
             can_be_read_only=self._runs.can_be_read_only,
             kubeconfigs=self._limits.kubeconfigs,
+            headers=context.protocol_version >= _HEADERS_SINCE,
         )
         return types.ListToolsResult(tools=offer.tools())
 
@@ -159,7 +172,10 @@ class McpApi:
         made = Call(caller, context.session.report_progress, key, refused, takes_links)
         try:
             arguments = as_model(call.arguments or {}, model)
-            with self._sessions.busy(caller, request.query_params.get("session_id", "")):
+            with (
+                self._sessions.busy(caller, request.query_params.get("session_id", "")),
+                asked(f"tools/call {call.name}", context.meta or {}, request.headers),
+            ):
                 return await self._calls.answer(made, arguments)
         except K8sMcpError as error:
             refused(error)
@@ -216,20 +232,6 @@ class _NotAMessage(Exception):
         super().__init__(message)
         error = {"code": code, "message": message}
         self.response = JSONResponse({"jsonrpc": "2.0", "id": None, "error": error}, HTTPStatus.BAD_REQUEST)
-
-
-@contextmanager
-def _messages_kept_from_the_log() -> Generator[None]:
-    """At DEBUG these write every message whole, kubeconfigs and all; above that, only what happened."""
-    loggers = [logging.getLogger(name) for name in ("mcp", "sse_starlette")]
-    before = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(max(logger.getEffectiveLevel(), logging.INFO))
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, before, strict=True):
-            logger.setLevel(level)
 
 
 async def _read_message(request: Request) -> tuple[types.JSONRPCMessage, bytes]:

@@ -7,9 +7,17 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 import mcp_types as types
+from mcp.server.caching import CacheableMethod, CacheHint
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
+from k8s_mcp.mcp.results import CLUSTERS, LINES, RESULT, STATE
 from k8s_mcp.models import Access, Seconds, StreamName, Text, check_command, whole
+
+CACHE_HINTS: dict[CacheableMethod, CacheHint] = {
+    "tools/list": CacheHint(60_000),  # a policy or a token can change what there is
+    "resources/templates/list": CacheHint(3_600_000, "public"),
+}
+"""How long clients may keep a list, in ms. That of resources is out of date with the next run."""
 
 INSTRUCTIONS = (
     "Run shell commands (kubectl, helm, jq, pipes) against Kubernetes clusters. "
@@ -105,77 +113,15 @@ ARGUMENTS: dict[str, type[BaseModel]] = {
     "cancel_run": CancelRun,
 }
 
+
+def starts_run(message: types.JSONRPCRequest) -> bool:
+    """Whether it is a call of a tool that runs a command."""
+    name = (message.params or {}).get("name")
+    return message.method == "tools/call" and isinstance(name, str) and name.startswith("run_")
+
+
 _LEFT_OUT = ("title", "default", "anyOf", "minimum", "maximum", "minItems", "maxItems")
 """Of a field's schema. A value that is out of bounds is refused with a sentence that names them."""
-
-_RUN: dict[str, Any] = {
-    "run_id": {"type": ["string", "null"]},
-    "status": {"type": "string", "enum": ["running", "done", "timeout", "cancelled", "error"]},
-    "exit_code": {"type": ["integer", "null"]},
-    "stdout": {"type": "string"},
-    "stderr": {"type": "string"},
-    "truncated": {"type": "boolean"},
-    "total_lines": {"type": "integer"},
-    "seconds": {"type": "number"},
-    "readable_until": {"type": ["string", "null"]},
-    "requests": {"type": "object"},
-}
-_RESULT = {
-    "type": "object",
-    "required": ["status"],
-    "properties": {
-        **_RUN,
-        "failed": {"type": "array", "items": {"type": "string"}},
-        "results": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["cluster", "run_id", "status", "exit_code", "stdout", "stderr"],
-                "properties": {"cluster": {"type": "string"}, **_RUN},
-            },
-        },
-    },
-}
-_LINES = {
-    "type": "object",
-    "required": ["run_id", "status", "exit_code", "text", "lines", "next_line", "next_column", "total_lines"],
-    "properties": {
-        "run_id": {"type": "string"},
-        "status": {"type": "string"},
-        "exit_code": {"type": ["integer", "null"]},
-        "text": {"type": "string"},
-        "lines": {"type": "integer"},
-        "next_line": {"type": ["integer", "null"]},
-        "next_column": {"type": ["integer", "null"]},
-        "total_lines": {"type": "integer"},
-        "readable_until": {"type": ["string", "null"]},
-    },
-}
-_CLUSTERS = {
-    "type": "object",
-    "required": ["clusters"],
-    "properties": {
-        "clusters": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["name", "server", "contexts", "expires", "offered"],
-                "properties": {
-                    "name": {"type": "string"},
-                    "server": {"type": "string"},
-                    "contexts": {"type": "array", "items": {"type": "string"}},
-                    "expires": {"type": ["string", "null"]},
-                    "offered": {"type": "boolean"},
-                },
-            },
-        }
-    },
-}
-_STATE = {
-    "type": "object",
-    "required": ["run_id", "status"],
-    "properties": {"run_id": {"type": "string"}, "status": {"type": "string"}},
-}
 
 
 _LIMITS: dict[Access, str] = {
@@ -189,12 +135,14 @@ _LIMITS: dict[Access, str] = {
 class Offer:
     """What the service lets a caller do. `access`: the most that a run of the caller's can have.
 
-    `can_be_read_only`: runs can be kept to reading. `kubeconfigs`: calls may bring one.
+    `can_be_read_only`: runs can be kept to reading. `kubeconfigs`: calls may bring one. `headers`: the caller's
+    protocol has arguments that are sent as a header too, by which gateways can route.
     """
 
     access: Access = "full"
     can_be_read_only: bool = True
     kubeconfigs: bool = True
+    headers: bool = False
 
     def tools(self) -> list[types.Tool]:
         """All tools that there are."""
@@ -207,7 +155,7 @@ class Offer:
             "read_output reads the rest. Get less with -o name, -o jsonpath, --tail, head or grep. What follows "
             "(logs -f, get -w) ends at the timeout. Listings with -A may show the pod of the command itself, run-…."
             + _LIMITS[self.access],
-            _RESULT,
+            RESULT,
             types.ToolAnnotations(
                 read_only_hint=changes_nothing, destructive_hint=not changes_nothing, open_world_hint=True
             ),
@@ -217,7 +165,7 @@ class Offer:
             "Look at a cluster",
             "Like run_command, with its arguments, but changes, exec and port-forward are refused, Secrets are "
             "masked. Use it for all that only looks; kubectl diff needs dry_run.",
-            _RESULT,
+            RESULT,
             types.ToolAnnotations(read_only_hint=True, open_world_hint=True),
         )
         return [run, *([read_only] if self.can_be_read_only else []), *_OTHERS]
@@ -229,6 +177,8 @@ class Offer:
         fields = tool.input_schema["properties"]
         if not self.kubeconfigs:
             del fields["kubeconfig"]
+        if self.headers:
+            fields["cluster"]["x-mcp-header"] = "Cluster"  # Mcp-Param-Cluster
         if name == "run_read_only" or not self.can_be_read_only:
             del fields["read_only"]
         if not self.can_be_read_only or self.access != "full":
@@ -278,21 +228,21 @@ _OTHERS = [
         "read_output",
         "Read a run's output",
         "Read lines of a run's output, also while it goes on. It is kept for a limited time after the run.",
-        _LINES,
+        LINES,
         types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
     ),
     _tool(
         "list_clusters",
         "List clusters",
         "List the clusters that can be named, with server, contexts and expiry.",
-        _CLUSTERS,
+        CLUSTERS,
         types.ToolAnnotations(read_only_hint=True, open_world_hint=False),
     ),
     _tool(
         "cancel_run",
         "Cancel a run",
         "End a run's command. Does nothing to a run that has ended.",
-        _STATE,
+        STATE,
         types.ToolAnnotations(
             read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=False
         ),

@@ -137,6 +137,7 @@ class CommandStarted:
     """The runner has said its first word, `seconds` after the run was accepted; None where that was elsewhere."""
 
     seconds: float | None
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +146,7 @@ class OutputRead:
 
     amounts: Mapping[StreamName, Amount]
     seconds: float | None = None
+    run_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
-from k8s_mcp.errors import Forbidden, KubeconfigError
+from k8s_mcp.errors import Forbidden, InsufficientScope, KubeconfigError
 from k8s_mcp.kubeconfig.addresses import check_resolved
 from k8s_mcp.kubeconfig.fields import Fields
 from k8s_mcp.kubeconfig.kubeconfig import Allowed, Kubeconfig, LeftOut, checked, parse, read
-from k8s_mcp.models import Access, Principal
+from k8s_mcp.models import WRITE_SCOPE, Access, Principal
 from k8s_mcp.policy.rules import Grant, Policy
 
 
@@ -105,6 +105,13 @@ class Admission:
                 f"a run cannot be read-only here{whose}, nor a dry run, nor held to other rules: that takes the "
                 "Kubernetes executor with credential isolation; send a kubeconfig whose credential may only read "
                 "instead"
+            )
+
+    def check_scope(self, who: Principal) -> None:
+        """Raise InsufficientScope if the caller's token is for reading, and a run could not be kept to that."""
+        if who.only_reads and not self._can_be_read_only:
+            raise InsufficientScope(
+                "the token is for reading only, and a run cannot be kept to that here", WRITE_SCOPE
             )
 
     def reread(self, text: str) -> Kubeconfig:

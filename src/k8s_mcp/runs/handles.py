@@ -6,10 +6,10 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from k8s_mcp.errors import Forbidden, InvalidRequest, KubeconfigError, NotFound, UnknownCluster
+from k8s_mcp.errors import Forbidden, InsufficientScope, InvalidRequest, KubeconfigError, NotFound, UnknownCluster
 from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig
 from k8s_mcp.kubeconfig.redact import Redactor
-from k8s_mcp.models import ClusterRequest, Handle, Principal, owner_of
+from k8s_mcp.models import WRITE_SCOPE, ClusterRequest, Handle, Principal, owner_of
 from k8s_mcp.observe.facts import HandleDeleted, HandleStored, Observe, Target
 from k8s_mcp.policy.admission import Admission
 
@@ -85,6 +85,7 @@ class Handles:
 
     async def put(self, principal: Principal, name: str, request: ClusterRequest) -> Handle:
         """Store a handle, or replace it. Raises Forbidden, KubeconfigError and InvalidRequest."""
+        _check_scope(principal)
         kubeconfig, _ = self._admission.admit(principal, request.kubeconfig)
         owner = owner_of(principal)
         async with self._storing:
@@ -125,7 +126,8 @@ class Handles:
         raise UnknownCluster("no such cluster; it may have expired: store it again with PUT /clusters/NAME")
 
     async def delete(self, principal: Principal, name: str) -> None:
-        """Forget one of the principal's own. Raises NotFound."""
+        """Forget one of the principal's own. Raises Forbidden and NotFound."""
+        _check_scope(principal)
         if not await self._store.delete(owner_of(principal), name):
             raise NotFound("no such cluster of yours")
         self._observe(HandleDeleted(principal, name))
@@ -140,6 +142,12 @@ class Handles:
                 f"the operator offers the cluster {name}, but it cannot be used; ask the operator"
             ) from None
         return _handle(name, kubeconfig, None)
+
+
+def _check_scope(principal: Principal) -> None:
+    """What a handle leads to, other runs of the principal rely on."""
+    if principal.only_reads:
+        raise InsufficientScope("the token is for reading only", WRITE_SCOPE)
 
 
 def _handle(name: str, kubeconfig: Kubeconfig, expires: datetime | None) -> Handle:

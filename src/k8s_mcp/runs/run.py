@@ -223,7 +223,7 @@ class Run:
         if after != before:
             first = None if self._had_output else self._seconds()
             self._had_output = True
-            self._note_output(OutputRead({name: after[name].since(before[name]) for name in after}, first))
+            self._note_output(OutputRead({one: after[one].since(before[one]) for one in after}, first, self.run_id))
         return events
 
     def _note_readers(self) -> None:
@@ -233,7 +233,7 @@ class Run:
         self.stop()
 
     def _note_started(self) -> None:
-        self._observe(CommandStarted(self._seconds()))
+        self._observe(CommandStarted(self._seconds(), self.run_id))
 
     def _note_output(self, read: OutputRead) -> None:
         self._observe(read)
@@ -274,7 +274,6 @@ class Run:
 
     def _outcome(self) -> Outcome:
         ended = self.ended or Ended("error", None, "InternalError")
-        execution = self._execution
         return Outcome(
             ended=Ended(ended.status, ended.exit_code, self.masked(ended.reason), ended.message),
             started_at=self._times["started"],
@@ -282,8 +281,8 @@ class Run:
             amounts=self._transcript.amounts(),
             gaps=self._transcript.gaps,
             lost_lines=self._transcript.lost_lines,
-            place=execution.place if execution else {},
-            left=self.masked(execution.left) if execution else "",
+            place=self._execution.place if self._execution else {},
+            left=self.masked(self._execution.left) if self._execution else "",
             requests=self.requests,
         )
 

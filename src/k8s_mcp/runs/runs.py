@@ -12,6 +12,7 @@ from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Access, Principal, RunRequest, RunSpec, owner_of
 from k8s_mcp.observe.facts import CancelRequested, Observe, RunFacts, RunStarted, Target, Via, run_facts
 from k8s_mcp.policy.admission import Admission
+from k8s_mcp.policy.api_rules import strictest
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.policy.rules import Grant
 from k8s_mcp.runs.handles import Handles
@@ -124,8 +125,12 @@ class Runs:
         return self._executor.can_be_read_only
 
     def most_access(self, principal: Principal) -> Access:
-        """The most that the policy lets the principal do."""
-        return self._admission.most_access(principal)
+        """The most that the policy, and their token, let the principal do."""
+        return strictest([self._admission.most_access(principal), principal.access])
+
+    def check_scope(self, principal: Principal) -> None:
+        """Raise InsufficientScope where nothing can be run with the principal's token."""
+        self._admission.check_scope(principal)
 
     def started_with(self, principal: Principal, key: str) -> str | None:
         """The id of the run that the principal's idempotency key has started, on whatever replica; or None."""
@@ -195,6 +200,7 @@ class Runs:
     def _spec(
         self, principal: Principal, request: RunRequest, key: str | None, kubeconfig: Kubeconfig, grant: Grant
     ) -> RunSpec:
+        self._admission.check_scope(principal)
         if request.read_only or request.dry_run:
             self._admission.check_read_only()
         return make_spec(principal, request, key, kubeconfig, grant, self._limits.max_timeout)

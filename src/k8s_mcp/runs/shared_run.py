@@ -199,7 +199,7 @@ class SharedRun(Run):
             _logger.info("carrying the run out")
             self._observe(RunStarted(self.facts))
             if self._running:
-                self._observe(CommandStarted(None))
+                self._observe(CommandStarted(None, self.run_id))
         elif self._ours and execution.lost:
             self._ours = False
             _logger.warning("another replica has taken the run over; it is followed here")
@@ -223,11 +223,11 @@ class SharedRun(Run):
 
     def _note_started(self) -> None:
         if self._ours:
-            self._observe(CommandStarted(None if self.facts.adopted else self._seconds()))
+            self._observe(CommandStarted(None if self.facts.adopted else self._seconds(), self.run_id))
 
     def _note_output(self, read: OutputRead) -> None:
         if self._ours:
-            self._observe(OutputRead(read.amounts, None if self.facts.adopted else read.seconds))
+            self._observe(OutputRead(read.amounts, None if self.facts.adopted else read.seconds, self.run_id))
 
     def last_word(self) -> RunEnded | RunReleased | None:
         if not self._ours:

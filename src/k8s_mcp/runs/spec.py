@@ -46,8 +46,8 @@ def make_spec(
         kubeconfig=kubeconfig.dump(),
         proxied_kubeconfig=kubeconfig.without_credentials(servers).dump(),
         contexts=contexts,
-        access=strictest([grant.access, _asked(request)]),
-        gate_rules=_gate_rules(request, grant),
+        access=strictest([grant.access, _asked(request), principal.access]),
+        gate_rules=_gate_rules(principal, request, grant),
         servers=kubeconfig.servers,
         max_output=grant.max_output,
         rule=grant.rule,
@@ -64,10 +64,10 @@ def _asked(request: RunRequest) -> Access:
     return "dry_run" if request.dry_run else "read_only" if request.read_only else "full"
 
 
-def _gate_rules(request: RunRequest, grant: Grant) -> tuple[GateRule, ...]:
-    """The policy's, and what the request asks for: it can only take away."""
-    asked = ApiRule("the request", _asked(request))
-    return tuple(rule.for_gate() for rule in (*grant.api_rules, *(() if asked.is_open else (asked,))))
+def _gate_rules(principal: Principal, request: RunRequest, grant: Grant) -> tuple[GateRule, ...]:
+    """The policy's, and what the request asks for and the token is for: both can only take away."""
+    less = (ApiRule("the request", _asked(request)), ApiRule("the token's scope", principal.access))
+    return tuple(rule.for_gate() for rule in (*grant.api_rules, *(rule for rule in less if not rule.is_open)))
 
 
 def name_of(principal: Principal, key: str) -> str:

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
 from k8s_mcp import errors
+from k8s_mcp.auth.guard import challenge_of
 from k8s_mcp.web import refusals
 from k8s_mcp.web.words import TITLES
 
@@ -60,6 +61,8 @@ class Problem(JSONResponse):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self.about is not None:
             refusals.note(scope, type(self.about).__name__, fields_of(self.about))
+        if isinstance(self.about, errors.Unauthorized | errors.InsufficientScope):
+            self.headers["WWW-Authenticate"] = challenge_of(self.about, scope)
         await self.answer(scope, receive, send)
 
     async def answer(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -104,8 +107,6 @@ def problem_of(error: errors.K8sMcpError, *, unread: bool = False) -> Problem:
     response.about = error
     if isinstance(error, errors.TooManyRuns | errors.TooManyRequests | errors.TooManySessions | errors.Unavailable):
         response.headers["Retry-After"] = str(error.retry_after)
-    if isinstance(error, errors.Unauthorized):
-        response.headers["WWW-Authenticate"] = error.challenge
     return response
 
 
