@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 MOST_BYTES = 16 * 2**20
-_WAIT_SECONDS = 0.1
+_WAIT_SECONDS = 1.0  # once per stall: everything else waits meanwhile. On a busy machine the thread's turn can take 0.1 s
 _LAST_SECONDS = 5.0
 
 
@@ -70,7 +70,7 @@ class AuditQueue:
             self._add(_Line(text))
 
     def put_and_wait(self, text: str) -> None:
-        """Returns when the line is written, for which it waits a tenth of a second at most.
+        """Returns when the line is written, for which it waits a second at most.
 
         Raises OSError if it cannot be: Behind also at once, after such a wait, until all that waits is written.
         """
