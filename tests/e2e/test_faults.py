@@ -179,6 +179,39 @@ async def test_watches_that_end_at_once(proxied: Client, proxy: ApiProxy, place:
     await ran_once(place, label, seen.run_id)
 
 
+async def test_its_start_is_never_confirmed(proxied: Client, proxy: ApiProxy, place: Place, label: str) -> None:
+    """The Job is resumed, but no answer says so: the command may have run, so that is no end."""
+    command = f"{place.counted(label)}; echo fine; exit 3"
+    proxy.spoil("PATCH jobs", cut=0, times=1000)
+    seen = await proxied.run(command)
+    proxy.heal()
+    assert (seen.stdout, seen.final) == (["fine"], {"status": "done", "exit_code": 3})
+    await ran_once(place, label, seen.run_id)
+
+
+async def test_cancelled_before_its_start_was_seen(
+    proxied: Client, proxy: ApiProxy, serve_kubernetes: StartService, client_of: ClientOf, place: Place
+) -> None:
+    """Another replica has seen output already: both tell the same."""
+    made = proxy.spoil("POST secrets", status=503, times=1000)
+    async with proxied.stream("echo up; sleep 99") as stream, client_of(serve_kubernetes()) as other:
+        await stream.first("control")
+        run_id = Transcript(stream.seen).run_id
+        await run_sync(wait_for, lambda: made.seen)
+        blind = proxy.spoil(r"GET pods\?", status=503, times=1000)
+        proxy.cut(r"GET pods\?.*watch")
+        await run_sync(wait_for, lambda: blind.seen)
+        made.times = 0
+        async with other.follow(run_id) as elsewhere:
+            await elsewhere.first("stdout")
+            await proxied.cancel(run_id)
+            proxy.heal()
+            seen, also = await asyncio.gather(stream.to_end(), elsewhere.to_end())
+    assert seen.final == also.final == {"status": "cancelled", "exit_code": None}
+    assert seen.stdout == also.stdout == ["up"]
+    await place.nothing_left(run_id, seconds=40)
+
+
 async def test_cancel_while_the_api_server_refuses(proxied: Client, proxy: ApiProxy, place: Place) -> None:
     async with proxied.stream("echo go; sleep 99") as stream:
         await stream.first("stdout")

@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
 MOST_BYTES = 16 * 2**20
-_WAIT_SECONDS = 1.0  # once per stall: everything else waits meanwhile. On a busy machine the thread's turn can take 0.1 s
+_WAIT_SECONDS = 1.0  # once per stall, and everything waits meanwhile; on a busy machine a thread's turn takes 0.1 s
 _LAST_SECONDS = 5.0
 
 

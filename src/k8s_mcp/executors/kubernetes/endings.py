@@ -4,6 +4,7 @@ import asyncio
 from contextlib import suppress
 
 from k8s_mcp.cluster import podstate
+from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.base import read_exit
 from k8s_mcp.models import Ended
@@ -51,3 +52,10 @@ async def who_told(watched: Watched) -> Ended:
                 await watched.changed()
                 leaving = podstate.why_leaving(watched)
     return Ended("error", None, *(leaving or ("Terminated", "somebody told the runner to end")))
+
+
+def of_error(error: ApiError | ApiUnreachable) -> Ended:
+    """Of a run that could not be made."""
+    if isinstance(error, ApiError):
+        return Ended("error", None, error.reason or "ApiError", error.message)
+    return Ended("error", None, "ApiUnreachable", str(error))

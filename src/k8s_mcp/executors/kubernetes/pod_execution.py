@@ -26,6 +26,7 @@ from k8s_mcp.recorded import Requests
 from k8s_mcp.runner.frames import Decoder, Frame
 
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
+_SEEN_SECONDS = 5.0  # in which a pod that was told to go is seen to have started, or to be gone
 _VERDICT_SECONDS = 60.0  # in which the owner says how a run ended whose log does not: its own tries come first
 _EMPTY_LOGS = 3  # how often that of a pod that has ended is asked for, before an answer without frames is believed
 _REFUSALS = 10  # how often the log of a pod that has ended is asked for, while its node does not answer
@@ -50,11 +51,15 @@ class PodExecution(OwnedExecution):
     ) -> None:
         super().__init__(objects, watched)
         self._api = cluster.api
+        self._watch = cluster.watch
         self._spec = spec
         self._made_here = made_here
         self._gate_log = gate_log
         self._template = template
         self._stopping = False
+        self._resumed = False
+        self._pause = FIRST_PAUSE  # before the pod is asked for again
+        self._cancelled_until = 0.0  # so long a pod that was told to go is waited for: it may have started unseen
         self._deadline = 0.0
         self._untold: Ended | None = None  # how the run ended, where its log does not tell
 
@@ -75,16 +80,15 @@ class PodExecution(OwnedExecution):
             yield item
             if isinstance(item, Ended):
                 return
+        self._deadline = self._in(self._spec.timeout + self._template.grace + _MARGIN)
         async for item in self._output():
             yield item
 
     async def _make(self) -> Ended | None:
         try:
             await self._objects.create()
-        except ApiError as error:
-            self._untold = Ended("error", None, error.reason or "ApiError", error.message)
-        except ApiUnreachable as error:
-            self._untold = Ended("error", None, "ApiUnreachable", str(error))
+        except (ApiError, ApiUnreachable) as error:
+            self._untold = endings.of_error(error)
         return self._untold
 
     async def _find(self) -> None:
@@ -128,7 +132,6 @@ class PodExecution(OwnedExecution):
 
     async def _until_started(self) -> AsyncIterator[Item]:
         """Say why the pod cannot start, once for each reason, until it does; `Ended` when it will not."""
-        clock = asyncio.get_running_loop()
         deadline: float | None = None
         said: set[str] = set()
         why = ("StartTimeout", "the pod did not start")
@@ -145,34 +148,55 @@ class PodExecution(OwnedExecution):
                     yield Pending(*pending)
                     continue  # there may be news already
             if deadline is None and self.owned:
-                deadline = clock.time() + self._template.start_timeout
+                deadline = self._in(self._template.start_timeout)
             try:
-                async with asyncio.timeout_at(deadline if self.owned else None):
-                    await self._watched.changed()
+                async with asyncio.timeout_at(self._cancelled_until or (deadline if self.owned else None)):
+                    await self._until_news()
             except TimeoutError:
-                late = f"not started within {self._template.start_timeout:g} s: {why[1]}"
-                self._untold = Ended("error", None, why[0], late)
-                yield self._untold
+                if not self._watch.connected:  # it may have started long ago
+                    deadline, self._cancelled_until = None, 0.0
+                    continue
+                if not self._cancelled_until:
+                    late = f"not started within {self._template.start_timeout:g} s: {why[1]}"
+                    self._untold = Ended("error", None, why[0], late)
+                yield self._untold or Ended("cancelled")
                 return
-        self._deadline = clock.time() + self._spec.timeout + self._template.grace + _MARGIN
 
     async def _ended_early(self) -> Ended | None:
         """How the run has ended before its pod started, if so. Takes up what a former owner did not come to."""
         if self._is_cancelled():
-            return Ended("cancelled")
+            # A pod can have started, and printed, without our having seen it yet: its log is what everybody reads.
+            if podstate.why_gone(self._watched) or (self._watched.pod is None and not self._resumed):
+                return Ended("cancelled")
+            self._cancelled_until = self._cancelled_until or self._in(_SEEN_SECONDS)
+            return None
         if not self._objects.judges:
             return await self._ended_for_followers()
         leaving = podstate.why_leaving(self._watched)
         if leaving:
             self._untold = Ended("error", None, *leaving)
-        elif not self._made_here:
-            try:
-                if not await self._objects.resume_if_complete():
-                    self._untold = Ended("error", None, *_LOST)
-            except (ApiError, ApiUnreachable) as error:
-                _logger.warning("the run is not resumed yet: %s", error)
-                await pause_after(FIRST_PAUSE, self._watched)
+        elif not self._resumed:
+            await self._resume()
         return self._untold
+
+    async def _resume(self) -> None:
+        """Have the pod started. Where the answer is lost it may have been: so that is no end, but tried again."""
+        try:
+            self._resumed = await self._objects.resume_if_complete()
+            if not self._resumed:
+                self._untold = Ended("error", None, *_LOST)
+        except ApiError as error:
+            _logger.warning("the run is not resumed yet: %s", error)
+            if not error.is_passing:
+                self._untold = endings.of_error(error)
+        except ApiUnreachable as error:
+            _logger.warning("the run is not resumed yet: %s", error)
+
+    async def _until_news(self) -> None:
+        if self._resumed or not self._objects.judges:
+            await self._watched.changed()
+        else:
+            self._pause = await pause_after(self._pause, self._watched)
 
     async def _ended_for_followers(self) -> Ended | None:
         gone = self._objects.standing is Standing.GONE
@@ -248,6 +272,9 @@ class PodExecution(OwnedExecution):
     def _pod_name(self) -> str:
         pod = self._watched.pod
         return "" if pod is None else str(pod["metadata"]["name"])
+
+    def _in(self, seconds: float) -> float:
+        return asyncio.get_running_loop().time() + seconds
 
     def _is_late(self) -> bool:
         return asyncio.get_running_loop().time() > self._deadline

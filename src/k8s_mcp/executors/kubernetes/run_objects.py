@@ -65,14 +65,12 @@ class RunObjects(RunJob):
             watched.begin(reserved)
 
     async def create(self) -> None:
-        """Make Job and Secret and have the pod started. Raises ApiError and ApiUnreachable."""
+        """Make Job and Secret; the pod is not started yet. Raises ApiError and ApiUnreachable."""
         self._made = True
         if self._reserved is None:
             manifest = make_job(self._spec, self._replica, self._template)
             self._watched.begin(await create_once(self._api, JOBS, manifest, self._spec))
         await self._create_secret()
-        if not self.told_to_stop:
-            await self.resume()
 
     async def _create_secret(self) -> None:
         files = run_files(self._spec, self._template.isolation)
@@ -86,8 +84,8 @@ class RunObjects(RunJob):
         return bool(self._spec.command) or self.job is None or not self.job["spec"].get("suspend")
 
     async def resume_if_complete(self) -> bool:
-        """Have the pod started, of a run that was taken over; False when its Secret was never made, and cannot be
-        made here, where nobody sent the request. Raises ApiError and ApiUnreachable.
+        """Have the pod started, unless it was; False when the Secret of a run that was taken over was never made, and
+        cannot be made here, where nobody sent the request. Raises ApiError and ApiUnreachable.
         """
         job = self.job
         if job is not None and self.owned and job["spec"].get("suspend"):
