@@ -45,7 +45,7 @@ class Reader:
             pass
 
     def to_end(self) -> "Reader":
-        with self.run, closing(self.run.events()) as events:
+        with closing(self.run.events()) as events:
             self.seen += events
         return self
 
@@ -113,7 +113,7 @@ def test_a_running_command_outlives_its_connection(server: Service, fake_kubecon
     command = f"echo before; until [ -e {go_on} ]; do sleep 0.05; done; echo after"
     with CuttingProxy(server.url, [600]) as proxy:
         reader = Reader(proxy.url, fake_kubeconfig, command)
-        with reader.run, closing(reader.events()) as events:
+        with closing(reader.events()) as events:
             reader.first_line(events)
             assert state(server, reader) == "running"
             go_on.touch()
@@ -129,7 +129,7 @@ def test_a_run_that_the_service_has_forgotten_is_said_to_be_gone(
     go_on = tmp_path / "go-on"
     with CuttingProxy(service.url) as proxy:
         reader = Reader(proxy.url, fake_kubeconfig, f"echo before; until [ -e {go_on} ]; do sleep 0.05; done")
-        with reader.run, closing(reader.events()) as events:
+        with closing(reader.events()) as events:
             reader.first_line(events)
             proxy.go_down()
             go_on.touch()
@@ -145,7 +145,7 @@ def test_a_service_that_died_is_given_up_after_a_while(
     monkeypatch.setattr(remote_run, "_RESUME_SECONDS", 1.0)
     service = serve()
     reader = Reader(service.url, fake_kubeconfig, "echo before; exec sleep 60")
-    with reader.run, closing(reader.events()) as events:
+    with closing(reader.events()) as events:
         reader.first_line(events)
         service.kill()
         with pytest.raises(ServiceError, match="was lost and did not come back within 1 s"):
@@ -251,7 +251,7 @@ def test_proxies_of_the_environment_are_used_but_not_for_this_machine(monkeypatc
 
 def test_a_run_can_be_cancelled_while_it_is_read(server: Service, fake_kubeconfig: str) -> None:
     reader = Reader(server.url, fake_kubeconfig, "echo ready; sleep 60")
-    with reader.run, closing(reader.events()) as events:
+    with closing(reader.events()) as events:
         reader.first_line(events)
         reader.run.cancel()
         for _ in events:

@@ -7,8 +7,8 @@ import asyncio
 import json
 import random
 import time
-from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Generator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -56,7 +56,7 @@ _ODD = (
 
 
 class ApiLink:
-    """`url` is for the replica. Times by time.monotonic(). `outages`: from when to when nothing went through.
+    """`url` is for the replica.
 
     `odd`: share of the calls that are answered with nonsense, half of them after they were carried out. `slow`: most
     seconds by which a call is held up.
@@ -66,7 +66,8 @@ class ApiLink:
         self.url = ""
         self.odd = 0.0
         self.slow = 0.0
-        self.outages: list[tuple[float, float]] = []
+        self._outages: list[tuple[float, float]] = []
+        self._began: list[float] = []  # those outages that go on
         self._away = 0
         self._frozen = 0
         self._flowing = asyncio.Event()
@@ -76,31 +77,45 @@ class ApiLink:
         self._rng = rng
         self._open: dict[int, web.Request] = {}
 
-    @asynccontextmanager
-    async def being_away(self) -> AsyncGenerator[None]:
-        """While the context lasts every connection is refused; those there were are cut."""
+    @property
+    def outages(self) -> list[tuple[float, float]]:
+        """From when to when nothing went through, by time.monotonic(); what goes on lasts until now."""
+        now = time.monotonic()
+        return [*self._outages, *((began, now) for began in self._began)]
+
+    @contextmanager
+    def _outage(self) -> Generator[None]:
         began = time.monotonic()
-        self._away += 1
-        self.cut()
+        self._began.append(began)
         try:
             yield
         finally:
+            self._began.remove(began)
+            self._outages.append((began, time.monotonic()))
+
+    @asynccontextmanager
+    async def being_away(self) -> AsyncGenerator[None]:
+        """While the context lasts every connection is refused; those there were are cut."""
+        self._away += 1
+        self.cut()
+        try:
+            with self._outage():
+                yield
+        finally:
             self._away -= 1
-            self.outages.append((began, time.monotonic()))
 
     @asynccontextmanager
     async def being_frozen(self) -> AsyncGenerator[None]:
         """While the context lasts nothing gets through, and no connection ends."""
-        began = time.monotonic()
         self._frozen += 1
         self._flowing.clear()
         try:
-            yield
+            with self._outage():
+                yield
         finally:
             self._frozen -= 1
             if not self._frozen:
                 self._flowing.set()
-            self.outages.append((began, time.monotonic()))
 
     def cut(self) -> None:
         """Cut the connections on which something is being answered."""

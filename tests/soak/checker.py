@@ -132,7 +132,7 @@ def _ending(follower: Follower, record: Record, weather: Weather, *, executed: b
     if follower.gone:
         if any(other.ended for other in record.followers):
             return [], "the end was delivered to another client"
-        if not executed and any(record.began <= at <= record.ended for at in weather.kills):
+        if not executed and _killed(record, weather):
             return [], "its replica was killed before it had a Job"
         return [Wrong("end lost", f"no replica knows the run any more, after {len(follower.numbered)} events")], ""
     own, final = record.planned.command.ending, follower.finals[0]
@@ -152,6 +152,8 @@ def _why_another(final: dict[str, Any], record: Record, weather: Weather, *, exe
         return "nobody followed for longer than the resume window"
     if final == CANCELLED and outage > weather.resume_window / 2:
         return "followers were unseen while the API server was away"
+    if final.get("reason") == "ReplicaLost" and not executed and _killed(record, weather):
+        return "its replica was killed before its start, and its request did not come again"
     if final.get("reason") == "ApiUnreachable" and not executed and outage > _STARTS_WITHIN:
         return "it could not be started while the API server was away"
     return ""
@@ -164,6 +166,10 @@ def longest_alone(record: Record) -> float:
     for begin, end in followed:
         longest, until = max(longest, begin - until), max(until, end)
     return longest
+
+
+def _killed(record: Record, weather: Weather) -> bool:
+    return any(record.began <= at <= record.ended for at in weather.kills)
 
 
 def _longest_outage(record: Record, weather: Weather) -> float:

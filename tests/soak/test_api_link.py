@@ -68,6 +68,7 @@ async def test_away_refuses_and_cuts(served: list[str], link: ApiLink, http: htt
                     pass
             with pytest.raises(httpx.TransportError):
                 await http.get("/jobs")
+            assert len(link.outages) == 1, "also while it goes on"
     assert len(served) == 2
     assert len(link.outages) == 1
     assert (await http.get("/jobs")).text == LIST

@@ -164,3 +164,14 @@ def test_what_cannot_be_started_in_an_outage_may_end_so(
 ) -> None:
     error = control(1, status="error", exit_code=None, reason="ApiUnreachable", message="…")
     assert found(record(follower([error])), starts, Weather(20, [outage])) == expected
+
+
+@pytest.mark.parametrize(
+    ("kills", "starts", "expected"),
+    [((100.5,), (), []), ((), (), ["wrong ending"]), ((100.5,), (101,), ["wrong ending"])],
+)
+def test_what_was_not_started_when_its_replica_was_killed_may_end_as_lost(
+    kills: Sequence[float], starts: Sequence[float], expected: list[str]
+) -> None:
+    error = control(1, status="error", exit_code=None, reason="ReplicaLost", message="…")
+    assert found(record(follower([error])), starts, Weather(20, (), kills)) == expected

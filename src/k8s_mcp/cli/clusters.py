@@ -6,11 +6,10 @@ import time
 from datetime import UTC, datetime
 from typing import Any, cast
 
-import httpx2
-
 from k8s_mcp.cli.table import print_table
 from k8s_mcp.cli.tell import tell
 from k8s_mcp.client.calls import call, entries, not_ours
+from k8s_mcp.client.http import Http
 from k8s_mcp.client.remote_run import ServiceError, connect
 from k8s_mcp.client.request import STDIN, read_kubeconfig
 from k8s_mcp.client.service import InputError, UsageError, add_service_options, handle_name, service_of
@@ -24,14 +23,14 @@ def clusters(options: argparse.Namespace) -> int:
     """Carry out `options.action`; the exit code."""
     try:
         service = service_of(options)
-        with connect(service) as http:
-            match options.action:
-                case "add":
-                    _add(http, service.url, options)
-                case "remove":
-                    call(http, service.url, "DELETE", f"/clusters/{handle_name(options.name)}")
-                case _:
-                    _list(http, service.url, as_json=options.json)
+        http = connect(service)
+        match options.action:
+            case "add":
+                _add(http, service.url, options)
+            case "remove":
+                call(http, service.url, "DELETE", f"/clusters/{handle_name(options.name)}")
+            case _:
+                _list(http, service.url, as_json=options.json)
     except UsageError as error:
         tell(str(error))
         return _USAGE
@@ -41,7 +40,7 @@ def clusters(options: argparse.Namespace) -> int:
     return 0
 
 
-def _add(http: httpx2.Client, url: str, options: argparse.Namespace) -> None:
+def _add(http: Http, url: str, options: argparse.Namespace) -> None:
     name = handle_name(options.name)
     if options.renew and options.kubeconfig == STDIN:
         raise UsageError("--renew and --kubeconfig - exclude each other: standard input can be read once")
@@ -60,7 +59,7 @@ def _add(http: httpx2.Client, url: str, options: argparse.Namespace) -> None:
             failure = error
 
 
-def _store(http: httpx2.Client, url: str, name: str, options: argparse.Namespace) -> tuple[datetime, datetime | None]:
+def _store(http: Http, url: str, name: str, options: argparse.Namespace) -> tuple[datetime, datetime | None]:
     """Until when it is stored, and until when its credential is good. Raises InputError, ServiceError."""
     sent = read_kubeconfig(options, tell)
     stored = call(http, url, "PUT", f"/clusters/{name}", {"kubeconfig": sent.text, "ttl": options.ttl})
@@ -82,7 +81,7 @@ def _wait(until: datetime, failure: Exception | None) -> None:
     time.sleep(min(max(left * 0.75, _LEAST_PAUSE), _LONGEST_PAUSE))
 
 
-def _list(http: httpx2.Client, url: str, *, as_json: bool) -> None:
+def _list(http: Http, url: str, *, as_json: bool) -> None:
     found = entries(url, call(http, url, "GET", "/clusters"), "clusters", _NEEDED)
     if as_json:
         print(json.dumps(found, indent=2))

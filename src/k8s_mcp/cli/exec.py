@@ -52,7 +52,7 @@ def attend(run: RemoteRun, *, cancels: bool = True, changes: bool = False) -> in
     """
     news: SimpleQueue[_News] = SimpleQueue()
     notice = StartNotice(run.is_pending, tell, write)
-    with run, signals_to(news.put):
+    with signals_to(news.put):
         # The events have a thread of their own: signals are then acted on whatever that one waits for, the network
         # or a reader of our output.
         Thread(target=_follow, args=(run, news, notice), daemon=True).start()
@@ -64,14 +64,13 @@ def attend(run: RemoteRun, *, cancels: bool = True, changes: bool = False) -> in
 
 def _detach(run: RemoteRun) -> int:
     """Print the run's id as soon as there is one. Raises ServiceError."""
-    with run:
-        with closing(run.events()) as events:
-            for _ in events:
-                if run.run_id:
-                    break
-        if run.run_id is None:
-            raise ServiceError("the service did not say which run it is")
-        window = run.resume_window()
+    with closing(run.events()) as events:
+        for _ in events:
+            if run.run_id:
+                break
+    if run.run_id is None:
+        raise ServiceError("the service did not say which run it is")
+    window = run.resume_window()
     write(FILES["stdout"], f"{run.run_id}\n".encode())
     within = "its resume window (K8S_MCP_RESUME_WINDOW)" if window is None else f"{window:g} s"
     tell(f"unless somebody follows it, the service cancels it after {within}: k8s-mcp runs follow {run.run_id}")

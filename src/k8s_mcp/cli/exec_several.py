@@ -33,9 +33,8 @@ def execute_on(
 
     With `changes`, say at the end what the command changed on each.
     """
-    with ExitStack() as runs:
-        several = _Several(service, request, clusters, runs)
-        runs.enter_context(signals_to(several.news.put))
+    several = _Several(service, request, clusters)
+    with signals_to(several.news.put):
         for _ in clusters[:_AT_ONCE]:
             Thread(target=several.work, daemon=True).start()
         exit_code = several.supervise()
@@ -45,18 +44,12 @@ def execute_on(
 
 
 class _Several:
-    """One command on several clusters. Threads `work`, the main one supervises.
+    """One command on several clusters. Threads `work`, the main one supervises."""
 
-    `runs` keeps every run open, so that it can be cancelled at any time.
-    """
-
-    def __init__(
-        self, service: Endpoint, request: Mapping[str, object], clusters: Sequence[str], runs: ExitStack
-    ) -> None:
+    def __init__(self, service: Endpoint, request: Mapping[str, object], clusters: Sequence[str]) -> None:
         self.news: SimpleQueue[_News] = SimpleQueue()
         self._service = service
         self._request = request
-        self._runs = runs
         self._count = len(clusters)
         self._next = deque(clusters)
         self._active = set[str]()  # asked for, or started
@@ -120,7 +113,6 @@ class _Several:
             run = RemoteRun(self._service, {**self._request, "cluster": cluster}, say)
         except ServiceError as error:
             return End(FAILED, str(error))
-        self._runs.enter_context(run)
         end = self._copy(cluster, run, say, lambda: None)
         if not end.busy:
             return end

@@ -35,15 +35,15 @@ def runs(options: argparse.Namespace) -> int:
 
 def _ask(service: Endpoint, options: argparse.Namespace) -> None:
     url = service.url
-    with connect(service) as http:
-        match options.action:
-            case "cancel":
-                call(http, url, "DELETE", f"/runs/{run_id(options.id)}")
-                tell(f"{options.id} is being cancelled")
-            case "show":
-                _show(call(http, url, "GET", f"/runs/{run_id(options.id)}"), as_json=options.json)
-            case _:
-                _list(entries(url, call(http, url, "GET", "/runs"), "runs", _NEEDED), as_json=options.json)
+    http = connect(service)
+    match options.action:
+        case "cancel":
+            call(http, url, "DELETE", f"/runs/{run_id(options.id)}")
+            tell(f"{options.id} is being cancelled")
+        case "show":
+            _show(call(http, url, "GET", f"/runs/{run_id(options.id)}"), as_json=options.json)
+        case _:
+            _list(entries(url, call(http, url, "GET", "/runs"), "runs", _NEEDED), as_json=options.json)
 
 
 def _show(state: dict[str, Any], *, as_json: bool) -> None:

@@ -3,22 +3,21 @@
 import json
 from typing import Any, NoReturn, cast
 
-import httpx2
-
+from k8s_mcp.client.http import CallFailed, Http
 from k8s_mcp.client.remote_run import ServiceError, connect, refusal, unreachable
 from k8s_mcp.client.service import Endpoint, InputError
 
 _Answer = dict[str, Any]
 
 
-def call(http: httpx2.Client, url: str, method: str, path: str, body: object = None) -> _Answer:
+def call(http: Http, url: str, method: str, path: str, body: object = None) -> _Answer:
     """The JSON object that `path` below `url` answers; empty without a body. Raises ServiceError."""
     try:
-        with http.stream(method, f"{url}{path}", json=body) as response:
+        with http.stream(method, path, body) as response:
             if not response.is_success:
                 raise refusal(url, response)
             content = response.read()
-    except httpx2.RequestError as error:
+    except CallFailed as error:
         raise unreachable(url, error) from error
     if not content:
         return {}
@@ -31,8 +30,8 @@ def call(http: httpx2.Client, url: str, method: str, path: str, body: object = N
 
 def stored_clusters(service: Endpoint) -> list[str]:
     """The names of all clusters that the caller can name. Raises ServiceError, InputError when there are none."""
-    with connect(service) as http:
-        found = entries(service.url, call(http, service.url, "GET", "/clusters"), "clusters", ("name",))
+    http = connect(service)
+    found = entries(service.url, call(http, service.url, "GET", "/clusters"), "clusters", ("name",))
     if not found:
         raise InputError("no clusters are stored; `k8s-mcp clusters add NAME` stores one")
     return [str(one["name"]) for one in found]

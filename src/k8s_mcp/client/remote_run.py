@@ -1,32 +1,31 @@
 """One run on a service, seen from its client: started once, every event read once, whatever the connection does."""
 
 import json
+import os
 import ssl
+import sys
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from http import HTTPStatus
 from secrets import token_hex
-from types import TracebackType
-from typing import Any, Self, cast
-
-import httpx2
+from typing import Any, cast
+from urllib.parse import urlsplit
 
 from k8s_mcp import __version__
 from k8s_mcp.client.event_source import Control, Event, EventSource, NotOurs
+from k8s_mcp.client.http import CallFailed, Http, NotConnected, Response
 from k8s_mcp.client.service import RUN_ID, Endpoint, is_loopback
 
 FINAL = frozenset({"done", "timeout", "cancelled", "error"})
 """The statuses of final events."""
 
-_CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 45.0  # the service writes something every 15 s
 _CANCEL_SECONDS = 5.0
 _RESUME_SECONDS = 10.0  # after it a service with default settings has cancelled the run
 _LONGEST_PAUSE = 2.0
 _LONGEST_RETRY_AFTER = 30.0
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
-_NO_CONNECTION = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.ProxyError, httpx2.UnsupportedProtocol)
 _PROBLEM_BYTES = 64 * 1024
 
 
@@ -39,7 +38,7 @@ class Busy(ServiceError):
 
 
 class RemoteRun:
-    """One run on a service, as a context manager. It starts when `events` is iterated.
+    """One run on a service. It starts when `events` is iterated.
 
     `tell` gets what a user should know meanwhile, one sentence at a time. `cancel` may be called in another thread.
     """
@@ -59,14 +58,6 @@ class RemoteRun:
         self._pause = 0.0
         self._told = False
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._http.close()
-
     def events(self) -> Generator[Event]:
         """All events up to the final one, each once; `started` and `pending` can come again. Raises ServiceError."""
         while True:
@@ -76,11 +67,11 @@ class RemoteRun:
                     self._check(response)
                     yield from self._read(response)
                     return
-            except httpx2.RequestError as error:
-                if not self._may_run and isinstance(error, _NO_CONNECTION):
+            except CallFailed as error:
+                if not self._may_run and isinstance(error, NotConnected):
                     raise unreachable(self._url, error) from error
                 self._may_run = True
-                lost = _Lost(str(error) or type(error).__name__)
+                lost = _Lost(str(error))
             except NotOurs as error:
                 raise ServiceError(f"{self._url} is no k8s-mcp service: {error}") from error
             except _Lost as error:
@@ -90,10 +81,10 @@ class RemoteRun:
     def cancel(self) -> None:
         """Ask for the end of the run, whose final event follows. Its `run_id` must be known. Raises ServiceError."""
         try:
-            with self._http.stream("DELETE", f"{self._url}/runs/{self.run_id}", timeout=_CANCEL_SECONDS) as response:
-                if response.status_code not in {202, 404}:
+            with self._http.stream("DELETE", f"/runs/{self.run_id}", silence=_CANCEL_SECONDS) as response:
+                if response.status not in {202, 404}:
                     raise refusal(self._url, response)
-        except httpx2.RequestError as error:
+        except CallFailed as error:
             raise unreachable(self._url, error) from error
 
     def is_pending(self) -> bool:
@@ -110,11 +101,11 @@ class RemoteRun:
 
     def _state(self) -> Mapping[str, object]:
         try:
-            with self._http.stream("GET", f"{self._url}/runs/{self.run_id}", timeout=_CANCEL_SECONDS) as response:
-                if response.status_code != HTTPStatus.OK:
+            with self._http.stream("GET", f"/runs/{self.run_id}", silence=_CANCEL_SECONDS) as response:
+                if response.status != HTTPStatus.OK:
                     raise refusal(self._url, response)
                 found: Any = json.loads(response.read())
-        except httpx2.RequestError as error:
+        except CallFailed as error:
             raise unreachable(self._url, error) from error
         except ValueError as error:
             raise ServiceError(f"{self._url} is no k8s-mcp service: {error}") from error
@@ -123,41 +114,41 @@ class RemoteRun:
     def resume_window(self) -> float | None:
         """How long the service lets runs go on without a client, in seconds, if it says so. Raises ServiceError."""
         try:
-            with self._http.stream("GET", f"{self._url}/version") as response:
-                found: Any = json.loads(response.read()) if response.status_code == HTTPStatus.OK else {}
-        except httpx2.RequestError as error:
+            with self._http.stream("GET", "/version") as response:
+                found: Any = json.loads(response.read()) if response.status == HTTPStatus.OK else {}
+        except CallFailed as error:
             raise unreachable(self._url, error) from error
         except ValueError:
             return None
         seconds = cast("dict[str, object]", found).get("resume_window") if isinstance(found, dict) else None
         return float(seconds) if isinstance(seconds, int | float) else None
 
-    def _stream(self) -> AbstractContextManager[httpx2.Response]:
+    def _stream(self) -> AbstractContextManager[Response]:
         if self.run_id is None:
             headers = {"Idempotency-Key": self._key}
-            return self._http.stream("POST", f"{self._url}/sse", json=self._request, headers=headers)
+            return self._http.stream("POST", "/sse", self._request, headers)
         headers = {} if self._last_id is None else {"Last-Event-ID": str(self._last_id)}
-        return self._http.stream("GET", f"{self._url}/runs/{self.run_id}/events", headers=headers)
+        return self._http.stream("GET", f"/runs/{self.run_id}/events", headers=headers)
 
-    def _check(self, response: httpx2.Response) -> None:
+    def _check(self, response: Response) -> None:
         again = self._seen or self._lost_since is not None
-        if again and response.status_code in _TRY_AGAIN:
+        if again and response.status in _TRY_AGAIN:
             raise _Lost(str(refusal(self._url, response)), _retry_after(response))
-        if self.run_id is not None and response.status_code == 404 and self._seen:
+        if self.run_id is not None and response.status == 404 and self._seen:
             raise ServiceError(
                 f"the connection was lost, and now the run is gone, too: {refusal(self._url, response)}"
             )
-        if response.status_code != 200:
+        if response.status != 200:
             raise refusal(self._url, response)
         if response.headers.get("Content-Type", "").partition(";")[0] != "text/event-stream":
             raise NotOurs("its answer is not an event stream")
         self._seen = True
 
-    def _read(self, response: httpx2.Response) -> Generator[Event]:
+    def _read(self, response: Response) -> Generator[Event]:
         if self.run_id is not None:
             self._lost_since = None  # the run is still there
         source = EventSource()
-        for chunk in response.iter_bytes():
+        for chunk in response.chunks():
             for event in source.feed(chunk):
                 status = event.data.get("status") if isinstance(event, Control) else None
                 if status == "started" and isinstance(event, Control):
@@ -200,44 +191,44 @@ class _Lost(Exception):
         self.retry_after = retry_after
 
 
-def connect(service: Endpoint) -> httpx2.Client:
+def connect(service: Endpoint) -> Http:
     """Through the environment's proxies, except to this machine itself. Raises ServiceError."""
     url = service.url
-    local = is_loopback(httpx2.URL(url).host)
-    if local and url.startswith("http:"):
-        verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # trusts nobody, and saves the 30 ms of loading authorities
-    else:
-        verify = _trusting(service.ca_file)
-    headers = {"User-Agent": f"k8s-mcp/{__version__}", "Accept-Encoding": "identity"}
+    local = is_loopback(urlsplit(url).hostname or "")
+    headers = {"User-Agent": f"k8s-mcp/{__version__}"}
     if service.token:
         headers["Authorization"] = f"Bearer {service.token}"
+    # Over plain HTTP nobody is trusted, which saves the 30 ms of loading authorities.
+    trusted = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if url.startswith("http:") else _trusting(service.ca_file)
     try:
-        return httpx2.Client(
-            headers=headers,
-            timeout=httpx2.Timeout(_SILENCE_SECONDS, connect=_CONNECT_SECONDS),
-            trust_env=not local,
-            verify=verify,
-        )
-    except (ImportError, ValueError, httpx2.InvalidURL) as error:
+        return Http(url, headers, trusted, silence=_SILENCE_SECONDS, direct=local)
+    except ValueError as error:
         raise ServiceError(f"the proxy that the environment names cannot be used: {error}") from error
 
 
 def _trusting(ca_file: str) -> ssl.SSLContext:
+    """`ca_file`, or what the environment names, or the system's authorities."""
+    file = ca_file or os.environ.get("SSL_CERT_FILE")
+    directory = None if file else os.environ.get("SSL_CERT_DIR")
     try:
-        return ssl.create_default_context(cafile=ca_file) if ca_file else httpx2.create_ssl_context()
+        if not (file or directory) and sys.platform != "linux":
+            from httpx2 import create_ssl_context  # noqa: PLC0415 - asks the system itself, and is slow to import
+
+            return create_ssl_context()
+        return ssl.create_default_context(cafile=file, capath=directory)
     except (OSError, ssl.SSLError) as error:
         where = ca_file or "SSL_CERT_FILE or SSL_CERT_DIR"
         raise ServiceError(f"the certificates in {where} cannot be used: {error.strerror or error}") from error
 
 
-def unreachable(url: str, error: Exception) -> ServiceError:
+def unreachable(url: str, error: CallFailed) -> ServiceError:
     """For the user: nobody answers at `url`, or nobody that speaks as it says."""
-    said = str(error) or type(error).__name__
+    said = str(error)
     if "CERTIFICATE_VERIFY_FAILED" in said:
         return ServiceError(f"the certificate of {url} is not trusted ({said}); --ca-file names its authority")
     if "WRONG_VERSION_NUMBER" in said or "RECORD_LAYER_FAILURE" in said or "HTTP_REQUEST" in said:
         return ServiceError(f"{url} does not speak TLS; is it http://?")
-    if isinstance(error, httpx2.RemoteProtocolError | httpx2.ReadError):
+    if error.not_http and not isinstance(error, NotConnected):
         return ServiceError(f"{url} does not answer as HTTP does ({said}); if it speaks TLS, its URL is https://")
     return ServiceError(
         f"cannot reach {url} ({said}); start a service there with "
@@ -245,19 +236,19 @@ def unreachable(url: str, error: Exception) -> ServiceError:
     )
 
 
-def refusal(url: str, response: httpx2.Response) -> ServiceError:
+def refusal(url: str, response: Response) -> ServiceError:
     """For the user: the service at `url` said no."""
-    if response.status_code == HTTPStatus.UNAUTHORIZED:
+    if response.status == HTTPStatus.UNAUTHORIZED:
         return ServiceError(
-            f"{url} answered 401: {_detail(response) or response.reason_phrase} "
+            f"{url} answered 401: {_detail(response) or response.reason} "
             "(k8s-mcp takes it from K8S_MCP_TOKEN, or the file that K8S_MCP_TOKEN_FILE names)"
         )
     detail = _detail(response)
-    if detail is None and response.status_code in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
-        return ServiceError(f"{url} answered {response.status_code}: no k8s-mcp service is there; correct --url")
-    if response.status_code == HTTPStatus.TOO_MANY_REQUESTS:
-        return Busy(f"{url} answered 429: {detail or response.reason_phrase}")
-    return ServiceError(f"{url} answered {response.status_code}: {detail or response.reason_phrase}")
+    if detail is None and response.status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        return ServiceError(f"{url} answered {response.status}: no k8s-mcp service is there; correct --url")
+    if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        return Busy(f"{url} answered 429: {detail or response.reason}")
+    return ServiceError(f"{url} answered {response.status}: {detail or response.reason}")
 
 
 def _run_id(event: Control) -> str:
@@ -267,10 +258,10 @@ def _run_id(event: Control) -> str:
     return run_id
 
 
-def _detail(response: httpx2.Response) -> str | None:
+def _detail(response: Response) -> str | None:
     """What a problem document (RFC 9457) says; the service puts the fields' names there."""
     body = bytearray()
-    for chunk in response.iter_bytes():
+    for chunk in response.chunks():
         body += chunk
         if len(body) > _PROBLEM_BYTES:
             return None
@@ -281,6 +272,6 @@ def _detail(response: httpx2.Response) -> str | None:
     return detail if isinstance(detail, str) else None
 
 
-def _retry_after(response: httpx2.Response) -> float | None:
+def _retry_after(response: Response) -> float | None:
     seconds = response.headers.get("Retry-After", "")
     return min(float(seconds), _LONGEST_RETRY_AFTER) if seconds.isascii() and seconds.isdigit() else None
