@@ -126,7 +126,9 @@ def _processor_seconds() -> float:
 
 
 def _count(target: str, inputs: int, seconds: float, engine: str) -> None:
-    revision = _git("rev-parse", "--short=12", "HEAD") + ("-changed" if _git("status", "--short", "src", "gate") else "")
+    revision = _git("rev-parse", "--short=12", "HEAD") + (
+        "-changed" if _git("status", "--short", "src", "gate") else ""
+    )
     if not _COUNTS.exists():
         _COUNTS.write_text("date\ttarget\trevision\tengine\tinputs\tprocessor_minutes\n")
     fields = (f"{datetime.now(UTC):%Y-%m-%d}", target, revision, engine, inputs, f"{seconds / 60:.1f}")

@@ -1,4 +1,4 @@
-"""The fuzz targets of the gate, which are in Go beside what they test: found there, run in turn, counted as the others are."""
+"""The fuzz targets of the gate, which are in Go beside what they test: found there, and counted as the others are."""
 
 import os
 import re
@@ -25,7 +25,7 @@ def compiled(name: str) -> None:
 
 
 def fuzz(name: str, seconds: float) -> tuple[int, bool]:
-    """How many inputs were tried, and whether one failed; that one is then in the package's testdata, to be committed."""
+    """How many inputs were tried, and whether one failed; that one is then in the package's testdata, to commit."""
     done = _go_test(name, f"{seconds:.0f}s")
     counted = _COUNTED.findall(done.stdout)
     if done.returncode or not counted:
