@@ -71,7 +71,9 @@ def test_all_of_them_are_found() -> None:
         pytest.param("allow: []", id="nothing is allowed"),
         pytest.param(f"allow: [{EVERYTHING}], deny: [{EVERYTHING}]", id="all of it is denied"),
         pytest.param("allow: [" + entry("get, list", "apps", "'*'") + "]", id="only reading"),
-        pytest.param("secrets: masked, allow: [" + entry("get, list, watch", "'*'", "'*'") + "]", id="exec is no get"),
+        pytest.param(
+            "secrets: masked, allow: [" + entry("get, list, watch", "'*'", "'*'") + "]", id="exec is no get"
+        ),
         pytest.param(
             "allow: [" + entry("create", "''", "pods", ", resourceNames: [web]") + "]", id="no name in a create"
         ),
