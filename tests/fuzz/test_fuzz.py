@@ -28,6 +28,7 @@ _NEW = {
     "host": 20_000,
     "token": 2000,
     "own_files": 1500,
+    "gate_record": 3000,
 }
 _SEED = 20261123
 _MOST_DUMPS = 25
