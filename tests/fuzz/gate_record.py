@@ -107,7 +107,7 @@ def seeds() -> list[bytes]:
         {"code": 200, "dry_run": False, "sent": 61, "received": 2310, "duration": 0.0123},
         {"code": 0, "dry_run": True},
         {"verb": "get", "subresource": "exec", "code": 403, "dry_run": False, "refused": "team-a: deny[0]"},
-        {"verb": "TRACE", "resource": "", "path": "//x\u202e\n", "code": 400, "dry_run": False, "refused": "form"},
+        {"verb": "PUT", "resource": "", "path": "//x\u202e\n", "code": 400, "dry_run": False, "refused": "form"},
         {"verb": "create", "group": "authorization.k8s.io", "resource": "selfsubjectaccessreviews"}
         | {"code": 201, "dry_run": False},
     ]
