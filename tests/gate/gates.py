@@ -103,12 +103,17 @@ def through(contexts: list[Json]) -> Json:
     }
 
 
-@contextmanager
-def started(program: Path, directory: Path, kubeconfig: str, **settings: Any) -> Generator[Gate]:
-    """A gate before the API servers of `kubeconfig`, until the end of the block."""
+def write_files(directory: Path, kubeconfig: str, **settings: Any) -> None:
+    """The files that a gate is started with, for every context of `kubeconfig`."""
     names = [one["name"] for one in yaml.safe_load(kubeconfig)["contexts"]]
     (directory / "kubeconfig").write_text(kubeconfig)
     (directory / "gate.json").write_text(json.dumps(configuration(names, **settings)))
+
+
+@contextmanager
+def started(program: Path, directory: Path, kubeconfig: str, **settings: Any) -> Generator[Gate]:
+    """A gate before the API servers of `kubeconfig`, until the end of the block."""
+    write_files(directory, kubeconfig, **settings)
     argv = [program, directory / "gate.json", directory / "kubeconfig"]
     environment = {"PATH": os.environ["PATH"]}
     with (directory / "record").open("wb") as out, (directory / "messages").open("wb") as messages:
