@@ -1,6 +1,7 @@
 """The credential proxy of a runner pod beside kubectl proxy, and beside no proxy at all."""
 
 import base64
+import json
 import os
 import ssl
 import subprocess
@@ -121,7 +122,7 @@ def _filled(cluster: testcluster.Cluster) -> Generator[None]:
         for number in range(_MAPS):
             made = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": f"m-{number}"}, "data": {"a": text}}
             create = [*kubectl, "create", f"--namespace={_NAMESPACE}", "--filename=-"]
-            subprocess.run(create, input=yaml.safe_dump(made), text=True, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(create, input=json.dumps(made), text=True, check=True, stdout=subprocess.DEVNULL)
         yield
     finally:
         _run([*kubectl, "delete", "namespace", _NAMESPACE])
