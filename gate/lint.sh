@@ -6,4 +6,4 @@ command -v go >/dev/null || { echo 'gate: not looked at, because Go is not insta
 export GOFLAGS=-mod=readonly GOWORK=off CGO_ENABLED=0
 unformatted=$(gofmt -l .)
 [ -z "$unformatted" ] || { printf 'gate: run gofmt -w on\n%s\n' "$unformatted" >&2; exit 1; }
-go vet ./...
+go vet ./... ./testdata/gateway

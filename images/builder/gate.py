@@ -20,8 +20,12 @@ def sources(repository: Path) -> list[Path]:
     """All that it is compiled from: its tests and its documentation are not."""
     module = repository / "gate"
     found = [module / name for name in ("build.sh", "go.mod", "go.sum")]
-    found += sorted(path for path in module.rglob("*.go") if not path.name.endswith("_test.go"))
+    found += sorted(path for path in module.rglob("*.go") if not _is_a_tests(path.relative_to(module)))
     return [path.relative_to(repository) for path in found]
+
+
+def _is_a_tests(path: Path) -> bool:
+    return path.name.endswith("_test.go") or path.parts[0] == "testdata"
 
 
 def ensure(cache: Cache, repository: Path) -> Path:

@@ -1,7 +1,8 @@
 """`python -m tests.fuzz TARGET --minutes N`: fuzz a target, keep what it found, and write down how much was tried.
 
 With atheris (`make fuzz` installs it) coverage guides it; without, inputs are mutations of the stored ones. What new
-code an input reached is merged into tests/fuzz/corpus/; an input that fails is printed and left in a file.
+code an input reached is merged into tests/fuzz/corpus/; an input that fails is printed and left in a file. `gate`, or
+the name of one of its targets, is fuzzed by Go.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tests.fuzz import corpus, seeds, targets
+from tests.fuzz import corpus, gate, seeds, targets
 
 _COUNTS = Path(__file__).parent / "counts.tsv"
 _LONGEST = 4096
@@ -27,21 +28,31 @@ _HANGS = 1200
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
-    parser.add_argument("target", choices=[*targets.NAMES, "all"])
+    parser.add_argument("target", choices=[*targets.NAMES, *gate.packages(), "all", "gate"])
     parser.add_argument("--minutes", type=float, default=1, help="for each target")
     parser.add_argument("--seed", type=int, default=int(time.time()))
     given = parser.parse_args()
-    chosen = targets.NAMES if given.target == "all" else [given.target]
+    chosen = {"all": targets.NAMES, "gate": [*gate.packages()]}.get(given.target, [given.target])
     guided = importlib.util.find_spec("atheris") is not None
     return max(fuzz(target, given.minutes * 60, given.seed, guided=guided) for target in chosen)
 
 
 def fuzz(target: str, seconds: float, seed: int, *, guided: bool) -> int:
     """Fuzz for so long; 0, or 1 if an input failed."""
+    if target in gate.packages():
+        return _gate(target, seconds)
     with tempfile.TemporaryDirectory(prefix="k8s-mcp-fuzz-") as work:
         before = _processor_seconds()
         inputs, failed = (_guided if guided else _unguided)(target, seconds, seed, Path(work))
         _count(target, inputs, _processor_seconds() - before, "atheris" if guided else "mutations")
+    return int(failed)
+
+
+def _gate(target: str, seconds: float) -> int:
+    gate.compiled(target)
+    before = _processor_seconds()
+    inputs, failed = gate.fuzz(target, seconds)
+    _count(target, inputs, _processor_seconds() - before, "go")
     return int(failed)
 
 
@@ -115,7 +126,9 @@ def _processor_seconds() -> float:
 
 
 def _count(target: str, inputs: int, seconds: float, engine: str) -> None:
-    revision = _git("rev-parse", "--short=12", "HEAD") + ("-changed" if _git("status", "--short", "src") else "")
+    revision = _git("rev-parse", "--short=12", "HEAD") + (
+        "-changed" if _git("status", "--short", "src", "gate") else ""
+    )
     if not _COUNTS.exists():
         _COUNTS.write_text("date\ttarget\trevision\tengine\tinputs\tprocessor_minutes\n")
     fields = (f"{datetime.now(UTC):%Y-%m-%d}", target, revision, engine, inputs, f"{seconds / 60:.1f}")

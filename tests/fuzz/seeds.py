@@ -10,6 +10,7 @@ import yaml
 from k8s_mcp.models import Control, Output
 from k8s_mcp.runner.frames import EXIT, HEARTBEAT, HELLO, STDERR, STDOUT, Encoder
 from k8s_mcp.web import sse
+from tests.fuzz import gate_record
 from tests.fuzz.own_files import BETWEEN
 from tests.support.kubeconfig_trees import AWKWARD, CA, CERTIFICATE, EXEC, KEY, tree, written
 from tests.support.kubeconfigs import CERTIFICATE as FILE_CERTIFICATE
@@ -30,6 +31,7 @@ def of(target: str) -> list[bytes]:
         "host": _hosts,
         "token": _tokens,
         "own_files": _own_files,
+        "gate_record": gate_record.seeds,
     }[target]()
 
 
@@ -47,6 +49,8 @@ def words(target: str) -> list[bytes]:
         return [word.encode() for word in _API]
     if target == "token":
         return [word.encode() for word in _CLAIMS]
+    if target == "gate_record":
+        return gate_record.WORDS
     if target == "connection":
         return list(_HTTP)
     return [b"0x", b"::ffff:", b"169.254.169.254", b"127.", b".localhost", b"[", b"%25", b"2852039166", b"64:ff9b::"]

@@ -37,6 +37,7 @@ from k8s_mcp.runner.frames import EXIT, TAG, Decoder, Frame, PipeDecoder
 from k8s_mcp.runs.transcript import Contradiction, Transcript
 from k8s_mcp.web import sse
 from tests.fuzz.connection import Listener, read_by_h11
+from tests.fuzz.gate_record import gate_record
 from tests.fuzz.own_files import own_files
 from tests.fuzz.service import Service
 from tests.support.kubeconfig_trees import EVERYTHING, NOTHING, refusal
@@ -310,6 +311,7 @@ _PLAIN: dict[str, Target] = {
     "answers": answers_of_anybody,
     "host": host,
     "own_files": own_files,
+    "gate_record": gate_record,
 }
 _MADE: dict[str, Callable[[], Requests | Connection | Tokens]] = {
     "request": Requests,

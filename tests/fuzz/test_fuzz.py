@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 
 from k8s_mcp.kubeconfig import strict_yaml
 from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, parse
-from tests.fuzz import corpus, seeds, targets
+from tests.fuzz import corpus, gate, seeds, targets
 from tests.kubeconfig.test_any_input import kubeconfigs
 from tests.support.kubeconfig_trees import EVERYTHING, refusal
 
@@ -28,6 +28,7 @@ _NEW = {
     "host": 20_000,
     "token": 2000,
     "own_files": 1500,
+    "gate_record": 3000,
 }
 _SEED = 20261123
 _MOST_DUMPS = 25
@@ -48,6 +49,14 @@ def test_no_input_breaks_a_promise(target: targets.Target, name: str, caplog: py
     assert len(known) > len(seeds.of(name)), "the corpus is stored"
     for data in (*known, *islice(corpus.mutations(known, seeds.words(name), _SEED), _NEW[name])):
         targets.bounded(target, data)
+
+
+def test_targets_of_the_gate_are_found() -> None:
+    """Their seeds are tried by `go test`, in tests/gate."""
+    found = gate.packages()
+    assert found["FuzzRequest"] == "./internal/serve"
+    assert found["FuzzAnswer"] == "./internal/secrets"
+    assert not set(found) & set(targets.NAMES)
 
 
 def _found() -> Iterator[str]:

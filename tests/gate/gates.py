@@ -8,7 +8,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import yaml
 
@@ -23,6 +23,14 @@ def configuration(contexts: list[str], **settings: Any) -> Json:
     """What the service writes for a run; every port is one that is free."""
     rule = {"name": "test", **FULL, **settings}
     return {"contexts": [{"name": name, "port": 0} for name in contexts], "rules": [rule]}
+
+
+class Ask(Protocol):
+    """Asks one request; see Gate.ask."""
+
+    def __call__(
+        self, method: str, path: str, body: str | bytes | Json = b"", **headers: str
+    ) -> tuple[int, bytes]: ...
 
 
 class Gate:
@@ -51,13 +59,23 @@ class Gate:
 
     def ask(self, method: str, path: str, body: str | bytes | Json = b"", **headers: str) -> tuple[int, bytes]:
         """One request as it is; the code and the body of the answer. `Content_Type` is the header Content-Type."""
-        connection = HTTPConnection("127.0.0.1", self.contexts[0]["port"], timeout=60)
-        sent = body if isinstance(body, str | bytes) else json.dumps(body)
-        named = {name.replace("_", "-"): value for name, value in headers.items()}
-        try:
+        with self.asking() as ask:
+            return ask(method, path, body, **headers)
+
+    @contextmanager
+    def asking(self) -> Generator["Ask"]:
+        """`ask` over one connection, for many requests."""
+
+        def ask(method: str, path: str, body: str | bytes | Json = b"", **headers: str) -> tuple[int, bytes]:
+            sent = body if isinstance(body, str | bytes) else json.dumps(body)
+            named = {name.replace("_", "-"): value for name, value in headers.items()}
             connection.request(method, path, body=sent or None, headers=named)
             answer = connection.getresponse()
             return answer.status, answer.read()
+
+        connection = HTTPConnection("127.0.0.1", self.contexts[0]["port"], timeout=60)
+        try:
+            yield ask
         finally:
             connection.close()
 
@@ -85,12 +103,17 @@ def through(contexts: list[Json]) -> Json:
     }
 
 
-@contextmanager
-def started(program: Path, directory: Path, kubeconfig: str, **settings: Any) -> Generator[Gate]:
-    """A gate before the API servers of `kubeconfig`, until the end of the block."""
+def write_files(directory: Path, kubeconfig: str, **settings: Any) -> None:
+    """The files that a gate is started with, for every context of `kubeconfig`."""
     names = [one["name"] for one in yaml.safe_load(kubeconfig)["contexts"]]
     (directory / "kubeconfig").write_text(kubeconfig)
     (directory / "gate.json").write_text(json.dumps(configuration(names, **settings)))
+
+
+@contextmanager
+def started(program: Path, directory: Path, kubeconfig: str, **settings: Any) -> Generator[Gate]:
+    """A gate before the API servers of `kubeconfig`, until the end of the block."""
+    write_files(directory, kubeconfig, **settings)
     argv = [program, directory / "gate.json", directory / "kubeconfig"]
     environment = {"PATH": os.environ["PATH"]}
     with (directory / "record").open("wb") as out, (directory / "messages").open("wb") as messages:

@@ -16,6 +16,8 @@ from tests.testcluster import Cluster
 
 IMAGE = "k8s-mcp-test/busybox:1"
 
+_WEB = "mkdir /tmp/www && echo hello >/tmp/www/index.html && echo ready && exec httpd -f -p 8080 -h /tmp/www"
+
 # What differs between two runs of one command whoever carries it out.
 _CHANGING = (
     (r"(?m)^[IWE]\d{4} .* reflector\.go:.*\n", ""),  # kubectl says so when the end of its watch is its own
@@ -27,7 +29,7 @@ _CHANGING = (
     (r"\b\w{3} \w{3} {1,2}\d{1,2} \d\d:\d\d:\d\d \d{4}", "TIME"),
     (r'((?:resourceVersion|creationTimestamp)"?: *)"?[^",\n]*"?', r"\1X"),
     (r"\b10\.\d+\.\d+\.\d+\b", "IP"),
-    (r"http://127\.0\.0\.1:\d+|https://IP:6443", "SERVER"),
+    (r"https?://127\.0\.0\.1:\d+(/k8s/clusters/c-1)?|https://IP:6443", "SERVER"),
     (r"127\.0\.0\.1:\d+", "SERVER"),
     (r"(?<![\w.-])(\d+[dhms])+(?![\w.-])", "AGE"),
     (r" {2,}|\t+", "  "),
@@ -106,10 +108,10 @@ class Ground:
         )
         return Answer(done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), done.returncode)
 
-    def alike(self, script: str, through: Path) -> tuple[Answer, Answer]:
+    def alike(self, script: str, through: Path, straight: Path | None = None) -> tuple[Answer, Answer]:
         """What it answers in the namespace `direct` without the gate, and in `through` with it, made comparable."""
         with ThreadPoolExecutor(2) as both:
-            plain = both.submit(self.run, script, self.cluster.kubeconfig, self.direct)
+            plain = both.submit(self.run, script, straight or self.cluster.kubeconfig, self.direct)
             gated = both.submit(self.run, script, through, self.through)
             return self._comparable(plain.result()), self._comparable(gated.result())
 
@@ -133,3 +135,16 @@ def pod(name: str, script: str, **labels: str) -> str:
     }
     metadata = {"name": name, "labels": {"app": name, **labels}}
     return json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec})
+
+
+@contextmanager
+def ready_in_both(ground: Ground) -> Generator[None]:
+    """The pod `web`, which the scripts ask for, in both namespaces, until the end of the block."""
+    namespaces = [f"--namespace={name}" for name in (ground.direct, ground.through)]
+    for where in namespaces:
+        ground.kubectl("create", where, "--filename=-", stdin=pod("web", _WEB))
+    for where in namespaces:
+        ground.kubectl("wait", where, "--for=condition=Ready", "pod/web", "--timeout=60s")
+    yield
+    for where in namespaces:
+        ground.kubectl("delete", where, "pods", "--all", "--now")  # helm's test leaves one, which others would see

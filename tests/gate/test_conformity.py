@@ -6,12 +6,10 @@ import pytest
 
 from tests.gate.conftest import StartGate
 from tests.gate.gates import Gate
-from tests.gate.ground import Ground, pod
+from tests.gate.ground import Ground, ready_in_both
 from tests.gate.scripts import CHANGING, READING
 
 pytestmark = pytest.mark.cluster
-
-_WEB = "mkdir /tmp/www && echo hello >/tmp/www/index.html && echo ready && exec httpd -f -p 8080 -h /tmp/www"
 
 
 @pytest.fixture(scope="module")
@@ -23,15 +21,8 @@ def gate(gates: StartGate) -> Gate:
 @pytest.fixture(scope="module")
 def web(ground: Ground) -> Iterator[None]:
     """The same pod in both namespaces."""
-    namespaces = (ground.direct, ground.through)
-    for namespace in namespaces:
-        ground.kubectl("create", f"--namespace={namespace}", "--filename=-", stdin=pod("web", _WEB))
-    for namespace in namespaces:
-        where = f"--namespace={namespace}"
-        ground.kubectl("wait", where, "--for=condition=Ready", "pod/web", "--timeout=60s")
-    yield
-    for namespace in namespaces:
-        ground.kubectl("delete", f"--namespace={namespace}", "pod/web", "--now")
+    with ready_in_both(ground):
+        yield
 
 
 @pytest.mark.usefixtures("web")

@@ -7,26 +7,16 @@ from collections.abc import Iterator
 import pytest
 
 from tests.gate.conftest import StartGate
-from tests.gate.gates import Gate
+from tests.gate.gates import Ask, Gate
 from tests.gate.ground import Ground
-from tests.gate.objects import KINDS, Json, manifest, path, snapshot, still
+from tests.gate.objects import Json, path, snapshot
+from tests.gate.ways import IN_NO_NAMESPACE, JSON, NAMESPACED, PROTOBUF, Kind, changes, crd
 from tests.support.service import wait_for
 
 pytestmark = pytest.mark.cluster
 
+_MASKED = b"secrets: masked of test refuses it"
 _DRY = {"access": "dry_run", "secrets": "masked"}
-_PATCHES = {
-    "application/merge-patch+json": '{"metadata":{"labels":{"new":"yes"}}}',
-    "application/strategic-merge-patch+json": '{"metadata":{"annotations":{"new":"yes"}}}',
-    "application/json-patch+json": '[{"op":"add","path":"/metadata/labels/new","value":"yes"}]',
-}
-# What DELETE can say besides nothing; the gate reads each of them.
-_OPTIONS = [
-    ("application/json", '{"kind":"DeleteOptions","apiVersion":"v1","propagationPolicy":"Background"}'),
-    ("application/json", '{"dryRun":[]}'),
-    ("application/yaml", "gracePeriodSeconds: 0\n"),
-    ("application/json", '{"dryRun":["All"],"dryRun":[]}'),
-]
 
 
 @pytest.fixture(scope="module")
@@ -35,54 +25,81 @@ def gate(gates: StartGate) -> Gate:
 
 
 @pytest.fixture(scope="module")
-def place(ground: Ground) -> Iterator[str]:
-    """A namespace with an object `there` of each kind."""
+def kinds(ground: Ground) -> list[Kind]:
+    """Of Kubernetes' own, in a namespace and in none, and custom ones."""
+    name = f"{ground.name}-dry"
+    own = f"{name}.example.com"
+    found = [Kind(path(name, plural, version), version, kind, holds) for plural, version, kind, holds in NAMESPACED]
+    found.append(Kind(path(name, "things", f"{own}/v1"), f"{own}/v1", "Thing", {"spec": {"replicas": 1}}))
+    mine = (f"{name}-there", f"{name}-new")
+    for plural, version, kind, holds in (*IN_NO_NAMESPACE, ("ones", f"{own}/v1", "One", {"spec": {"replicas": 1}})):
+        root = "apis" if "/" in version else "api"
+        found.append(Kind(f"/{root}/{version}/{plural}", version, kind, holds, *mine))
+    return found
+
+
+@pytest.fixture(scope="module")
+def place(ground: Ground, kinds: list[Kind]) -> Iterator[str]:
+    """A namespace with an object `there` of each kind, and one of each kind that is in no namespace."""
     name = f"{ground.name}-dry"
     ground.kubectl("create", "namespace", name)
-    items = [manifest("there", version, kind, holds) for _, version, kind, holds in KINDS]
+    definitions = [crd("thing", f"{name}.example.com", "Namespaced"), crd("one", f"{name}.example.com", "Cluster")]
+    names = [f"crd/{one['metadata']['name']}" for one in definitions]
+    try:
+        _create(ground, name, definitions)
+        ground.kubectl("wait", "--for=condition=Established", "--timeout=60s", *names)
+        _create(ground, name, [kind.manifest(kind.there) for kind in kinds])
+        wait_for(
+            lambda: everything(ground, kinds, name) == everything(ground, kinds, name),
+            60,
+            "controllers have done what they do with new objects",
+        )
+        yield name
+    finally:
+        outside = [f"{kind.resource}/{kind.there}" for kind in kinds if kind.is_anywhere]
+        ground.kubectl("delete", "--wait=false", "--ignore-not-found", *outside, f"namespace/{name}", *names)
+
+
+def _create(ground: Ground, namespace: str, items: list[Json]) -> None:
     listed = {"apiVersion": "v1", "kind": "List", "items": items}
-    ground.kubectl("create", f"--namespace={name}", "--filename=-", stdin=json.dumps(listed))
-    wait_for(lambda: still(ground.kubectl, name), 60, "controllers have done what they do with new objects")
-    yield name
-    ground.kubectl("delete", "namespace", name, "--wait=false")
+    ground.kubectl("create", f"--namespace={namespace}", "--filename=-", stdin=json.dumps(listed))
 
 
-def changes(namespace: str, plural: str, version: str, kind: str, holds: Json) -> Iterator[tuple[str, str, str, str]]:
-    """Method, path, media type and body of every way to change objects of a kind."""
-    at = path(namespace, plural, version)
-    there, new = (manifest(name, version, kind, holds) for name in ("there", "new"))
-    generated = {**new, "metadata": {"generateName": "new-"}}
-    changed = {**there, "metadata": {"name": "there", "labels": {"changed": "yes"}}}
-    yield "POST", at, "application/json", json.dumps(new)
-    yield "POST", at, "application/yaml", json.dumps(new)
-    yield "POST", f"{at}?dryRun=", "application/json", json.dumps(generated)
-    yield "PUT", f"{at}/there?fieldManager=x", "application/json", json.dumps(changed)
-    yield "PUT", f"{at}/there/status", "application/json", json.dumps(changed)
-    for media, body in _PATCHES.items():
-        yield "PATCH", f"{at}/there", media, body
-    for name, body in (("there", changed), ("new", new)):
-        yield "PATCH", f"{at}/{name}?fieldManager=x&force=true", "application/apply-patch+yaml", json.dumps(body)
-    yield "DELETE", f"{at}/there", "", ""
-    yield "DELETE", f"{at}/there?dryRun=None&gracePeriodSeconds=0", "", ""
-    for media, body in _OPTIONS:
-        yield "DELETE", f"{at}/there", media, body
-    yield "DELETE", f"{at}?labelSelector=objects%3Dyes", "application/json", "{}"
-    yield "DELETE", at, "", ""
+def everything(ground: Ground, kinds: list[Kind], namespace: str) -> dict[str, str]:
+    """The namespace, and what is the test's in none, byte for byte; names that something made would have."""
+    resources = ",".join(kind.resource for kind in kinds if kind.is_anywhere) + ",customresourcedefinitions"
+    listed = json.loads(ground.kubectl("get", resources, "--output=json", "--show-managed-fields"))["items"]
+    mine = [one for one in listed if namespace in one["metadata"]["name"]]
+    others = [name for one in listed if (name := one["metadata"]["name"]).startswith("new-")]
+    return {**snapshot(ground.kubectl, namespace), "outside": json.dumps(mine, sort_keys=True), "new": str(others)}
+
+
+def _in_protobuf(ask: Ask, kind: Kind) -> bytes:
+    """A new object as the API server writes it; empty for kinds that it has no such form of."""
+    body = json.dumps(kind.manifest(kind.new))
+    code, answer = ask("POST", f"{kind.at}?dryRun=All", body, Content_Type=JSON, Accept=PROTOBUF)
+    return answer if code == 201 and answer.startswith(b"k8s") else b""
 
 
 def test_after_every_kind_of_change_the_objects_are_byte_for_byte_what_they_were(
-    ground: Ground, gate: Gate, place: str
+    ground: Ground, gate: Gate, place: str, kinds: list[Kind]
 ) -> None:
-    before = snapshot(ground.kubectl, place)
-    tried: Counter[bool] = Counter()
-    for kind in KINDS:
-        for method, target, media, body in changes(place, *kind):
-            code, answer = gate.ask(method, target, body, **({"Content_Type": media} if media else {}))
-            tried[code < 300] += 1
-            assert code in {200, 201, 202, 400, 404, 405, 409, 415, 422, 500}, (method, target, code, answer)
-            assert b"eyJ" not in answer, "a token"
-    assert tried[True] > 300, tried
-    assert snapshot(ground.kubectl, place) == before
+    before = everything(ground, kinds, place)
+    assert before["outside"].count('"uid"') >= len(IN_NO_NAMESPACE)
+    tried: Counter[str] = Counter()
+    with gate.asking() as ask:
+        for kind in kinds:
+            version = json.loads(ask("GET", f"{kind.at}/{kind.there}")[1])["metadata"]["resourceVersion"]
+            for way in changes(kind, version, _in_protobuf(ask, kind)):
+                code, answer = ask(
+                    way.method, way.path, way.body, **({"Content_Type": way.media} if way.media else {})
+                )
+                assert code in {200, 201, 202, 400, 404, 405, 409, 415, 422} or _MASKED in answer, (way, code, answer)
+                assert b"eyJ" not in answer, "a token"
+                tried[kind.kind] += code < 300
+    assert tried.total() > 700, tried
+    assert min(tried.values()) >= 10, tried
+    assert everything(ground, kinds, place) == before
 
 
 def test_what_is_below_a_resource_is_tried_too(ground: Ground, gate: Gate, place: str) -> None:
@@ -114,6 +131,13 @@ def test_what_is_below_a_resource_is_tried_too(ground: Ground, gate: Gate, place
             200,
         ),
         ("DELETE", f"/api/v1/namespaces/{place}", "application/json", "{}", 200),
+        # Old paths, and paths written otherwise.
+        ("POST", f"{pods}/eviction", JSON, {**eviction, "apiVersion": "policy/v1beta1"}, 201),
+        ("POST", f"/api/v1/namespaces/{place}/bindings", JSON, binding, 409),
+        ("DELETE", f"/api/v1/namespaces/{place}/p%6fds/there/", JSON, "{}", 200),
+        ("DELETE", f"/api/v1/watch/namespaces/{place}/pods/there", JSON, "{}", 400),
+        ("POST", f"/api/v1/proxy/namespaces/{place}/pods/there", JSON, "{}", 400),
+        ("PATCH", f"/api/v1/namespaces/{place}/status", merge, '{"metadata":{"labels":{"a":"b"}}}', 200),
     ]
     for method, target, media, body, expected in ways:
         code, answer = gate.ask(method, target, body, Content_Type=media)
@@ -130,6 +154,7 @@ def test_what_is_below_a_resource_is_tried_too(ground: Ground, gate: Gate, place
             '{"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{}}',
         ),
         ("POST", "serviceaccounts/there/token?dryRun=All", "{}"),
+        ("POST", "serviceaccounts/there/%74oken/", "{}"),
         ("POST", "pods/there/exec?command=true", ""),
         ("GET", "pods/there/exec?command=true", ""),
         ("GET", "pods/there/attach", ""),

@@ -219,6 +219,25 @@ def test_read_only_reads_and_asks_and_does_nothing_else(start_gate: StartGate, g
     ]
 
 
+def test_reading_everything_runs_nothing(start_gate: StartGate, space: str) -> None:
+    """kubectl asks for exec, attach and port-forward with a GET, and a kubelet's exec is one as well."""
+    at = f"/api/v1/namespaces/{space}/pods/x"
+    exec_, attach = f"GET {at}/exec?command=true", f"GET {at}/attach?stdin=true"
+    everything = entry("allow[0]", "get list watch", "*", "*")
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket"}
+    gate = start_gate(allow=[everything])
+    refused(gate, "test: allow", exec_, attach, f"GET {at}/portforward", f"POST {at}/exec?command=true")
+    refused(gate, "test: allow", exec_, attach, f"GET {at}/portforward", **upgrade)
+    refused(gate, "test: allow", "GET /api/v1/nodes/n/proxy/exec/a/b/c?command=true", **upgrade)
+    allowed(gate, f"GET {at}", f"GET {at}/log", "GET /api/v1/nodes/n/proxy/pods", f"GET {at}/proxy/")
+    gate = start_gate(deny=[entry("deny[0]", "create", "", "pods/exec")])
+    refused(gate, "deny[0]", exec_, **upgrade)
+    allowed(gate, attach)
+    gate = start_gate(allow=[everything, entry("allow[1]", "create", "", "pods/exec")])
+    allowed(gate, exec_, f"POST {at}/exec?command=true")
+    refused(gate, "test: allow", attach)
+
+
 def test_the_identity_of_the_kubeconfig_stays(
     start_gate: StartGate, kubeconfig: str, ground: Ground, space: str
 ) -> None:

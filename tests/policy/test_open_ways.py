@@ -39,7 +39,7 @@ def entry(verbs: str, groups: str, resources: str, more: str = "") -> str:
         (entry("update", "apps", "daemonsets", ", resourceNames: [web]"), "pods"),
         (entry("create", "batch", "'*'", ", namespaces: [shop]"), "pods"),
         (entry("create", "''", "pods/exec"), "code"),
-        (entry("get", "'*'", "pods/*"), "code"),
+        (entry("create", "'*'", "pods/*"), "code"),
         (entry("patch", "''", "pods/ephemeralcontainers"), "code"),
         (entry("create", "''", "nodes/proxy"), "code"),
         (entry("create", "''", "serviceaccounts/token"), "tokens"),
@@ -71,6 +71,9 @@ def test_all_of_them_are_found() -> None:
         pytest.param("allow: []", id="nothing is allowed"),
         pytest.param(f"allow: [{EVERYTHING}], deny: [{EVERYTHING}]", id="all of it is denied"),
         pytest.param("allow: [" + entry("get, list", "apps", "'*'") + "]", id="only reading"),
+        pytest.param(
+            "secrets: masked, allow: [" + entry("get, list, watch", "'*'", "'*'") + "]", id="exec is no get"
+        ),
         pytest.param(
             "allow: [" + entry("create", "''", "pods", ", resourceNames: [web]") + "]", id="no name in a create"
         ),

@@ -14,6 +14,7 @@ type attributes struct {
 	verb, group, resource, subresource, namespace, name string
 	path                                                string // of what is no resource
 	every                                               bool   // over all namespaces
+	why                                                 string // it is asked besides what the request says itself
 }
 
 func attributesOf(request *asked.Request) attributes {
@@ -24,6 +25,29 @@ func attributesOf(request *asked.Request) attributes {
 		verb: request.Verb, group: request.APIGroup, resource: request.Resource, subresource: request.Subresource,
 		namespace: request.Namespace, name: request.Name, every: overAll(request),
 	}
+}
+
+// asksOf is all that a rule has to allow: what the request says, and `create` where it opens a way into something that
+// runs. Such a request is a GET as well as a POST, and Kubernetes itself asks so since 1.35, for pods.
+func asksOf(request *asked.Request) []attributes {
+	ask := attributesOf(request)
+	asks := []attributes{ask}
+	if opens(request) && ask.verb != "create" {
+		ask.verb, ask.why = "create", request.Subresource+" takes the verb create as well"
+		asks = append(asks, ask)
+	}
+	for _, identity := range request.As {
+		asks = append(asks, attributesAs(identity))
+	}
+	return asks
+}
+
+// opens: a proxy's only when it is not HTTP any more, such as a kubelet's exec.
+func opens(request *asked.Request) bool {
+	if slices.Contains([]string{"exec", "attach", "portforward"}, request.Subresource) {
+		return true
+	}
+	return request.Upgrade != "" && request.Subresource != "" && request.Subresource != "log"
 }
 
 func attributesAs(identity asked.Identity) attributes {

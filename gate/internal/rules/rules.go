@@ -61,11 +61,7 @@ func (r *rule) decide(request *asked.Request) *Refusal {
 	if refusal := r.preset(request); refusal != nil {
 		return refusal
 	}
-	asks := []attributes{attributesOf(request)}
-	for _, identity := range request.As {
-		asks = append(asks, attributesAs(identity))
-	}
-	for _, ask := range asks {
+	for _, ask := range asksOf(request) {
 		if refusal := r.lists(ask); refusal != nil {
 			return refusal
 		}
@@ -77,10 +73,7 @@ func (r *rule) lists(ask attributes) *Refusal {
 	for _, entry := range r.deny {
 		if entry.mayMean(ask) {
 			reason := fmt.Sprintf("%s refuses it", entry.Name)
-			if why := entry.because(ask); why != "" {
-				reason += ": " + why
-			}
-			return &Refusal{Rule: entry.Name, Reason: reason}
+			return &Refusal{Rule: entry.Name, Reason: with(reason, entry.because(ask), ask.why)}
 		}
 	}
 	if !r.narrow || everybodys(ask) {
@@ -93,6 +86,15 @@ func (r *rule) lists(ask attributes) *Refusal {
 	}
 	return &Refusal{
 		Rule:   r.name + ": allow",
-		Reason: fmt.Sprintf("no entry of allow in %s names it", r.name),
+		Reason: with(fmt.Sprintf("no entry of allow in %s names it", r.name), ask.why),
 	}
+}
+
+func with(reason string, whys ...string) string {
+	for _, why := range whys {
+		if why != "" {
+			reason += ": " + why
+		}
+	}
+	return reason
 }

@@ -152,6 +152,27 @@ func TestADenyWinsAndAnAllowIsAll(t *testing.T) {
 	})
 }
 
+func TestWhatRunsSomethingTakesCreateByWhateverMethod(t *testing.T) {
+	look := config.Entry{Name: "allow[0]", Verbs: []string{"get", "list", "watch"}, APIGroups: []string{"*"}, Resources: []string{"*"}}
+	check(t, config.Rule{Allow: []config.Entry{look}}, decisions{
+		true: {
+			"GET /api/v1/pods?watch=1 | " + upgrade, "GET /api/v1/watch/pods | " + upgrade, "GET /api/v1/namespaces/a/pods/x/log?follow=1 | " + upgrade,
+			"GET /api/v1/namespaces/a/pods/x/proxy/a", "GET /api/v1/nodes/n/proxy/pods",
+		},
+		false: {
+			"GET /api/v1/namespaces/a/pods/x/exec?command=sh | " + upgrade, "GET /api/v1/namespaces/a/pods/x/exec",
+			"GET /api/v1/namespaces/a/pods/x/attach | " + upgrade, "HEAD /api/v1/namespaces/a/pods/x/portforward | " + upgrade,
+			"GET /api/v1/nodes/n/proxy/exec/a/x/main?command=sh | " + upgrade, "GET /api/v1/namespaces/a/services/x/proxy/ | " + upgrade,
+			"GET /apis/subresources.kubevirt.io/v1/namespaces/a/virtualmachineinstances/x/console | " + upgrade,
+		},
+	})
+	rules := New(config.Rule{Access: config.Full, Secrets: config.Open, Name: "r", Allow: []config.Entry{look}})
+	refusal := rules.Decide(ask(t, "GET /api/v1/namespaces/a/pods/x/exec", strings.Split(upgrade, " | ")...))
+	if want := "no entry of allow in r names it: exec takes the verb create as well"; refusal == nil || refusal.Reason != want {
+		t.Errorf("%v, not %q", refusal, want)
+	}
+}
+
 func TestAnAllowWithoutEntriesAllowsNothing(t *testing.T) {
 	check(t, config.Rule{Allow: []config.Entry{}}, decisions{true: {"GET /api"}, false: {"GET /api/v1/pods", "GET /metrics"}})
 }

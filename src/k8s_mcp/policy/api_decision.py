@@ -5,7 +5,7 @@ says how a request is decided, and gate/internal/rules has each step that is her
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from k8s_mcp.policy.api_rules import ApiRule, Entry
 from k8s_mcp.policy.api_scope import CLUSTER_SCOPED
@@ -30,6 +30,7 @@ _SELF_REVIEWS = (
     "selfsubjectrulesreviews.authorization.k8s.io",
     "selfsubjectreviews.authentication.k8s.io",
 )
+_OPENING = ("exec", "attach", "portforward")  # a GET as well as a POST
 _DISCOVERY = Entry(
     verbs=["get", "head"],
     nonResourceURLs=[
@@ -104,14 +105,25 @@ def decide(rule: ApiRule, ask: Ask) -> Decision:
     """What `rule` alone says; where there are several, all of them hold."""
     if ask.verb != "impersonate" and (refusal := _preset(rule, ask)):
         return refusal
+    by = _listed(rule, ask)
+    if ask.subresource in _OPENING and ask.verb not in ("create", "impersonate"):
+        besides = _listed(rule, replace(ask, verb="create"))
+        if isinstance(by, str) and isinstance(besides, Decision):
+            why = f"{ask.subresource} takes the verb create as well"
+            by = replace(besides, why=": ".join(filter(None, (besides.why, why))))
+    if isinstance(by, Decision):
+        return by
+    dry = rule.access == "dry_run" and ask.changes and ask.kind not in _SELF_REVIEWS
+    return Decision(allowed=True, by=by, dry=dry, masked=rule.seen_of_secrets != "full" and ask.resource == "secrets")
+
+
+def _listed(rule: ApiRule, ask: Ask) -> str | Decision:
+    """What `deny` and `allow` say: the name of what allows it, or the refusal."""
     for number, entry in enumerate(rule.deny):
         if _may_mean(entry, ask):
             return Decision(allowed=False, by=rule.entry_name("deny", number), why=_because(entry, ask))
     by = _allowed_by(rule, ask)
-    if by is None:
-        return Decision(allowed=False, by=f"{rule.name}: allow", why="no entry of allow names it")
-    dry = rule.access == "dry_run" and ask.changes and ask.kind not in _SELF_REVIEWS
-    return Decision(allowed=True, by=by, dry=dry, masked=rule.seen_of_secrets != "full" and ask.resource == "secrets")
+    return by or Decision(allowed=False, by=f"{rule.name}: allow", why="no entry of allow names it")
 
 
 def names(entry: Entry, ask: Ask) -> bool:

@@ -27,9 +27,9 @@ _WAYS: tuple[tuple[str, tuple[Ask, ...]], ...] = (
     ),
     (
         "to run code in pods that are there",
-        tuple(Ask(verb, "", "pods", sub) for sub in ("exec", "attach") for verb in ("create", "get"))
+        tuple(Ask("create", "", "pods", sub) for sub in ("exec", "attach"))  # which a GET takes, too
         + tuple(Ask(verb, "", "pods", "ephemeralcontainers") for verb in ("patch", "update"))
-        + tuple(Ask(verb, "", "nodes", "proxy") for verb in ("create", "get")),
+        + (Ask("create", "", "nodes", "proxy"),),
     ),
     ("to make tokens of service accounts", (Ask("create", "", "serviceaccounts", "token"),)),
     (
