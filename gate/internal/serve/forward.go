@@ -73,6 +73,9 @@ func (p *plan) answer(response *http.Response) error {
 			return err
 		}
 	}
+	if ends(p.request) {
+		response.Body = gathered{response.Body}
+	}
 	if !p.dry || response.StatusCode >= http.StatusMultipleChoices {
 		return nil
 	}
