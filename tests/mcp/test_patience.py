@@ -47,7 +47,7 @@ def stored(server: Service, fake_kubeconfig: str) -> None:
 async def test_silent_command_is_read_to_its_end_by_each_client_as_it_is(
     server: Service, stored: None, node: NodePackages, java: JavaClient, tmp_path: Path
 ) -> None:
-    """They wait side by side, which takes no longer than one of them, and hardly a processor. They begin one after another:
+    """They wait side by side, which takes as long as one of them and little of a processor. They begin by turns:
     some have no patience with a machine on which all start at once.
     """
     starts: list[tuple[Coroutine[Any, Any, Seen], int]] = [
