@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from bench.client import kubeconfig, short
-from bench.figures import Row, Sample, later, times
+from bench.figures import Row, Sample, later, median_at_most, times
 from bench.peers import PEERS, NotFetchedError, Peer, running
 from tests import testcluster
 from tests.mcp.clients import python_http, python_sse
@@ -19,6 +19,7 @@ from tests.support.service import Service
 
 _ROUNDS = 10  # a call takes milliseconds: ten in each round
 _LIMIT = 15.0
+_PROGRESS_LIMIT = 20.0
 _HANDLE = "bench"
 _HTTP, _SSE = "Streamable HTTP", "the older SSE transport"
 _TRANSPORTS = {_HTTP: (python_http, "/mcp"), _SSE: (python_sse, "/sse")}
@@ -32,6 +33,7 @@ def measure(directory: Path, rounds: int) -> Iterator[Row]:
     service = Service(directory, os.environ["PATH"], {})
     try:
         yield from asyncio.run(_overhead(service, "echo ready", kubeconfig(), _ROUNDS * rounds))
+        yield from asyncio.run(_first_progress(service, _ROUNDS * rounds))
         if cluster is None:
             print("\nleft out: listings, as there is no cluster (`make cluster`)")
             return
@@ -51,6 +53,22 @@ async def _overhead(service: Service, command: str, kubeconfig: str, rounds: int
         plain, seconds = await _interleaved(service, command, calls, rounds)
     floor = ("POST /sse", _ms(plain))
     return [later(f"`{_title(command)}`, {name}", "ms", _ms(seconds[name]), floor, _LIMIT) for name in _TRANSPORTS]
+
+
+async def _first_progress(service: Service, rounds: int) -> list[Row]:
+    """From the command's first line, which says when it was written, to the notification that has it."""
+    late: dict[str, list[float]] = {name: [] for name in _TRANSPORTS}
+    for name, (transport, path) in _TRANSPORTS.items():
+        async with transport(service.url + path) as client:
+            for _ in range(rounds + 1):  # the first, with cold caches, does not count
+                call = client.start("run_command", _run("echo at $EPOCHREALTIME; sleep 0.2"), progress=True)
+                await call.result()
+                [report] = [report for report in call.reports if report.message.startswith("at ")]
+                late[name].append(report.at - float(report.message.removeprefix("at ")))
+    return [
+        median_at_most(f"first progress after the first line, {name}", "ms", _ms(seconds[1:]), _PROGRESS_LIMIT)
+        for name, seconds in late.items()
+    ]
 
 
 async def _listing(service: Service, cluster: testcluster.Cluster, directory: Path, rounds: int) -> list[Row]:

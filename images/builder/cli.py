@@ -33,7 +33,7 @@ _IMAGES = {
             _REPOSITORY,
             "runner",
             Path("images/runner/Dockerfile"),
-            ("src/k8s_mcp/__init__.py", "src/k8s_mcp/runner/*.py"),
+            ("images/runner/bash-env", "src/k8s_mcp/__init__.py", "src/k8s_mcp/runner/*.py"),
             (TOOLS, GATE),
         ),
         Image(_REPOSITORY, "server", _SERVER, _SERVER_SOURCES, (WHEELS,)),
@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     only = parser.add_mutually_exclusive_group()
-    only.add_argument("--print-tools", action="store_true", help="only compile kubectl and helm; print where")
+    only.add_argument("--print-tools", action="store_true", help="only compile kubectl, helm and yq; print where")
     only.add_argument("--print-tar", action="store_true", help="only build; print each docker-archive")
     parser.add_argument(
         "images",

@@ -18,12 +18,12 @@ def key(repository: Path) -> str:
 
 
 def ensure(cache: Cache, repository: Path) -> Path:
-    """The directory that holds kubectl and helm; five minutes on two cores when they are not yet compiled."""
+    """The directory that holds kubectl, helm and yq; five minutes on two cores when they are not yet compiled."""
     return cache.entry("tools", key(repository), lambda path: _compile(repository / "images/tools", path))
 
 
 def _compile(module: Path, out: Path) -> None:
-    say("compiling kubectl and helm (once; five minutes on two cores)")
+    say("compiling kubectl, helm and yq (once; five minutes on two cores)")
     run("nice", "-n", "10", "sh", module / "build.sh", out)
 
 

@@ -206,6 +206,7 @@ _TABLE: list[_Row] = [
     ("metrics.prometheusRule.labels", {"a": "b"}, _in("PrometheusRule", "metadata", "labels", "a"), "b"),
     ("metrics.dashboard.enabled", True, _dashboard, True),
     ("metrics.dashboard.labels", {"a": "b"}, _in("ConfigMap", "metadata", "labels", "a"), "b"),
+    ("traces", {"OTEL_TRACES_SAMPLER_ARG": 0.1}, lambda m: m.environment.get("OTEL_TRACES_SAMPLER_ARG"), "0.1"),
     ("allowFrom", [_PEER], _allowed_peers, [_PEER]),
     ("podDisruptionBudget.enabled", False, _names("PodDisruptionBudget"), set[str]()),
     ("podDisruptionBudget.maxUnavailable", "50%", _in("PodDisruptionBudget", "spec", "maxUnavailable"), "50%"),
@@ -309,7 +310,7 @@ def _paths(schema: Json, path: str = "") -> list[str]:
     """Every object of the schema that has a fixed set of keys."""
     if schema.get("additionalProperties") is not False:
         return []
-    inner = [_paths(each, f"{path}.{key}".strip(".")) for key, each in schema["properties"].items()]
+    inner = [_paths(each, f"{path}.{key}".strip(".")) for key, each in schema.get("properties", {}).items()]
     return [path, *(each for several in inner for each in several)]
 
 
@@ -326,6 +327,7 @@ def test_unknown_keys_are_refused_by_name(helm: Helm, path: str) -> None:
     [
         ("replicas", -1),
         ("replicas", "two"),
+        ("traces", {"K8S_MCP_POLICY": "/tmp/other"}),
         ("image.repository", ""),
         ("image.digest", "sha256:short"),
         ("image.pullPolicy", "Sometimes"),

@@ -118,6 +118,15 @@ def test_a_command_finds_its_cluster_and_little_else(project: Project, token: st
     ]
 
 
+def test_the_image_sends_traces(project: Project, token: str, fake_kubeconfig: str) -> None:
+    """That nobody takes them at this address is what can be seen of it."""
+    variables = "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9\nOTEL_BSP_SCHEDULE_DELAY=100\n"
+    (project.directory / "k8s-mcp.env").write_text(variables)
+    project.up()
+    assert project.run("echo hello", fake_kubeconfig, token).stdout == ["hello"]
+    wait_for(lambda: "port=9" in (logs := project.compose("logs")) and "export" in logs, what="a try to send spans")
+
+
 @pytest.mark.parametrize("service", ["server", "proxy"])
 def test_containers_are_closed(service: str) -> None:
     file = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"][service]

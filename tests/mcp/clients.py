@@ -183,8 +183,8 @@ class NodeClient(_Base):
         self.order(list=self._number)
         return await listed
 
-    def start(self, name: str, arguments: Json, *, progress: bool = False, timeout: int | None = None) -> Call:
-        """`timeout` in milliseconds, set back by progress; 120,000 by default."""
+    def start(self, name: str, arguments: Json, *, progress: bool = False, timeout: int | None = 120_000) -> Call:
+        """`timeout` in milliseconds, set back by progress; None for the SDK's own, which nothing sets back."""
         self._number += 1
         number = self._number
         call = self._calls[number] = Call(lambda: self.order(cancel=number))
@@ -237,9 +237,9 @@ def result_of(result: Json) -> Result:
 
 
 @asynccontextmanager
-async def python_sse(url: str) -> AsyncGenerator[PythonClient]:
+async def python_sse(url: str, timeout: float = 60) -> AsyncGenerator[PythonClient]:
     async with (
-        sse_client(url, timeout=60) as (read, write),
+        sse_client(url, timeout=timeout) as (read, write),
         ClientSession(read, write) as session,
         _handshake(session) as client,
     ):

@@ -6,8 +6,9 @@ from functools import partial
 
 import pytest
 
-from tests.mcp import clients, node_packages
+from tests.mcp import clients, java_packages, node_packages
 from tests.mcp.clients import McpClient
+from tests.mcp.java_packages import JavaClient
 from tests.mcp.node_packages import NodePackages
 from tests.support.left_out import leave_out
 from tests.support.service import Service
@@ -34,6 +35,15 @@ def node() -> NodePackages:
         return node_packages.installed()
     except node_packages.NotInstalledError as error:
         leave_out(f"no MCP clients from npm here: {error}")
+
+
+@pytest.fixture(scope="session")
+def java() -> JavaClient:
+    """The SDK for Java."""
+    try:
+        return java_packages.installed()
+    except java_packages.NotInstalledError as error:
+        leave_out(f"no MCP client from Maven here: {error}")
 
 
 @pytest.fixture(params=KINDS)

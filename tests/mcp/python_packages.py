@@ -37,7 +37,7 @@ def installed(name: str) -> Path:
 def run(packages: Path, script: str, *arguments: str) -> Any:
     """What the script of `python/` prints as JSON, run with those packages and nothing else."""
     command = [sys.executable, "-I", "-c", _START, str(packages), str(_HERE / script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert done.returncode == 0, done.stderr[-4000:]
     return json.loads(done.stdout)
 

@@ -451,6 +451,14 @@ def test_the_environment_is_minimal_and_not_the_services(start: Start) -> None:
     }
 
 
+def test_the_images_bash_env_is_the_commands(start: Start, tmp_path: Path) -> None:
+    """Which is how a command that is not there is answered."""
+    (tmp_path / "bash-env").write_text("command_not_found_handle() { echo no $1; return 127; }")
+    runner = start("nowhere-found", env={"BASH_ENV": str(tmp_path / "bash-env")})
+    assert runner.to_end() == "done 127"
+    assert (runner.stdout, runner.stderr) == (b"no nowhere-found\n", b"")
+
+
 def test_the_command_inherits_its_three_streams_only(start: Start) -> None:
     runner = start("ls /proc/self/fd; ps -o sid= $$; echo $$")
     assert runner.to_end() == "done 0"

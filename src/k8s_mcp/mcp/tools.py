@@ -63,7 +63,10 @@ class RunCommand(BaseModel):
     )
     kubeconfig: _OptionalText = Field(None, description="A kubeconfig's content (no path) instead.", repr=False)
     timeout: Seconds | None = Field(None, description="Seconds until the command is ended, 300 by default.")
-    wait: _Wait = Field(45, description="Seconds to wait, 45 by default; what runs longer goes on: see read_output.")
+    wait: _Wait = Field(
+        45,
+        description="Seconds to wait, 45 by default (fewer if your client times out); the run goes on: read_output.",
+    )
     stdin: Text | None = Field(None, description="Standard input, for `kubectl apply -f -`.")
     read_only: bool = Field(default=False, description="Make sure that nothing is changed.")
     dry_run: bool = Field(default=False, description="Try changes without making them.")

@@ -74,8 +74,12 @@ _NO_EDITOR = (
 
 
 def _environment(work: str, kubeconfig: str) -> dict[str, str]:
-    """No program in it finds a terminal or a person: pagers print, and editors fail at once instead of waiting."""
+    """No program in it finds a terminal or a person: pagers print, and editors fail at once instead of waiting.
+
+    Of ours it has PATH, and BASH_ENV where there is one: the runner image has, the local executor gives us none.
+    """
     return {
+        **({"BASH_ENV": os.environ["BASH_ENV"]} if "BASH_ENV" in os.environ else {}),
         "EDITOR": _NO_EDITOR,
         "HOME": work,
         "KUBE_EDITOR": _NO_EDITOR,

@@ -33,7 +33,7 @@ const cancels = new Map();
 async function call(client, { call: number, name, arguments: given, progress, timeout }) {
   const abort = new AbortController();
   cancels.set(number, abort);
-  const options = { signal: abort.signal, timeout: timeout ?? 120_000, resetTimeoutOnProgress: true };
+  const options = timeout === null ? { signal: abort.signal } : { signal: abort.signal, timeout, resetTimeoutOnProgress: true };
   if (progress) {
     options.onprogress = ({ progress: value, message }) => say({ progress: number, value, message, at: Date.now() / 1000 });
   }
