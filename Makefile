@@ -23,8 +23,8 @@ help: ## list the targets
 run: $(VENV)/installed ## serve in the foreground, with every K8S_MCP_* setting of the environment
 	@exec $(BIN)/k8s-mcp serve $(ARGS)
 
-check: lint $(VENV)/installed ## the short loop: lint, and all tests that need no cluster
-	@exec $(BIN)/python -m pytest --numprocesses $(WORKERS) -m 'not cluster' $(ARGS)
+check: lint $(VENV)/installed ## the short loop: lint, and all tests that need no cluster and no minutes
+	@exec $(BIN)/python -m pytest --numprocesses $(WORKERS) -m 'not cluster and not minutes' $(ARGS)
 
 test: $(VENV)/installed ## run all tests; those on a real cluster start one where the machine can
 	@exec $(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGS)

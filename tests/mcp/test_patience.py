@@ -43,6 +43,7 @@ def stored(server: Service, fake_kubeconfig: str) -> None:
     httpx.put(f"{server.url}/clusters/silent", json=body, trust_env=False).raise_for_status()
 
 
+@pytest.mark.minutes
 @pytest.mark.timeout(SECONDS + 600)
 async def test_silent_command_is_read_to_its_end_by_each_client_as_it_is(
     server: Service, stored: None, node: NodePackages, java: JavaClient, tmp_path: Path

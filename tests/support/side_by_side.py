@@ -14,14 +14,14 @@ import pytest
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """On a cluster first: these files take longest, and the short ones then fill the workers evenly.
+    """First those on a cluster, and of minutes: they take longest, and short ones then fill the workers evenly.
 
     Whatever takes the fixture `cluster` is on one, even where only one of a test's executors does.
     """
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker("cluster")
-    items.sort(key=lambda item: (_is_alone(item), item.get_closest_marker("cluster") is None))
+    items.sort(key=lambda item: (_is_alone(item), not _is_long(item)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -47,6 +47,10 @@ class _Worker:
 
     def pytest_unconfigure(self) -> None:
         os.close(self._lock)
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(mark) for mark in ("cluster", "minutes"))
 
 
 def _is_alone(item: pytest.Item) -> bool:
