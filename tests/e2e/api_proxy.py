@@ -26,7 +26,8 @@ class Fault:
     """What happens to the next `times` calls that match.
 
     `pattern` is searched in `METHOD resource[/name[/subresource]][?query]`. With `status` the call is answered so and
-    passed on to nobody; else it is carried out, and its answer breaks off after `cut` bytes.
+    passed on to nobody; else it is carried out, and its answer breaks off after `cut` bytes, or is `late` by so many
+    seconds.
     """
 
     pattern: str
@@ -35,6 +36,7 @@ class Fault:
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     cut: int = 0
+    late: float = 0
     seen: int = 0
 
 
@@ -93,7 +95,7 @@ class ApiProxy:
             return web.Response(status=fault.status, body=fault.body, headers=fault.headers)
         self._open[id(request)] = (request, call)
         try:
-            return await self._pass_on(request, None if fault is None else fault.cut)
+            return await self._pass_on(request, fault)
         finally:
             del self._open[id(request)]
 
@@ -105,7 +107,7 @@ class ApiProxy:
                 return fault
         return self.noise(call)
 
-    async def _pass_on(self, request: web.Request, cut: int | None) -> web.StreamResponse:
+    async def _pass_on(self, request: web.Request, fault: Fault | None) -> web.StreamResponse:
         async with self._session.request(
             request.method,
             f"{self._upstream}{request.path_qs}",
@@ -113,7 +115,9 @@ class ApiProxy:
             headers=kept(request.headers),
         ) as answer:
             try:
-                return await self._answer(request, answer, cut)
+                if fault and fault.late:
+                    await asyncio.sleep(fault.late)
+                return await self._answer(request, answer, fault.cut if fault and not fault.late else None)
             finally:
                 if answer.connection and answer.connection.transport:
                     answer.connection.transport.abort()  # nobody waits for a goodbye in TLS

@@ -56,6 +56,7 @@ def settings(namespaces: Place) -> dict[str, object]:
         "kubeconfig": namespaces.kubeconfig(),
         "grace_period": 2,
         "runner_cpu_request": "10m",
+        "start_timeout": 180,  # two workers start 70 pods at once, which takes two processors over a minute
         "log_level": "debug",
     }
 

@@ -189,6 +189,18 @@ async def test_its_start_is_never_confirmed(proxied: Client, proxy: ApiProxy, pl
     await ran_once(place, label, seen.run_id)
 
 
+async def test_its_start_is_confirmed_when_all_is_over(
+    proxied: Client, proxy: ApiProxy, place: Place, label: str
+) -> None:
+    """All news of the pod come before the answer to the call that starts it, and none after."""
+    late = proxy.spoil("PATCH jobs", late=8)
+    with anyio.fail_after(50):
+        seen = await proxied.run(f"{place.counted(label)}; echo fine")
+    assert late.seen == 1
+    assert (seen.stdout, seen.final) == (["fine"], DONE)
+    await ran_once(place, label, seen.run_id)
+
+
 async def test_cancelled_before_its_start_was_seen(
     proxied: Client, proxy: ApiProxy, serve_kubernetes: StartService, client_of: ClientOf, place: Place
 ) -> None:

@@ -140,7 +140,7 @@ class PodExecution(OwnedExecution):
             if ended:
                 yield ended
                 return
-            pending = podstate.why_pending(self._watched)
+            pending = None if self._cancelled_until else podstate.why_pending(self._watched)
             if pending:
                 why = pending
                 if pending[0] not in said:
@@ -151,7 +151,8 @@ class PodExecution(OwnedExecution):
                 deadline = self._in(self._template.start_timeout)
             try:
                 async with asyncio.timeout_at(self._cancelled_until or (deadline if self.owned else None)):
-                    await self._until_news()
+                    if await self._until_news():
+                        deadline = None  # it counts from then on
             except TimeoutError:
                 if not self._watch.connected:  # it may have started long ago
                     deadline, self._cancelled_until = None, 0.0
@@ -175,8 +176,6 @@ class PodExecution(OwnedExecution):
         leaving = podstate.why_leaving(self._watched)
         if leaving:
             self._untold = Ended("error", None, *leaving)
-        elif not self._resumed:
-            await self._resume()
         return self._untold
 
     async def _resume(self) -> None:
@@ -192,11 +191,15 @@ class PodExecution(OwnedExecution):
         except ApiUnreachable as error:
             _logger.warning("the run is not resumed yet: %s", error)
 
-    async def _until_news(self) -> None:
-        if self._resumed or not self._objects.judges:
+    async def _until_news(self) -> bool:
+        """Wait for it, or have the pod started where that is ours to do. Whether it was: then there may be news."""
+        if self._resumed or self._is_cancelled() or not self._objects.judges:
             await self._watched.changed()
-        else:
+            return False
+        await self._resume()
+        if not (self._resumed or self._untold):
             self._pause = await pause_after(self._pause, self._watched)
+        return self._resumed
 
     async def _ended_for_followers(self) -> Ended | None:
         gone = self._objects.standing is Standing.GONE
