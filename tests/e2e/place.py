@@ -72,7 +72,7 @@ class Place:
         A run whose client left before its end is kept for that client for the resume window, 30 s: runs of an
         earlier test can be such.
         """
-        seconds = seconds or (10 if run_id else 60)
+        seconds = seconds or (30 if run_id else 60)  # a kubelet with 70 pods takes its time
         selector = f"{_RUN}={run_id}" if run_id else _OURS
         left: list[str] = []
         with anyio.move_on_after(seconds):
