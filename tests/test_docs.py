@@ -20,7 +20,8 @@ from tests.support.service import Service
 
 _DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _TRANSLATIONS = [ROOT / "README.zh-CN.md"]
-_EVERYTHING = [*_DOCUMENTS, *_TRANSLATIONS, ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md"]
+_OTHERS = [ROOT / f"{name}.md" for name in ("CHANGELOG", "CONTRIBUTING", "SECURITY", "SUPPORT")]
+_EVERYTHING = [*_DOCUMENTS, *_TRANSLATIONS, *_OTHERS]
 
 _SERVICE = "http://127.0.0.1:9096"  # where the documents say it is
 _LANGUAGES = {"sh", "text", "json", "yaml", "dockerfile", "nginx"}
