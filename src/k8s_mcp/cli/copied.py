@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from k8s_mcp.cli.broken_pipe import nobody_reads
 from k8s_mcp.cli.standard_files import FILES
 from k8s_mcp.cli.start_notice import StartNotice
 from k8s_mcp.client.event_source import Control, Lines
@@ -32,9 +33,9 @@ def copy_output(run: RemoteRun, notice: StartNotice, on_started: Callable[[], No
         return _copy(run, notice, on_started, write, tell)
     except ServiceError as error:
         return End(FAILED, str(error), busy=isinstance(error, Busy))
-    except BrokenPipeError:
-        return End(CLOSED, cancel=True)
     except OSError as error:
+        if nobody_reads(error):
+            return End(CLOSED, cancel=True)
         tell(f"cannot write the output: {error.strerror}")
         return End(FAILED, cancel=True)
 

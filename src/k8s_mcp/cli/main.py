@@ -12,6 +12,7 @@ from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn, cast
 
 from k8s_mcp import __version__
+from k8s_mcp.cli.broken_pipe import nobody_reads
 
 if TYPE_CHECKING:
     from k8s_mcp.settings import Settings
@@ -33,10 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 output.flush()
     except KeyboardInterrupt:
         return _INTERRUPTED
-    except BrokenPipeError:
-        _discard_output()
-        return _CLOSED
     except OSError as error:
+        if nobody_reads(error):
+            _discard_output()
+            return _CLOSED
         if error.errno not in {errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EFBIG} or error.filename is not None:
             raise
         _discard_output()

@@ -2,6 +2,7 @@
 
 import os
 import select
+import sys
 from contextlib import suppress
 
 from k8s_mcp.cli.tell import printable
@@ -34,3 +35,8 @@ def open_all() -> None:
             os.fstat(file)
         except OSError:
             os.open(os.devnull, os.O_RDWR)
+    if sys.platform == "win32":  # where a descriptor else writes each LF as CR LF
+        import msvcrt
+
+        for file in FILES.values():
+            msvcrt.setmode(file, os.O_BINARY)

@@ -36,11 +36,17 @@ def token(options: argparse.Namespace) -> int:
 
 def _append(path: Path, line: str) -> None:
     """In one write, and never onto a line that somebody has left open."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "rb+", buffering=0) as file:
-        size = file.seek(0, os.SEEK_END)
-        is_open = size > 0 and os.pread(file.fileno(), 1, size - 1) != b"\n"
+    with open(path, "ab+", buffering=0, opener=_private) as file:
+        is_open = False
+        if file.seek(0, os.SEEK_END):
+            file.seek(-1, os.SEEK_END)
+            is_open = file.read(1) != b"\n"
         file.write(("\n" if is_open else "").encode() + f"{line}\n".encode())
+
+
+def _private(path: str, flags: int) -> int:
+    """Nobody else may read it."""
+    return os.open(path, flags, 0o600)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -80,11 +80,12 @@ def _program(body: Fields, command: str, directory: Path) -> str:
     """A name is looked for in PATH; a path is relative to the kubeconfig."""
     import shutil  # noqa: PLC0415 # most kubeconfigs need none
 
-    name = str(directory / command) if "/" in command else command
+    is_path = os.path.dirname(command) != ""  # noqa: PTH120 # `./aws` is one, which Path would make a name
+    name = str(directory / command) if is_path else command
     found = shutil.which(name if name == command else os.path.abspath(name))  # noqa: PTH100 # keeps symbolic links
     if found is None:
         hint = " ".join(body.text("installHint", lines=True).split())
-        where = "is not an executable file" if "/" in command else "is not in PATH"
+        where = "is not an executable file" if is_path else "is not in PATH"
         raise body.error(
             "command", f"{shown(command)} {where}; kubectl needs it here as well{f': {hint}' if hint else ''}"
         )
