@@ -3,24 +3,30 @@
 import json
 import os
 import socket
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.prepared import Prepared
 from tests.support.service import Service
 
+Check = Callable[..., tuple[int, dict[str, dict[str, str]], str]]
 
-def check(*words: str, **environment: str) -> tuple[int, dict[str, dict[str, str]], str]:
-    """Without kubectl, so that no run is tried."""
+
+@pytest.fixture
+def check(prepared: Prepared, tmp_path: Path) -> Check:
+    """Runs it, without kubectl, so that no run is tried: the exit code, findings by what they are about, stderr."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("K8S_MCP_")}
-    call = [sys.executable, "-m", "k8s_mcp", "check", "--json", *words]
-    done = subprocess.run(
-        call, env={**kept, "PATH": "/nowhere", **environment}, capture_output=True, text=True, check=False
-    )
-    assert "Traceback" not in done.stderr
-    return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)["checks"]}, done.stderr
+
+    def run(*words: str, **environment: str) -> tuple[int, dict[str, dict[str, str]], str]:
+        given = {**kept, "PATH": "/nowhere", **environment}
+        done = prepared.run("local", ["check", "--json", *words], given, tmp_path)
+        said = done.stderr.decode()
+        assert "Traceback" not in said
+        return done.returncode, {finding["what"]: finding for finding in json.loads(done.stdout)["checks"]}, said
+
+    return run
 
 
 @pytest.mark.parametrize(
@@ -38,7 +44,9 @@ def check(*words: str, **environment: str) -> tuple[int, dict[str, dict[str, str
         ({"POLICY": "/nope"}, "policy", "/nope"),
     ],
 )
-def test_what_keeps_the_service_from_starting_is_a_finding(settings: dict[str, str], what: str, said: str) -> None:
+def test_what_keeps_the_service_from_starting_is_a_finding(
+    check: Check, settings: dict[str, str], what: str, said: str
+) -> None:
     code, found, _ = check(**{f"K8S_MCP_{name}": value for name, value in settings.items()})
     assert code == 1
     assert found[what]["status"] == "failed"
@@ -46,13 +54,13 @@ def test_what_keeps_the_service_from_starting_is_a_finding(settings: dict[str, s
     assert found[what]["advice"]
 
 
-def test_what_is_right_is_said_as_well(tmp_path: Path) -> None:
+def test_what_is_right_is_said_as_well(check: Check, tmp_path: Path) -> None:
     (tmp_path / "tokens").write_text("")
     _, found, _ = check("--auth-tokens", str(tmp_path / "tokens"), "--host", "0.0.0.0", "--port", "0")
     assert found["tokens"]["status"] == found["address"]["status"] == "ok"
 
 
-def test_a_port_in_use_is_told_from_the_service_itself(server: Service) -> None:
+def test_a_port_in_use_is_told_from_the_service_itself(check: Check, server: Service) -> None:
     port = server.url.rpartition(":")[2]
     _, found, _ = check("--port", port)
     assert (found["address"]["status"], found["address"]["said"]) == (
