@@ -77,6 +77,15 @@ def _tokens(manifests: Manifests) -> object:
     return volume["secret"]["secretName"], mount["mountPath"] == manifests.environment["K8S_MCP_AUTH_TOKENS"]
 
 
+def _authorities(manifests: Manifests) -> object:
+    """Which ConfigMap it is, and the file that is trusted in the place of the system's."""
+    [volume] = [each for each in manifests.pod["volumes"] if each["name"] == "oidc"]
+    [mount] = [each for each in manifests.server["volumeMounts"] if each["name"] == "oidc"]
+    trusted = manifests.environment["SSL_CERT_FILE"]
+    assert trusted.startswith(mount["mountPath"])
+    return volume["configMap"]["name"], trusted
+
+
 def _offered(manifests: Manifests) -> object:
     secret = manifests.one("Secret", "offered-prod")
     notes = secret["metadata"]["annotations"]
@@ -169,6 +178,8 @@ _TABLE: list[_Row] = [
     ("auth.serviceAccounts.enabled", False, _kinds("ClusterRole", "ClusterRoleBinding"), set[str]()),
     ("auth.serviceAccounts.audience", "x", _setting("SERVICE_ACCOUNT_AUDIENCE"), "x"),
     ("auth.tokensSecret", "t", _tokens, ("t", True)),
+    ("auth.oidcCA.configMap", "c", _authorities, ("c", "/etc/k8s-mcp/oidc/ca.crt")),
+    ("auth.oidcCA.key", "root.pem", _authorities, ("c", "/etc/k8s-mcp/oidc/root.pem")),
     ("auth.insecureNoAuth", True, _setting("INSECURE_NO_AUTH"), "true"),
     ("policy", {"rules": []}, _policy, ({"rules": []}, True)),
     ("settings", {"maxTimeout": 60}, _setting("MAX_TIMEOUT"), "60"),
@@ -231,6 +242,7 @@ _BASES: dict[str, Json] = {
     "metrics.dashboard.enabled": {"metrics": {}},
     "ingress": {"ingress": {"enabled": True, "hosts": ["a.example"]}},
     "auth.serviceAccounts.enabled": {"auth": {"tokensSecret": "t"}},
+    "auth.oidcCA.key": {"auth": {"oidcCA": {"configMap": "c"}}},
     "auth.insecureNoAuth": {"auth": {"serviceAccounts": {"enabled": False}}},
 }
 """Without what else a value has nothing to change, by its path or that of its parent."""

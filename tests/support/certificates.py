@@ -18,7 +18,22 @@ class Authority:
         self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "tests")])
         self.file = directory / "ca.pem"
         basic = x509.BasicConstraints(ca=True, path_length=0)
-        certificate = self._builder(self._name, self._key.public_key()).add_extension(basic, critical=True)
+        usage = x509.KeyUsage(
+            digital_signature=False,
+            content_commitment=False,
+            key_encipherment=False,
+            data_encipherment=False,
+            key_agreement=False,
+            key_cert_sign=True,
+            crl_sign=True,
+            encipher_only=False,
+            decipher_only=False,
+        )
+        certificate = (
+            self._builder(self._name, self._key.public_key())
+            .add_extension(basic, critical=True)
+            .add_extension(usage, critical=True)
+        )
         self.file.write_bytes(self._signed(certificate))
 
     def issue(self, serial: int, address: str = "127.0.0.1") -> tuple[bytes, bytes]:
@@ -44,6 +59,11 @@ class Authority:
             .serial_number(serial)
             .not_valid_before(now - dt.timedelta(hours=1))
             .not_valid_after(now + dt.timedelta(days=1))
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()),  # Python 3.13 wants it
+                critical=False,
+            )
         )
 
     def _signed(self, builder: x509.CertificateBuilder) -> bytes:

@@ -1,6 +1,7 @@
 """An OpenID Connect issuer with real keys, on a port of this machine: discovery, key set, tokens, rotation."""
 
 import json
+import ssl
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -95,7 +96,9 @@ class Issuer:
 
 
 @contextmanager
-def running_issuer() -> Generator[Issuer]:
+def running_issuer(host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -> Generator[Issuer]:
+    """Speaks https with `tls`."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             status, value = issuer.answer(self.path)
@@ -110,8 +113,10 @@ def running_issuer() -> Generator[Issuer]:
         def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        issuer = Issuer(f"http://127.0.0.1:{server.server_address[1]}")
+    with ThreadingHTTPServer((host, 0), Handler) as server:
+        if tls:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
+        issuer = Issuer(f"http{'s' if tls else ''}://{host}:{server.server_address[1]}")
         thread = Thread(target=server.serve_forever, args=(0.02,))
         thread.start()
         try:

@@ -135,6 +135,10 @@ capabilities: {drop: [ALL]}
 - name: K8S_MCP_AUTH_TOKENS
   value: /etc/k8s-mcp/tokens
 {{- end }}
+{{- if .Values.auth.oidcCA.configMap }}
+- name: SSL_CERT_FILE
+  value: /etc/k8s-mcp/oidc/{{ .Values.auth.oidcCA.key }}
+{{- end }}
 {{- end -}}
 
 {{/* The Secret with the service's certificate: the operator's, or the one that cert-manager makes; nothing without TLS. */}}
@@ -155,6 +159,9 @@ capabilities: {drop: [ALL]}
 {{- if .Values.auth.tokensSecret }}
 - {name: tokens, mountPath: /etc/k8s-mcp/tokens, readOnly: true}
 {{- end }}
+{{- if .Values.auth.oidcCA.configMap }}
+- {name: oidc, mountPath: /etc/k8s-mcp/oidc, readOnly: true}
+{{- end }}
 {{- if .Values.policy }}
 - {name: policy, mountPath: /etc/k8s-mcp/policy, readOnly: true}
 {{- end }}
@@ -168,6 +175,10 @@ capabilities: {drop: [ALL]}
 {{- with .Values.auth.tokensSecret }}
 - name: tokens
   secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- with .Values.auth.oidcCA.configMap }}
+- name: oidc
+  configMap: {name: {{ . }}}
 {{- end }}
 {{- if .Values.policy }}
 - name: policy
