@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from docs.pictures.sequences import drawn as of_sequences
 from docs.pictures.svg import arrow, both, box, number, text
 from docs.pictures.terminal import elements as of_terminal
 
@@ -13,6 +14,8 @@ def pictures() -> dict[str, str]:
     """Every picture by the name of its file."""
     width, height, recorded = of_terminal(HERE / "terminal.cast", _COLUMNS)
     drawn = {
+        **of_sequences(),
+        "gate": both(width=1000, height=300, title=_GATE, elements=_gate()),
         "terminal": both(width=width, height=height, title=_TERMINAL, elements=recorded),
         "overview": both(width=1000, height=330, title=_OVERVIEW, elements=_overview()),
         "boundaries": both(width=1000, height=430, title=_BOUNDARIES, elements=_boundaries()),
@@ -125,6 +128,51 @@ def _boundaries() -> Iterator[str]:
         yield number(*at, value, colour=colour)
     yield arrow([(176, 352), (214, 352)], dashed=True, colour="line")
     yield text(222, 358, "✕", size=16, colour="soft")
+
+
+_GATE = (
+    "A request of a command goes through the gate in six steps: it is read in one way only, decided on, made a try "
+    "in a dry run, sent with the credential, its answer masked, and written down. Two of them end it with 400 or 403."
+)
+
+
+def _gate() -> Iterator[str]:
+    yield box(10, 90, 120, 90)
+    yield text(70, 130, "command", size=14, weight=600, anchor="middle")
+    yield text(70, 150, "kubectl, curl, …", size=12, colour="soft", anchor="middle")
+    yield box(170, 20, 660, 260, fill="page", stroke="secret", dashed=True)
+    yield text(186, 44, "gate", size=14, weight=700, colour="secret")
+    steps = (
+        ("1  read", "as the API", "server does"),
+        ("2  decide", "access, deny,", "allow, Secrets"),
+        ("3  dry run", "dryRun=All, in", "query and body"),
+        ("4  send", "with the", "credential"),
+    )
+    for place, (name, first, second) in enumerate(steps):
+        left = 186 + 160 * place
+        fill, stroke = ("secret_fill", "secret") if "send" in name else ("fill", "line")
+        yield box(left, 70, 138, 76, fill=fill, stroke=stroke)
+        yield text(left + 69, 95, name, size=13.5, weight=600, anchor="middle")
+        yield text(left + 69, 115, first, size=12, colour="soft", anchor="middle")
+        yield text(left + 69, 131, second, size=12, colour="soft", anchor="middle")
+        if place:
+            yield arrow([(left - 20, 108), (left - 2, 108)])
+    yield arrow([(132, 108), (182, 108)])
+    yield arrow([(806, 108), (858, 108)], colour="secret")
+    for left, words in ((186, "400: two ways to read it"), (346, "403: by which rule")):
+        yield arrow([(left + 69, 148), (left + 69, 176)], colour="line")
+        yield text(left + 69, 192, words, size=12, colour="soft", anchor="middle")
+    yield box(666, 196, 138, 64)
+    yield text(735, 222, "5  mask", size=13.5, weight=600, anchor="middle")
+    yield text(735, 242, "values of Secrets", size=12, colour="soft", anchor="middle")
+    yield box(506, 212, 138, 48)
+    yield text(575, 241, "6  record a line", size=13.5, weight=600, anchor="middle")
+    yield arrow([(926, 150), (926, 228), (808, 228)])
+    yield arrow([(664, 236), (648, 236)])
+    yield arrow([(504, 236), (70, 236), (70, 184)])
+    yield box(862, 66, 128, 82)
+    yield text(926, 104, "API server", size=14, weight=600, anchor="middle")
+    yield text(926, 124, "its own RBAC", size=12, colour="soft", anchor="middle")
 
 
 def main() -> None:
