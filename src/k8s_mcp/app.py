@@ -37,7 +37,7 @@ from k8s_mcp.policy.file import PolicyFile
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.policy.rules import everything
 from k8s_mcp.runs.handles import Handles, MemoryStore
-from k8s_mcp.runs.run import Limits
+from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.settings import Settings
 from k8s_mcp.web import api_page, routes
