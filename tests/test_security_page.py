@@ -11,7 +11,7 @@ _PAGE = (_ROOT / "docs" / "security.md").read_text()
 _TABLES = _PAGE.partition("## Attacks")[2]
 _ROWS = [line for line in _TABLES.splitlines() if line.startswith("| ") and not line.endswith("| test |")]
 _NAMED = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", _PAGE)
-_ATTACKS = ("tests/web/test_attacks.py", "tests/e2e/test_attacks.py")
+_ATTACKS = ("tests/web/test_attacks.py", "tests/web/page/test_hostile.py", "tests/e2e/test_attacks.py")
 
 
 def functions_in(file: str) -> set[str]:

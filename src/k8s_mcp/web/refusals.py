@@ -14,7 +14,7 @@ _NOTED = "k8s_mcp.refusal"
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"))
 _PATHS = frozenset(
     (
-        *("sse", "runs", "clusters", "me", "mcp", "messages"),
+        *("sse", "runs", "clusters", "me", "page", "mcp", "messages"),
         *("healthz", "readyz", "version", "metrics", "docs", "openapi.json", ".well-known"),
     )
 )
