@@ -10,7 +10,7 @@ _ROOT = Path(__file__).parents[1]
 _PAGE = (_ROOT / "docs" / "attacks.md").read_text()
 _ROWS = [line for line in _PAGE.splitlines() if line.startswith("| ") and not line.endswith("| test |")]
 _NAMED = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", _PAGE)
-_ATTACKS = ("tests/web/test_attacks.py", "tests/e2e/test_attacks.py")
+_ATTACKS = ("tests/web/test_attacks.py", "tests/web/page/test_hostile.py", "tests/e2e/test_attacks.py")
 
 
 def functions_in(file: str) -> set[str]:

@@ -37,13 +37,14 @@ from k8s_mcp.policy.file import PolicyFile
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.policy.rules import everything
 from k8s_mcp.runs.handles import Handles, MemoryStore
-from k8s_mcp.runs.run import Limits
+from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.settings import Settings
 from k8s_mcp.web import api_page, routes
 from k8s_mcp.web.cors import Cors
 from k8s_mcp.web.error_handlers import add_error_handlers
 from k8s_mcp.web.head import Head
+from k8s_mcp.web.page import Page
 from k8s_mcp.web.problems import problem_of
 from k8s_mcp.web.refusals import Refusals
 from k8s_mcp.web.traced import Traced
@@ -110,15 +111,19 @@ def create_app(settings: Settings) -> FastAPI:
     app.include_router(api)
     app.routes.extend(mcp.routes())
     api_page.add_to(app)
+    page = Page(wanted=settings.page)
+    page.add_to(app)
     add_error_handlers(app, api)
-    _add_middlewares(app, settings, authentication, observe)
+    _add_middlewares(app, settings, authentication, page, observe)
     return app
 
 
-def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentication, observe: Observe) -> None:
+def _add_middlewares(
+    app: FastAPI, settings: Settings, authentication: Authentication, page: Page, observe: Observe
+) -> None:
     """What every request passes through; each is put around those before it."""
     metadata = _metadata(settings)
-    open_paths = OPEN_PATHS | (resource_metadata.PATHS if metadata else frozenset[str]())
+    open_paths = OPEN_PATHS | page.paths | (resource_metadata.PATHS if metadata else frozenset[str]())
     if metadata:
         app.routes.extend(metadata.routes())
     app.add_middleware(Traced)
@@ -129,6 +134,7 @@ def _add_middlewares(app: FastAPI, settings: Settings, authentication: Authentic
         refuse=lambda error, unread: problem_of(error, unread=unread),
         authentication=authentication,
         open_paths=open_paths,
+        html_paths=page.html_paths,
         hint=metadata.challenge if metadata else lambda _: "",
     )
     app.add_middleware(Cors, origins=settings.allowed_origins)

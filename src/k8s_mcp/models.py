@@ -186,6 +186,7 @@ class RunSpec:
     over and can still be read. `rule` names what in the policy allowed it. `isolated`, of a run that another replica
     may have started: its command was kept from its credential, so its log holds none. `left_out` has the contexts
     that the caller's kubeconfig has and this one has not, as clients are told of them where the run started.
+    `principal` is the caller's name, which nobody but observers is told.
     """
 
     run_id: str
@@ -208,6 +209,11 @@ class RunSpec:
     rule: str = ""
     isolated: bool = False
     left_out: tuple[Mapping[str, str], ...] = ()
+    principal: str = ""
+
+    def is_of(self, principal: Principal) -> bool:
+        """Whether it is this caller's own."""
+        return self.owner == owner_of(principal)
 
     @property
     def read_only(self) -> bool:
@@ -279,12 +285,14 @@ class Ended:
     reason: str = ""
     message: str = ""
 
+    @property
+    def why(self) -> dict[str, str]:
+        return {"reason": self.reason, "message": self.message} if self.status == "error" else {}
+
 
 def final_event(ended: Ended, timeout: int, event_id: int) -> Control:
     """The last event of a run, in the form that clients rely on."""
     data: dict[str, object] = {"status": ended.status, "exit_code": ended.exit_code}
     if ended.status == "timeout":
         data["timeout"] = timeout
-    if ended.status == "error":
-        data |= {"reason": ended.reason, "message": ended.message}
-    return Control(data, event_id, final=True)
+    return Control(data | ended.why, event_id, final=True)

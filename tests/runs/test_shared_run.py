@@ -14,7 +14,7 @@ from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Control, Ended, Principal, RunSpec
 from k8s_mcp.observe.facts import Happening, RunEnded, RunReleased, RunStarted, Target, run_facts
 from k8s_mcp.runner.frames import HELLO, Decoder, Encoder, Frame
-from k8s_mcp.runs.run import Limits
+from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.shared_run import SharedRun
 
 SPEC = RunSpec(
@@ -159,13 +159,19 @@ class Scene:
         return [type(one) for one in self.told if isinstance(one, RunStarted | RunReleased)]
 
 
-async def read(run: SharedRun) -> list[str]:
+async def read(run: SharedRun, *, watching: bool = False) -> list[str]:
     """The statuses of the control events, to the end of the stream."""
     seen: list[str] = []
-    with run.events() as reader:
+    with run.events(watching=watching) as reader:
         while events := await reader.next():
             seen += [str(event.data["status"]) for event in events if isinstance(event, Control)]
     return seen
+
+
+async def settle() -> None:
+    """Let everything happen that does not wait for something else."""
+    for _ in range(20):
+        await asyncio.sleep(0)
 
 
 async def test_the_owner_settles_and_waits_until_the_end_is_read() -> None:
@@ -187,6 +193,17 @@ async def test_a_follower_writes_nothing_but_that_it_is_there_and_tells_nobody()
     assert set(await scene.end()) == {"followed 30"}
     assert scene.begun == "follow"
     assert (scene.told, scene.run.last_word()) == ([], None)
+
+
+async def test_who_only_watches_on_another_replica_keeps_nothing_alive_and_sees_the_end() -> None:
+    scene = Scene(owned=False, window=0.1)
+    reading = asyncio.create_task(read(scene.run, watching=True))
+    await settle()
+    scene.run._abandon()  # pyright: ignore[reportPrivateUsage] - as when nobody has followed it here for a while
+    scene.shared.items.put_nowait([hello()])
+    scene.shared.items.put_nowait(Ended("done", 0))
+    assert await reading == ["done"]
+    assert await scene.end() == []
 
 
 async def test_a_run_with_a_key_stays_to_be_found_by_whoever_repeats_the_request() -> None:

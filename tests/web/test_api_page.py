@@ -7,6 +7,7 @@ import pytest
 
 from k8s_mcp.web.api_page import page
 from tests.support.client import Client
+from tests.support.service import StartService
 
 
 class Tags(HTMLParser):
@@ -86,13 +87,16 @@ def test_code_in_a_description_is_text() -> None:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_browser_at_the_root_is_led_to_the_page(client: Client, method: str) -> None:
+async def test_browser_at_the_root_is_led_to_the_page_where_there_is_no_other(
+    serve: StartService, method: str
+) -> None:
     accept = "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"
-    response = await client.http.request(method, "/", headers={"Accept": accept})
-    assert response.status_code == 303
-    assert response.headers["location"] == "docs", "whatever the service is called, and below whatever path"
-    assert response.headers["vary"] == "Accept"
-    assert str(response.url.join(response.headers["location"])) == f"{client.http.base_url}/docs"
+    async with Client(serve(page="false").url, "") as client:
+        response = await client.http.request(method, "/", headers={"Accept": accept})
+        assert response.status_code == 303
+        assert response.headers["location"] == "docs", "whatever the service is called, and below whatever path"
+        assert response.headers["vary"] == "Accept"
+        assert str(response.url.join(response.headers["location"])) == f"{client.http.base_url}/docs"
 
 
 @pytest.mark.parametrize("accept", ["*/*", "application/json"])

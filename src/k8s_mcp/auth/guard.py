@@ -101,8 +101,9 @@ class Guard:
 
     A `Host` that is not `served` is a name that an attacker pointed at us (DNS rebinding); that page has no token, so
     with `authentication` any name will do. A request with an `Origin` is a web page's, and refused unless that is
-    served (CSRF). `open_paths` need no principal, and have none. `refuse` makes the answer to an error; its second
-    argument says whether a body may follow. `hint` gives a parameter for WWW-Authenticate.
+    served (CSRF). `open_paths` need no principal, and have none; nor do `html_paths` for who asks for HTML. `refuse`
+    makes the answer to an error; its second argument says whether a body may follow. `hint` gives a parameter for
+    WWW-Authenticate.
     """
 
     def __init__(
@@ -112,6 +113,7 @@ class Guard:
         refuse: Callable[[K8sMcpError, bool], ASGIApp],
         authentication: Authentication,
         open_paths: Collection[str] = OPEN_PATHS,
+        html_paths: Collection[str] = (),
         hint: Callable[[Scope], str] = lambda _: "",
     ) -> None:
         self._app = app
@@ -119,6 +121,7 @@ class Guard:
         self._refuse = refuse
         self._authentication = authentication
         self._open_paths = open_paths
+        self._html_paths = html_paths
         self._hint = hint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -157,9 +160,13 @@ class Guard:
             )
         if not self._authentication.kinds:
             return ANONYMOUS
-        if scope["path"] in self._open_paths and scope["method"] in ("GET", "HEAD"):
+        if scope["method"] in ("GET", "HEAD") and self._is_open(scope["path"], headers):
             return None
         return await self._authentication.principal(headers)
+
+    def _is_open(self, path: str, headers: Headers) -> bool:
+        html = path in self._html_paths and "text/html" in headers.get("accept", "")
+        return html or path in self._open_paths
 
 
 def is_loopback(host: str) -> bool:

@@ -9,7 +9,7 @@ from k8s_mcp.cli.tell import tell
 from k8s_mcp.errors import Forbidden, KubeconfigError
 from k8s_mcp.kubeconfig.fields import Fields
 from k8s_mcp.models import Principal
-from k8s_mcp.policy import open_ways, ways_round
+from k8s_mcp.policy import observers, open_ways, ways_round
 from k8s_mcp.policy.api_decision import Ask
 from k8s_mcp.policy.file import policy_of, read_bytes
 from k8s_mcp.policy.rules import Grant, Policy, PolicyError, Rule
@@ -25,7 +25,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     check = actions.add_parser(
         "check",
         help="is the file right: exit code 0 if so, else 1, with the lines that are not; warns of ways round a "
-        "rule, and from what it allows to everything",
+        "rule, from what it allows to everything, and of observers that everybody is",
     )
     check.add_argument("file", nargs="?", metavar="FILE", help=f"the policy file [{_VARIABLE}]")
     test = actions.add_parser(
@@ -66,7 +66,8 @@ def run(options: argparse.Namespace) -> int:
             print(f"{name}: {line}", file=sys.stderr)
         return _REFUSED
     if options.action == "check":
-        for line in ways_round.warnings(policy) + open_ways.warnings(policy):
+        warnings = ways_round.warnings(policy) + open_ways.warnings(policy) + observers.warnings(policy.observers)
+        for line in warnings:
             print(f"{name}: {line}", file=sys.stderr)
         print(f"{name}: {len(policy.rules)} rules")
         return 0

@@ -24,6 +24,7 @@ ENDED = "k8s-mcp-server/ended"
 UNTIL_READ = "k8s-mcp-server/until-read"
 FOLLOWED = "k8s-mcp-server/followed"
 _OWNER = "k8s-mcp-server/owner"
+_PRINCIPAL = "k8s-mcp-server/principal"
 _DIGEST = "k8s-mcp-server/request"
 _SERVER = "k8s-mcp-server/server"
 _TIMEOUT = "k8s-mcp-server/timeout"
@@ -77,6 +78,7 @@ def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
     annotations = {
         REPLICA: replica,
         _OWNER: run.owner,
+        _PRINCIPAL: run.principal,
         _DIGEST: run.digest,
         _SERVER: run.server,
         _TIMEOUT: str(run.timeout),
@@ -138,6 +140,7 @@ def read_run(job: Manifest) -> RunSpec | None:
             max_output=int(annotations[_MAX_OUTPUT]) if _MAX_OUTPUT in annotations else None,
             rule=annotations.get(_RULE, ""),
             isolated=annotations.get(_ISOLATION) == "on",
+            principal=annotations.get(_PRINCIPAL, ""),
         )
     except (KeyError, ValueError):
         return None

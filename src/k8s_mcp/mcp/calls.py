@@ -66,7 +66,7 @@ class Calls:
 
     async def _cancel_run(self, caller: Principal, arguments: CancelRun) -> types.CallToolResult:
         await self._runs.cancel(caller, arguments.run_id, "mcp")
-        status = self._runs.describe(caller, arguments.run_id)["status"]
+        status = self._runs.describe(caller, arguments.run_id, "mcp")["status"]
         ending = status in ("running", "pending")
         text = "The command was told to end." if ending else f"The run had ended before: {status}."
         return result(text, {"run_id": arguments.run_id, "status": status})

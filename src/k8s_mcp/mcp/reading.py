@@ -11,7 +11,7 @@ from k8s_mcp.mcp.collected import outcome
 from k8s_mcp.mcp.page import Page, Wanted
 from k8s_mcp.mcp.progress import Reports
 from k8s_mcp.mcp.tools import ReadOutput
-from k8s_mcp.models import Output
+from k8s_mcp.models import Output, Principal
 from k8s_mcp.runs.eventlog import Reader
 from k8s_mcp.runs.run import Run
 from k8s_mcp.runs.runs import Runs
@@ -33,7 +33,7 @@ class Reading:
         wanted = Wanted(**arguments.model_dump(exclude={"run_id", "wait"}, exclude_none=True))
         run = await self._runs.follow(call.caller, arguments.run_id, "mcp")
         async with Reports(call.progress).sent():
-            page = await self.page(run, wanted, arguments.wait)
+            page = await self.page(call.caller, run, wanted, arguments.wait)
         state = run.describe()
         running = run.ended is None
         next_line = page.next_line or (int(str(state["lines"])) + 1 if running else None)
@@ -62,17 +62,18 @@ class Reading:
             },
         )
 
-    async def page(self, run: Run, wanted: Wanted, wait: int | None) -> Page:
+    async def page(self, caller: Principal, run: Run, wanted: Wanted, wait: int | None) -> Page:
         """The lines wanted of a run, after `wait` seconds at most."""
         page = Page(wanted, self._text_limit)
-        with about_run(run.run_id), run.events(wanted.start_line - 1) as reader:
-            if run.ended is None and not run.is_replay:
+        own = run.spec.is_of(caller)
+        with about_run(run.run_id), run.events(wanted.start_line - 1, watching=not own) as reader:
+            if own and run.ended is None and not run.is_replay:
                 run.linger(self._idle)
             with suppress(TimeoutError):
                 async with asyncio.timeout(_NEWS_SECONDS if wait is None else wait):
                     await _until_there_is_enough(run, reader, wanted, wait)
             page.fill(run.log.kept(wanted.first_needed - 1))
-            if page.next_line:
+            if own and page.next_line:
                 run.keep()
             while run.ended and not page.next_line and await reader.next():
                 pass  # read to its end: nobody has to be waited for

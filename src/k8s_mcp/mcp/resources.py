@@ -60,7 +60,7 @@ class Resources:
             run = await self._runs.follow(caller, run_id, "mcp")
         except K8sMcpError as error:
             raise MCPError(_RESOURCE_NOT_FOUND, error.message) from None
-        page = await self._reading.page(run, wanted, 0)
+        page = await self._reading.page(caller, run, wanted, 0)
         text = page.text
         if page.next_line:
             rest = f"&column={page.next_column}" if page.next_column else ""

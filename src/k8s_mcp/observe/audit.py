@@ -21,6 +21,7 @@ from k8s_mcp.observe.facts import (
     HandleDeleted,
     HandleStored,
     Happening,
+    Observed,
     OrphanRemoved,
     Outcome,
     Refused,
@@ -143,6 +144,9 @@ def entry_of(happening: Happening, command_bytes: int) -> Json | None:
             }
         case CancelRequested(principal, via, run_id):
             return {"event": "run.cancel", "run_id": run_id, "via": via, **_principal(principal)}
+        case Observed(principal, via, look, run_id, whose):
+            of = {"run_id": run_id or None, "of": whose or None}
+            return {"event": "run.observed", "look": look, **of, "via": via, **_principal(principal)}
         case HandleStored(principal, target, ttl):
             return {"event": "cluster.stored", "cluster": _cluster(target), "ttl": ttl, **_principal(principal)}
         case HandleDeleted(principal, name):

@@ -18,6 +18,8 @@ _logger = logging.getLogger(__name__)
 
 Via = Literal["http", "mcp"]
 """By which front end something came."""
+Look = Literal["list", "state", "output"]
+"""What somebody saw: the states of all runs, the state of one, or what one writes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +188,17 @@ class CancelRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class Observed:
+    """An observer has looked at a run of somebody else (`whose`), or at the list of all."""
+
+    principal: Principal
+    via: Via
+    look: Look
+    run_id: str = ""
+    whose: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HandleStored:
     """`ttl` is in seconds."""
 
@@ -227,6 +240,7 @@ Happening = (
     | RunReleased
     | OrphanRemoved
     | CancelRequested
+    | Observed
     | HandleStored
     | HandleDeleted
     | Refused

@@ -9,7 +9,8 @@ from k8s_mcp.kubeconfig.addresses import check_resolved
 from k8s_mcp.kubeconfig.fields import Fields
 from k8s_mcp.kubeconfig.kubeconfig import Allowed, Kubeconfig, LeftOut, checked, parse, read
 from k8s_mcp.models import WRITE_SCOPE, Access, Principal
-from k8s_mcp.policy.rules import Grant, Policy
+from k8s_mcp.policy.observers import Observing
+from k8s_mcp.policy.rules import Grant, Policy, Rule
 
 
 class Admission:
@@ -121,3 +122,11 @@ class Admission:
     def most_access(self, who: Principal) -> Access:
         """The most that the caller may do anywhere."""
         return self._policy().most_access(who)
+
+    def observing(self, who: Principal) -> Observing:
+        """What the caller may do with the runs of others."""
+        return self._policy().observing(who)
+
+    def rules_for(self, who: Principal) -> list[Rule]:
+        """The rules that are for the caller."""
+        return self._policy().rules_for(who)

@@ -26,14 +26,15 @@ from k8s_mcp.kubeconfig import strict_yaml
 from k8s_mcp.kubeconfig.strict_yaml import Number, Path, Value
 from k8s_mcp.models import STRICTEST_FIRST, Access, Principal
 from k8s_mcp.policy.api_rules import ApiRule, Entry, Secrets, strictest
-from k8s_mcp.policy.server_pattern import ServerPattern, like
+from k8s_mcp.policy.callers import ForCallers, Patterns, any_like, distinct
+from k8s_mcp.policy.observers import Observer, Observing, observing
+from k8s_mcp.policy.server_pattern import ServerPattern
 
 POLICY_BYTES = 1 << 20
 _MAX_NODES = 100_000
 _MAX_ENTRIES = 100  # the gate takes 2,000 together: those of eight contexts' rules
 _INSTEAD = "write it without"
 
-Patterns = list[Annotated[str, Field(min_length=1, max_length=512)]]
 AtLeastOne = Annotated[int | None, Field(ge=1)]
 
 
@@ -41,21 +42,11 @@ class PolicyError(ValueError):
     """The policy cannot be used; the message has a line for each problem, beginning with its line number."""
 
 
-def _distinct(names: list[str]) -> list[str]:
-    if len(set(names)) < len(names):
-        raise ValueError("has something twice")
-    return names
-
-
-class Rule(BaseModel):
+class Rule(ForCallers):
     """What some callers may do with some clusters. See docs/policy.md, which has every field."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
-
     name: str = Field(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")
-    principals: Annotated[Patterns, AfterValidator(_distinct)] = []
-    groups: Annotated[Patterns, AfterValidator(_distinct)] = []
-    handles: Annotated[Patterns, AfterValidator(_distinct)] = []
+    handles: Annotated[Patterns, AfterValidator(distinct)] = Field(default=[])
     own_kubeconfigs: bool = False
     servers: Patterns = Field(default=["*"], min_length=1)
     access: Access = "full"
@@ -66,7 +57,7 @@ class Rule(BaseModel):
     max_runs: AtLeastOne = None
     max_cluster_runs: AtLeastOne = None
     max_output: AtLeastOne = None
-    exec_plugins: Annotated[Patterns, AfterValidator(_distinct)] = []
+    exec_plugins: Annotated[Patterns, AfterValidator(distinct)] = Field(default=[])
     insecure_tls: bool = False
     proxy_url: bool = False
     _line: int = PrivateAttr(default=0)  # no field, so that a file cannot set it
@@ -86,9 +77,7 @@ class Rule(BaseModel):
         return allow
 
     @model_validator(mode="after")
-    def _says_something(self) -> "Rule":
-        if not self.principals and not self.groups:
-            raise ValueError('is for nobody: name `principals` or `groups` ("*" for everybody)')
+    def _is_for_a_cluster(self) -> "Rule":
         if not self.handles and not self.own_kubeconfigs:
             raise ValueError("is for no cluster: name `handles`, or say `own_kubeconfigs: true`")
         return self
@@ -124,21 +113,22 @@ class Rule(BaseModel):
             proxy_url=self.proxy_url,
         )
 
-    def is_for(self, who: Principal) -> bool:
-        return _any_like(self.principals, (who.name,)) or _any_like(self.groups, who.groups)
+    def describe(self) -> dict[str, object]:
+        """It as its callers may know it: not for whom else it is."""
+        return self.model_dump(mode="json", by_alias=True, exclude={"principals", "groups"}, exclude_none=True)
 
     def why_not(self, handle: str | None, server: str) -> str | None:
         """Why it does not match this cluster; None when it does."""
         if handle is None and not self.own_kubeconfigs:
             return "it has no `own_kubeconfigs`"
-        if handle is not None and not _any_like(self.handles, (handle,)):
+        if handle is not None and not any_like(self.handles, (handle,)):
             return f"no pattern in `handles` is like {handle}"
         if not any(ServerPattern(text).matches(server) for text in self.servers):
             return f"no pattern in `servers` is like {server}"
         return None
 
 
-_FIELDS = list(Rule.model_fields)
+_FIELDS = ["name", *(field for field in Rule.model_fields if field != "name")]
 _ENTRY_FIELDS = [field.alias or name for name, field in Entry.model_fields.items()]
 _IN_AN_ENTRY = 4  # as in rules, 0, allow, 0
 
@@ -147,11 +137,12 @@ class _File(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
 
     rules: list[Rule]
+    observers: list[Observer] = []
 
     @field_validator("rules")
     @classmethod
     def _have_names(cls, rules: list[Rule]) -> list[Rule]:
-        _distinct([rule.name for rule in rules])
+        distinct([rule.name for rule in rules])
         return rules
 
 
@@ -175,9 +166,10 @@ class Grant:
 
 @dataclass(frozen=True)
 class Policy:
-    """All rules, in their order."""
+    """All rules, in their order, and who may see the runs of all."""
 
     rules: tuple[Rule, ...]
+    observers: tuple[Observer, ...] = ()
 
     def rules_for(self, who: Principal) -> list[Rule]:
         return [rule for rule in self.rules if rule.is_for(who)]
@@ -201,6 +193,10 @@ class Policy:
                 )
             deciding.append(rule)
         return _strictest([rule.grant for rule in rules if rule in deciding])
+
+    def observing(self, who: Principal) -> Observing:
+        """What `who` may do with the runs of others."""
+        return observing(self.observers, who)
 
     def most_access(self, who: Principal) -> Access:
         """The most that any rule gives `who`."""
@@ -232,11 +228,13 @@ def read(text: str) -> Policy:
     except KubeconfigError as error:
         raise PolicyError(error.fields[0][1]) from None
     try:
-        rules = _File.model_validate(_plain(value)).rules
+        file = _File.model_validate(_plain(value))
     except ValidationError as error:
         problems = [_problem(item["loc"], _said(item), lines) for item in error.errors(include_url=False)]
         raise PolicyError("\n".join(problems)) from None
-    return Policy(tuple(rule.at(lines["rules", number]) for number, rule in enumerate(rules)))
+    return Policy(
+        tuple(rule.at(lines["rules", number]) for number, rule in enumerate(file.rules)), tuple(file.observers)
+    )
 
 
 def _problem(place: Path, message: str, lines: dict[Path, int]) -> str:
@@ -247,9 +245,7 @@ def _problem(place: Path, message: str, lines: dict[Path, int]) -> str:
 def _said(item: ErrorDetails) -> str:
     match item["type"]:
         case "extra_forbidden":
-            depth = len(item["loc"])
-            known = _ENTRY_FIELDS if depth > _IN_AN_ENTRY else _FIELDS if depth > 1 else ["rules"]
-            return "is not a field; there are " + ", ".join(known)
+            return "is not a field; there are " + ", ".join(_known_fields(item["loc"]))
         case "missing":
             return "is missing"
         case "model_type":
@@ -257,6 +253,14 @@ def _said(item: ErrorDetails) -> str:
         case _:
             message = item["msg"].removeprefix("Value error, ")
             return message.replace("Input should be", "must be").replace("Input should have", "must have")
+
+
+def _known_fields(place: Path) -> list[str]:
+    if len(place) == 1:
+        return list(_File.model_fields)
+    if place[0] == "observers":
+        return list(Observer.model_fields)
+    return _ENTRY_FIELDS if len(place) > _IN_AN_ENTRY else _FIELDS
 
 
 def _dotted(place: Path) -> str:
@@ -274,10 +278,6 @@ def _plain(value: Value) -> object:
             return {key: _plain(item) for key, item in value.items()}
         case _:
             return value
-
-
-def _any_like(patterns: Iterable[str], names: Iterable[str]) -> bool:
-    return any(like(pattern, name) for name in names for pattern in patterns)
 
 
 def _strictest(grants: Sequence[Grant]) -> Grant:

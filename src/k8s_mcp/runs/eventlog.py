@@ -100,9 +100,15 @@ class EventLog:
         self._changed = asyncio.Event()
 
     @contextmanager
-    def reader(self, after: int | None) -> Generator["Reader"]:
-        """Follow the log from the event behind id `after`, or from its beginning (None)."""
-        reader = Reader(self, after)
+    def reader(self, after: int | None, *, watching: bool = False) -> Generator["Reader"]:
+        """Follow the log from the event behind id `after`, or from its beginning (None).
+
+        Nothing waits for who is only `watching`: where they were too slow they get a gap.
+        """
+        reader = Reader(self, after, watching=watching)
+        if watching:
+            yield reader
+            return
         self._readers.add(reader)
         self.wake()
         try:
@@ -197,8 +203,9 @@ class Reader:
     final one comes to everybody, also to who asked for what is behind it.
     """
 
-    def __init__(self, log: EventLog, after: int | None) -> None:
+    def __init__(self, log: EventLog, after: int | None, *, watching: bool = False) -> None:
         self._log = log
+        self._watching = watching
         self._replay = after is not None
         self._last_id = after or 0
         self._number, self.position = log.position(self._last_id) if self._replay else (0, 0)
@@ -209,7 +216,8 @@ class Reader:
         while True:
             if self._next_position != self.position:
                 self.position = self._next_position
-                self._log.taken(self.position)
+                if not self._watching:
+                    self._log.taken(self.position)
             batch, self._number, self._next_position = self._log.take(self._number, self.position, self._last_id)
             events = self._not_seen(batch)
             if events:

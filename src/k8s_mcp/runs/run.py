@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from k8s_mcp.executors.base import Execution, Executor, Item, Pending
@@ -17,26 +17,15 @@ from k8s_mcp.recorded import Requests
 from k8s_mcp.runner.frames import Frame
 from k8s_mcp.runs.beside import beside
 from k8s_mcp.runs.eventlog import EventLog, Reader
+from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.output_limit import OutputLimit
-from k8s_mcp.runs.state import describe
+from k8s_mcp.runs.state import describe, shortened
 from k8s_mcp.runs.transcript import Transcript
 
 _FIRST_READER_SECONDS = 10.0
 _OWN_BYTES = 16 * 1024  # of a run besides its texts and its output
 
 _logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Bounds on what callers can hold. Times in seconds, sizes in bytes."""
-
-    max_timeout: int
-    grace_period: float
-    resume_window: float
-    replay_seconds: float
-    replay_bytes: int
-    replay_total_bytes: int
 
 
 class Run:
@@ -46,7 +35,6 @@ class Run:
         self, facts: RunFacts, spec: RunSpec, redactor: Redactor, limits: Limits, observe: Observe = lambda _: None
     ) -> None:
         self.run_id = spec.run_id
-        self.principal = facts.principal
         self.facts = facts
         self.spec = spec
         self.log = EventLog(limits.replay_bytes)
@@ -67,6 +55,9 @@ class Run:
         self._running = False
         self._stop_requested = asyncio.Event()
         self._readers = 0
+        self._watching = 0
+        self._command = shortened(facts.command)
+        self._why: dict[str, str] = {}  # it does not start yet, or has ended as an error
         self._abandoned: asyncio.TimerHandle | None = None
         self._times: dict[str, str | None] = {"created": spec.created or now(), "started": None, "ended": None}
         self._cancel_unless_read_within(max(limits.resume_window, _FIRST_READER_SECONDS))
@@ -78,16 +69,26 @@ class Run:
         state |= {
             "exit_code": self.ended.exit_code if self.ended else None,
             **self._times,
+            "handle": self.facts.target.handle or None,
+            "command": self._command,
             "bytes": self._transcript.bytes,
             "lines": self._output_limit.last_id if self._output_limit.passed else self._transcript.lines,
         }
-        if self.ended and self.ended.status == "error":
-            state |= {"reason": self.ended.reason, "message": self.ended.message}
-        return state
+        return state | self._why
 
     @contextmanager
-    def events(self, after: int | None = None) -> Generator[Reader]:
-        """Follow all events, or those behind id `after`. A run that nobody follows is cancelled after a while."""
+    def events(self, after: int | None = None, *, watching: bool = False) -> Generator[Reader]:
+        """Follow all events, or those behind id `after`. A run that nobody follows is cancelled after a while; it
+        neither goes on for who is only `watching`, nor waits for them.
+        """
+        if watching:
+            self._watching += 1
+            try:
+                with self.log.reader(after, watching=True) as reader:
+                    yield reader
+            finally:
+                self._watching -= 1
+            return
         self._readers += 1
         self._note_readers()
         self._forget_timer()
@@ -204,11 +205,11 @@ class Run:
 
     async def _record(self, item: Item) -> None:
         if isinstance(item, Pending):
-            message = self.masked(item.message)
-            await self.log.append(Control({"status": "pending", "reason": item.reason, "message": message}))
+            self._why = {"reason": item.reason, "message": self.masked(item.message)}
+            await self.log.append(Control({"status": "pending", **self._why}))
         elif isinstance(item, list):
             if not self._running:
-                self._running = True
+                self._running, self._why = True, {}
                 self._times["started"] = now()
                 self._note_started()
             for event in self._output_limit.cut(self._feed(item)):
@@ -258,6 +259,7 @@ class Run:
         self._took = self._seconds()
         self.ended = Ended(ended.status, ended.exit_code, ended.reason, self.masked(ended.message))
         self._times["ended"] = now()
+        self._why = self.ended.why
         for event in self._output_limit.cut(self._transcript.finish()):
             self.log.add(event)
         last_id = self._output_limit.last_id if self._output_limit.passed else self._transcript.lines

@@ -9,15 +9,19 @@ from k8s_mcp.errors import InvalidRequest, NotFound, ShuttingDown
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig
 from k8s_mcp.kubeconfig.redact import Redactor
-from k8s_mcp.models import Access, Principal, RunRequest, RunSpec, owner_of
-from k8s_mcp.observe.facts import CancelRequested, Observe, RunFacts, RunStarted, Target, Via, run_facts
+from k8s_mcp.models import Access, Principal, RunRequest, RunSpec
+from k8s_mcp.observe.facts import CancelRequested, Observe, RunFacts, RunStarted, Via, run_facts
 from k8s_mcp.policy.admission import Admission
 from k8s_mcp.policy.api_rules import strictest
+from k8s_mcp.policy.observers import Deed
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.policy.rules import Grant
 from k8s_mcp.runs.handles import Handles
-from k8s_mcp.runs.run import Limits, Run
-from k8s_mcp.runs.spec import make_spec, name_of
+from k8s_mcp.runs.limits import Limits
+from k8s_mcp.runs.run import Run
+from k8s_mcp.runs.sight import Sight
+from k8s_mcp.runs.spec import make_spec, name_of, target_of
+from k8s_mcp.runs.state import oldest_first
 
 _STOP_MARGIN = 15.0
 
@@ -43,6 +47,7 @@ class Runs:
         self._limits = limits
         self._quotas = quotas
         self._observe = observe
+        self.sight = Sight(admission, observe)
         self._starting = asyncio.Lock()
         self._runs: dict[str, Run] = {}
         self._tasks = asyncio.TaskGroup()
@@ -65,9 +70,8 @@ class Runs:
         return self._executor.name
 
     @property
-    def resume_window(self) -> float:
-        """How long a run goes on without its client, in seconds."""
-        return self._limits.resume_window
+    def limits(self) -> Limits:
+        return self._limits
 
     def check(self) -> None:
         """Raise Unavailable when runs cannot be started right now."""
@@ -95,7 +99,7 @@ class Runs:
         text, handle = await self._kubeconfig(principal, request)
         kubeconfig, grant = self._admission.admit(principal, text, handle)
         spec = self._spec(principal, request, key, kubeconfig, grant)
-        known = self._find(principal, name=spec.name)
+        known = self._find(principal, spec.name)
         if known is None and again:
             raise NotFound("the run of this Idempotency-Key is over, and its output is gone; it is not run again")
         if known is None:
@@ -104,7 +108,7 @@ class Runs:
                 kubeconfig, spec = resolved, self._spec(principal, request, key, resolved, grant)
             async with self._starting:
                 await self._until_counted()
-                known = self._find(principal, name=spec.name)
+                known = self._find(principal, spec.name)
                 if known is None:
                     self.check()
                     self._quotas.check(spec, grant, self._going())
@@ -134,32 +138,38 @@ class Runs:
 
     def started_with(self, principal: Principal, key: str) -> str | None:
         """The id of the run that the principal's idempotency key has started, on whatever replica; or None."""
-        spec = self._find(principal, name=name_of(principal, key))
+        spec = self._find(principal, name_of(principal, key))
         return spec.run_id if spec else None
 
     async def follow(self, principal: Principal, run_id: str, via: Via = "http") -> Run:
-        """The principal's run of that id, to be followed here, on whatever replica it is carried out.
+        """The run of that id, to be followed here, on whatever replica it is carried out.
 
-        Raises NotFound, also for somebody else's run.
+        Raises NotFound, also for somebody else's run; Forbidden for an observer who may not read it.
         """
-        return await self._get(principal, self._known(principal, run_id), via)
+        return await self._get(principal, self._known(principal, run_id, "output", via), via)
 
-    def describe(self, principal: Principal, run_id: str) -> dict[str, object]:
+    def describe(self, principal: Principal, run_id: str, via: Via = "http") -> dict[str, object]:
         """One run's state. Raises NotFound, also for somebody else's run."""
-        spec = self._known(principal, run_id)
-        state = next(state for state in self.list(principal) if state["run_id"] == spec.run_id)
-        run = self._runs.get(spec.run_id)
+        known = self._known(principal, run_id, "state", via)
+        state = next(state for spec, state in self._states() if spec.run_id == known.run_id)
+        run = self._runs.get(known.run_id)
         requests = run.requests if run else None
-        return {**state, "requests": requests.describe()} if requests else state
+        shown = self.sight.shown(principal, known, state)
+        return {**shown, "requests": requests.describe()} if requests else shown
+
+    def list_all(self, principal: Principal, via: Via = "http") -> list[dict[str, object]]:
+        """The states of all callers' runs, as far as the principal may see them, oldest first."""
+        seen = [(spec, state) for spec, state in self._states() if self.sight.sees(principal, spec)]
+        self.sight.note_list(principal, [spec for spec, _ in seen], via)
+        return oldest_first(self.sight.shown(principal, spec, state) for spec, state in seen)
 
     def list(self, principal: Principal) -> list[dict[str, object]]:
         """The states of the principal's runs, oldest first, on whatever replica."""
-        states = [run.describe() for run in self._runs.values() if run.principal == principal]
-        return sorted(states, key=lambda state: str(state["created"]))
+        return oldest_first(state for spec, state in self._states() if spec.is_of(principal))
 
     async def cancel(self, principal: Principal, run_id: str, via: Via = "http") -> None:
-        """End a run's command; its final event follows. Raises NotFound, also for somebody else's run."""
-        spec = self._known(principal, run_id)
+        """End a run's command; its final event follows. Raises NotFound; Forbidden for an observer who may not."""
+        spec = self._known(principal, run_id, "cancel", via)
         self._observe(CancelRequested(principal, via, spec.run_id))
         await self._cancel(spec)
 
@@ -205,19 +215,17 @@ class Runs:
             self._admission.check_read_only()
         return make_spec(principal, request, key, kubeconfig, grant, self._limits.max_timeout)
 
-    def _known(self, principal: Principal, run_id: str) -> RunSpec:
-        spec = self._find(principal, run_id=run_id)
-        if spec is None:
-            raise NotFound("no such run; a finished run can be read for a limited time only")
-        return spec
+    def _known(self, principal: Principal, run_id: str, deed: Deed, via: Via) -> RunSpec:
+        spec = next((spec for spec in self._all() if spec.run_id == run_id), None)
+        return self.sight.checked(principal, spec, deed, via)
 
-    def _find(self, principal: Principal, *, run_id: str = "", name: str = "") -> RunSpec | None:
-        """The principal's run of that id or name, on whatever replica."""
-        owner = owner_of(principal)
-        for spec in self._all():
-            if spec.owner == owner and (spec.run_id == run_id or spec.name == name):
-                return spec
-        return None
+    def _find(self, principal: Principal, name: str) -> RunSpec | None:
+        """The principal's run of that name, on whatever replica."""
+        return next((spec for spec in self._all() if spec.name == name and spec.is_of(principal)), None)
+
+    def _states(self) -> Iterator[tuple[RunSpec, dict[str, object]]]:
+        """All runs that can be followed, with their states."""
+        yield from ((run.spec, run.describe()) for run in self._runs.values())
 
     def _all(self) -> Iterator[RunSpec]:
         """All runs that can be followed."""
@@ -285,8 +293,3 @@ class Runs:
     def _drop(self, run: Run) -> None:
         if self._runs.get(run.run_id) is run:
             del self._runs[run.run_id]
-
-
-def target_of(kubeconfig: Kubeconfig, handle: str | None = None) -> Target:
-    """What a run with this kubeconfig works on."""
-    return Target(kubeconfig.server, kubeconfig.current_context, kubeconfig.fingerprint, handle or "")

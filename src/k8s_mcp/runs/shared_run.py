@@ -11,7 +11,8 @@ from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.observe.facts import CommandStarted, Observe, OutputRead, RunEnded, RunFacts, RunReleased, RunStarted
 from k8s_mcp.runs.beside import beside
-from k8s_mcp.runs.run import Limits, Run
+from k8s_mcp.runs.limits import Limits
+from k8s_mcp.runs.run import Run
 
 _LEAST_WINDOW = 2.0  # seconds in which followers elsewhere are heard of, however short the resume window is
 _TAKE_OVER_PAUSE = 1.0
@@ -211,7 +212,10 @@ class SharedRun(Run):
     def _abandon(self) -> None:
         execution = self._shared
         if execution is not None and not self._ours:
-            self.release()
+            if self._watching:  # they hold nothing up, and lose nothing
+                self._cancel_unless_read_within(self._window)
+            else:
+                self.release()
         elif execution is not None and (ago := execution.followed_ago) < self._window:
             self._cancel_unless_read_within(self._window - ago)
         else:

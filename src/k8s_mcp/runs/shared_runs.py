@@ -6,14 +6,16 @@ from collections.abc import Collection, Iterator
 from k8s_mcp.errors import NotFound, Unavailable
 from k8s_mcp.executors.base import SharedExecutor
 from k8s_mcp.kubeconfig.redact import Redactor
-from k8s_mcp.models import Principal, RunSpec, owner_of
+from k8s_mcp.models import Principal, RunSpec
 from k8s_mcp.observe.facts import Observe, RunFacts, RunStarted, Target, Via, run_facts
 from k8s_mcp.policy.admission import Admission
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.runs.handles import Handles
-from k8s_mcp.runs.run import Limits, Run
-from k8s_mcp.runs.runs import Runs, target_of
+from k8s_mcp.runs.limits import Limits
+from k8s_mcp.runs.run import Run
+from k8s_mcp.runs.runs import Runs
 from k8s_mcp.runs.shared_run import SharedRun
+from k8s_mcp.runs.spec import target_of
 from k8s_mcp.runs.state import describe
 
 _SHOWN_SECONDS = 10.0  # for the Job of a run to be created and seen
@@ -35,13 +37,11 @@ class SharedRuns(Runs):
         self._shared = executor
         self._latest_shown: asyncio.Task[None] | None = None
 
-    def list(self, principal: Principal) -> list[dict[str, object]]:
-        there = [
-            describe(spec, status)
-            for spec, status in self._shared.elsewhere()
-            if spec.owner == owner_of(principal) and spec.run_id not in self._runs
-        ]
-        return sorted(super().list(principal) + there, key=lambda state: str(state["created"]))
+    def _states(self) -> Iterator[tuple[RunSpec, dict[str, object]]]:
+        yield from super()._states()
+        for spec, status in self._shared.elsewhere():
+            if spec.run_id not in self._runs:
+                yield spec, describe(spec, status)
 
     def _all(self) -> Iterator[RunSpec]:
         yield from super()._all()
@@ -89,7 +89,8 @@ class SharedRuns(Runs):
         kubeconfig = self._admission.reread(spec.kubeconfig) if spec.kubeconfig else None
         redactor = Redactor(kubeconfig.secrets() if kubeconfig else ())
         target = target_of(kubeconfig) if kubeconfig else Target(spec.server)
-        facts = run_facts(spec, principal, via, target, redactor.mask, adopted=True)
+        whose = principal if spec.is_of(principal) else Principal(spec.principal)
+        facts = run_facts(spec, whose, via, target, redactor.mask, adopted=True)
         self._add(self._run(facts, spec, redactor))
 
     async def _cancel(self, spec: RunSpec) -> None:

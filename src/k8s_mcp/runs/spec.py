@@ -9,6 +9,7 @@ from k8s_mcp.kubeconfig.kubeconfig import Kubeconfig, described
 from k8s_mcp.limits import REQUEST_BYTES
 from k8s_mcp.log_format import now
 from k8s_mcp.models import Access, GateRule, Principal, RunRequest, RunSpec, digest, owner_of
+from k8s_mcp.observe.facts import Target
 from k8s_mcp.policy.api_rules import ApiRule, strictest
 from k8s_mcp.policy.rules import Grant
 
@@ -52,6 +53,7 @@ def make_spec(
         max_output=grant.max_output,
         rule=grant.rule,
         left_out=tuple(described(kubeconfig.left_out)),
+        principal=principal.name,
     )
     stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig, json.dumps(spec.gate_rules))
     if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:
@@ -82,3 +84,8 @@ def _timeout(request: RunRequest, grant: Grant, max_timeout: int) -> int:
         whose = "the maximum of this server" if longest == max_timeout else "the maximum for you"
         raise InvalidRequest("timeout", f"must be at most {longest}, {whose}")
     return timeout
+
+
+def target_of(kubeconfig: Kubeconfig, handle: str | None = None) -> Target:
+    """What a run with this kubeconfig works on."""
+    return Target(kubeconfig.server, kubeconfig.current_context, kubeconfig.fingerprint, handle or "")

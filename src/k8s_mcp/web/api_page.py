@@ -1,6 +1,6 @@
 """The page at `/docs`: the OpenAPI document for people. One piece of HTML without scripts, which loads nothing.
 
-Pages that can try requests out load their scripts from elsewhere, and could not call this service: see `auth.Guard`.
+Pages that can try requests out load their scripts from elsewhere. The one that calls this service is `page.py`'s.
 """
 
 import base64
@@ -9,13 +9,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from html import escape
-from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
-from fastapi.responses import HTMLResponse, Response
-
-from k8s_mcp import errors
+from fastapi import FastAPI
+from fastapi.responses import HTMLResponse
 
 _STYLE = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -41,14 +38,7 @@ _Json = Mapping[str, Any]
 
 
 def add_to(app: FastAPI) -> None:
-    """The OpenAPI document for people, and the way there for who opens the service's address in a browser."""
-
-    @app.api_route("/", methods=["GET", "POST", "PUT", "DELETE", "PATCH"], include_in_schema=False)
-    async def root(request: Request) -> Response:
-        if request.method != "GET" or "text/html" not in request.headers.get("accept", ""):
-            raise errors.NotFound("no such path; /docs lists all there are")
-        headers = {"Location": "docs", "Vary": "Accept", "Cache-Control": "no-store"}
-        return Response(status_code=HTTPStatus.SEE_OTHER, headers=headers)
+    """The OpenAPI document for people."""
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:

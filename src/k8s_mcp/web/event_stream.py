@@ -30,15 +30,18 @@ class EventStream(Response):
     Who comes back to a run that is over, with the id of its final event or a later one, is answered 204. That is how
     a browser's `EventSource`, which comes back after every end, is told to stop:
     https://html.spec.whatwg.org/multipage/server-sent-events.html#the-eventsource-interface
+
+    The run goes on for the client's sake, unless it is only `watching`.
     """
 
     media_type = sse.MEDIA_TYPE
 
-    def __init__(self, run: Run, after: int | None = None) -> None:
+    def __init__(self, run: Run, after: int | None = None, *, watching: bool = False) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._run = run
         self._after = after
+        self._watching = watching
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         with about_run(self._run.run_id):
@@ -48,7 +51,7 @@ class EventStream(Response):
         try:
             async with anyio.create_task_group() as group:
                 group.start_soon(_until_disconnect, receive, group.cancel_scope.cancel)
-                with self._run.events(self._after) as reader:
+                with self._run.events(self._after, watching=self._watching) as reader:
                     await self._stream(reader, send)
                 group.cancel_scope.cancel()
         except* TimeoutError:

@@ -14,7 +14,7 @@ _NOTED = "k8s_mcp.refusal"
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS"))
 _PATHS = frozenset(
     (
-        *("sse", "runs", "clusters", "mcp", "messages"),
+        *("sse", "runs", "clusters", "me", "page", "mcp", "messages"),
         *("healthz", "readyz", "version", "metrics", "docs", "openapi.json", ".well-known"),
     )
 )
@@ -22,7 +22,7 @@ _FIELDS = frozenset(
     (
         *RunRequest.model_fields,
         *ClusterRequest.model_fields,
-        *("body", "name", "run_id", "Idempotency-Key", "Last-Event-ID"),
+        *("body", "name", "run_id", "all", "since", "watch", "Idempotency-Key", "Last-Event-ID"),
         *("start_line", "max_lines", "stream", "grep"),
     )
 )

@@ -1,118 +1,39 @@
 """The HTTP front end: translates requests into calls of `Runs`."""
 
-import re
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, FastAPI, Header, Path, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import Response
-from pydantic import AfterValidator, BaseModel, BeforeValidator, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from k8s_mcp import __version__, errors
-from k8s_mcp.auth.guard import principal_of
-from k8s_mcp.models import ClusterRequest, Principal, RunRequest
+from k8s_mcp.auth.guard import ANONYMOUS
+from k8s_mcp.models import ClusterRequest, RunRequest
 from k8s_mcp.runs.handles import Handles
 from k8s_mcp.runs.runs import Runs
-from k8s_mcp.web import sse
 from k8s_mcp.web.body import as_model, is_json_rpc, read_again, read_json
 from k8s_mcp.web.event_stream import EventStream
+from k8s_mcp.web.parameters import (
+    KEY,
+    LAST_EVENT_ID,
+    NOTHING_LEFT,
+    OPEN,
+    REFUSED,
+    RUN_ID,
+    SEEN_BEFORE,
+    STREAM,
+    Caller,
+    ClusterName,
+    EventId,
+    Everybodys,
+    Since,
+    Watch,
+    after_of,
+)
 from k8s_mcp.web.problems import documented
-
-
-def _not_null(schema: dict[str, Any]) -> None:
-    """A header is there or not; it is never null, whatever the parameter's type is in Python."""
-    schema |= schema.pop("anyOf")[0]
-
-
-def _number(schema: dict[str, Any]) -> None:
-    """Of a header that is no number for those who share the path with us."""
-    _not_null(schema)
-    schema |= {"type": "string", "pattern": "^[0-9]{1,100}$"}
-
-
-_KEY = Header(
-    alias="Idempotency-Key",
-    min_length=1,
-    max_length=255,
-    description="Joins the run that this key started before.",
-    json_schema_extra=_not_null,
-)
-
-
-_NO_NUMBER = "must be a whole number, 0 or more"
-
-
-def _digits(value: object) -> object:
-    """What int() takes besides digits ("1_0", "+1") is no event's id."""
-    if isinstance(value, str) and not re.fullmatch("[0-9]{1,100}", value):
-        raise ValueError(_NO_NUMBER)
-    return value
-
-
-_EventId = Annotated[int, Field(ge=0), BeforeValidator(_digits)]
-_LAST_EVENT_ID = Header(
-    alias="Last-Event-ID",
-    description="Go on behind the event of this id; without it the stream starts at its beginning.",
-    json_schema_extra=_not_null,
-)
-_EVENT_ID = TypeAdapter[int](_EventId)
-_SEEN_BEFORE = Header(
-    alias="Last-Event-ID",
-    description="With the key of a run: go on behind the event of this id, as a client that was cut off.",
-    json_schema_extra=_number,
-)
-_Caller = Annotated[Principal, Depends(principal_of)]
-_RUN_ID = Path(description="From the `started` event.", json_schema_extra={"pattern": "^[0-9a-f]{32}$"})
-"""One of another form is not there, like any other that is not: 404."""
-_EVENT: dict[str, Any] = {
-    "type": "object",
-    "required": ["event", "data"],
-    "properties": {
-        "event": {"enum": ["stdout", "stderr", "control"]},
-        "data": {"type": "string", "description": "One line of output, or a control event as JSON."},
-        "id": {"type": "string", "description": "A number that only grows.", "pattern": "^[0-9]+$"},
-    },
-}
-_STREAM = {200: {"description": "Events, as they come.", "content": {sse.MEDIA_TYPE: {"schema": _EVENT}}}}
-_NOTHING_LEFT: dict[int | str, dict[str, Any]] = {
-    204: {"description": "The run is over, and `Last-Event-ID` is that of its final event, or behind it."}
-}
-_OPEN = (errors.Forbidden,)
-_REFUSED = (errors.Unauthorized, errors.Forbidden, errors.TooManyRequests, errors.Unavailable)
-"""Whatever is asked: with authentication, that cannot be known right now, or the caller asks too much at once."""
-_NAME_PATTERN = "[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?"
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch(_NAME_PATTERN, value):
-        raise ValueError("must be 1 to 63 of a-z, 0-9, `.`, `_` and `-`, with a letter or a digit at both ends")
-    return value
-
-
-_NAME = Path(description="Of a cluster handle.", json_schema_extra={"pattern": f"^{_NAME_PATTERN}$"})
-_ClusterName = Annotated[str, _NAME, AfterValidator(_name)]
-
-
-def _after(last_event_id: str | None, key: str | None) -> int | None:
-    """Behind which event the stream of a request that is sent again goes on. Raises InvalidRequest.
-
-    Libraries for streams of POST requests send theirs again after a broken connection, and believe that it goes on.
-    """
-    if last_event_id is None:
-        return None
-    if key is None:
-        message = (
-            "is missing: with a Last-Event-ID this request asks for the rest of a run, and without the key that has "
-            "started it the command would run again; send the same key with every attempt, or read the rest from "
-            "GET /runs/RUN_ID/events"
-        )
-        raise errors.InvalidRequest("Idempotency-Key", message)
-    try:
-        return _EVENT_ID.validate_python(last_event_id)
-    except ValidationError:
-        raise errors.InvalidRequest("Last-Event-ID", _NO_NUMBER) from None
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
@@ -153,10 +74,10 @@ def _add_start(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
         response_class=EventStream,
         openapi_extra=_body(RunRequest),
         responses={
-            **_STREAM,
-            **_NOTHING_LEFT,
+            **STREAM,
+            **NOTHING_LEFT,
             **documented(
-                *_REFUSED,
+                *REFUSED,
                 errors.MalformedRequest,
                 errors.NotFound,
                 errors.RequestTimeout,
@@ -170,93 +91,107 @@ def _add_start(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
     )
     async def run_command(
         request: Request,
-        caller: _Caller,
-        idempotency_key: Annotated[str | None, _KEY] = None,
-        last_event_id: Annotated[str | None, _SEEN_BEFORE] = None,
+        caller: Caller,
+        idempotency_key: Annotated[str | None, KEY] = None,
+        last_event_id: Annotated[str | None, SEEN_BEFORE] = None,
     ) -> Response:
         """Run a command and stream its output."""
         value, body = await read_json(request)
         if is_json_rpc(value):
             return PassedOn(json_rpc, body)
-        after = _after(last_event_id, idempotency_key)
+        after = after_of(last_event_id, idempotency_key)
         again = after is not None
         run = await runs.start(caller, as_model(value, RunRequest), idempotency_key, again=again)
         return EventStream(run, after)
 
 
 def _add_runs(api: APIRouter, runs: Runs) -> None:
-    @api.get("/runs", responses=documented(*_REFUSED))
-    async def list_runs(caller: _Caller) -> dict[str, object]:
-        """The caller's runs, oldest first."""
-        return {"runs": runs.list(caller)}
+    @api.get("/runs", responses=documented(*REFUSED, errors.InvalidRequest))
+    async def list_runs(caller: Caller, everybodys: Everybodys = False, since: Since = None) -> dict[str, object]:
+        """The caller's runs, oldest first; for an observer, if asked for, those of all callers."""
+        found = runs.list_all(caller) if everybodys else runs.list(caller)
+        listed = {"runs": [state for state in found if since is None or str(state["ended"] or since) >= since]}
+        return {"all": runs.sight.sees_all(caller) or caller == ANONYMOUS, **listed} if everybodys else {**listed}
 
-    one_run = documented(*_REFUSED, errors.NotFound)
-    stream = {**_STREAM, **_NOTHING_LEFT, **one_run, **documented(errors.InvalidRequest)}
+    one_run = documented(*REFUSED, errors.NotFound)
+    stream = {**STREAM, **NOTHING_LEFT, **one_run, **documented(errors.InvalidRequest)}
 
     @api.get("/runs/{run_id}", responses=one_run)
-    async def get_run(caller: _Caller, run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
+    async def get_run(caller: Caller, run_id: Annotated[str, RUN_ID]) -> dict[str, object]:
         """One run's state."""
         return runs.describe(caller, run_id)
 
     @api.delete("/runs/{run_id}", status_code=202, responses=one_run)
-    async def cancel_run(caller: _Caller, run_id: Annotated[str, _RUN_ID]) -> dict[str, object]:
+    async def cancel_run(caller: Caller, run_id: Annotated[str, RUN_ID]) -> dict[str, object]:
         """Cancel a run; its stream ends with the final event. A run that has ended stays as it is."""
         await runs.cancel(caller, run_id)
         return runs.describe(caller, run_id)
 
     @api.get("/runs/{run_id}/events", status_code=200, response_class=EventStream, responses=stream)
     async def follow_run(
-        caller: _Caller,
-        run_id: Annotated[str, _RUN_ID],
-        last_event_id: Annotated[_EventId | None, _LAST_EVENT_ID] = None,
+        caller: Caller,
+        run_id: Annotated[str, RUN_ID],
+        last_event_id: Annotated[EventId | None, LAST_EVENT_ID] = None,
+        watch: Watch = False,
     ) -> EventStream:
-        """A run's stream again, or the rest of it."""
-        return EventStream(await runs.follow(caller, run_id), last_event_id)
+        """A run's stream again, or the rest of it. Who follows somebody else's run only looks on."""
+        run = await runs.follow(caller, run_id)
+        return EventStream(run, last_event_id, watching=watch or not run.spec.is_of(caller))
 
 
 def _add_clusters(api: APIRouter, handles: Handles) -> None:
-    name = documented(*_REFUSED, errors.NotFound, errors.InvalidRequest, errors.Unavailable)
+    name = documented(*REFUSED, errors.NotFound, errors.InvalidRequest, errors.Unavailable)
     body_errors = (errors.MalformedRequest, errors.RequestTimeout, errors.TooLarge, errors.UnsupportedMediaType)
 
-    @api.get("/clusters", responses=documented(*_REFUSED, errors.Unavailable))
-    async def list_clusters(caller: _Caller) -> dict[str, object]:
+    @api.get("/clusters", responses=documented(*REFUSED, errors.Unavailable))
+    async def list_clusters(caller: Caller) -> dict[str, object]:
         """The clusters that the caller can name in a request."""
         return {"clusters": [handle.describe() for handle in await handles.all(caller)]}
 
     @api.put("/clusters/{name}", openapi_extra=_body(ClusterRequest), responses={**name, **documented(*body_errors)})
-    async def put_cluster(caller: _Caller, name: _ClusterName, request: Request) -> dict[str, object]:
+    async def put_cluster(caller: Caller, name: ClusterName, request: Request) -> dict[str, object]:
         """Store a kubeconfig under a name, for a while; it is never given back."""
         value, _ = await read_json(request)
         return (await handles.put(caller, name, as_model(value, ClusterRequest))).describe()
 
     @api.get("/clusters/{name}", responses=name)
-    async def get_cluster(caller: _Caller, name: _ClusterName) -> dict[str, object]:
+    async def get_cluster(caller: Caller, name: ClusterName) -> dict[str, object]:
         """What a name stands for."""
         return (await handles.get(caller, name)).describe()
 
     @api.delete("/clusters/{name}", status_code=204, responses=name)
-    async def delete_cluster(caller: _Caller, name: _ClusterName) -> None:
+    async def delete_cluster(caller: Caller, name: ClusterName) -> None:
         """Forget a stored kubeconfig. Runs in progress go on."""
         await handles.delete(caller, name)
 
 
 def _add_operations(api: APIRouter, runs: Runs, metrics: Callable[[str], tuple[bytes, str]]) -> None:
-    @api.get("/healthz", responses=documented(*_OPEN))
+    @api.get("/healthz", responses=documented(*OPEN))
     async def healthz() -> dict[str, str]:
         """Whether the process is alive."""
         return {"status": "ok"}
 
-    @api.get("/readyz", responses=documented(*_OPEN, errors.Unavailable))
+    @api.get("/readyz", responses=documented(*OPEN, errors.Unavailable))
     async def readyz() -> dict[str, str]:
         """Whether runs are accepted."""
         runs.check()
         return {"status": "ready"}
 
-    @api.get("/version", responses=documented(*_REFUSED))
+    @api.get("/me", responses=documented(*REFUSED))
+    async def me(caller: Caller) -> dict[str, object]:
+        """Who the caller is, and what holds for its runs: rules, limits, whether it sees those of others."""
+        return {
+            **runs.sight.about(caller),
+            "access": runs.most_access(caller),
+            "read_only_runs": runs.can_be_read_only,
+            "max_timeout": runs.limits.max_timeout,
+        }
+
+    @api.get("/version", responses=documented(*REFUSED))
     async def version() -> dict[str, str | float]:
         """What is running."""
         about = {"name": "k8s-mcp-server", "version": __version__, "executor": runs.executor}
-        return {**about, "resume_window": runs.resume_window}
+        return {**about, "resume_window": runs.limits.resume_window}
 
     text = {"schema": {"type": "string"}}
     formats = {"text/plain": text, "application/openmetrics-text": text}
@@ -264,7 +199,7 @@ def _add_operations(api: APIRouter, runs: Runs, metrics: Callable[[str], tuple[b
     @api.get(
         "/metrics",
         response_class=Response,
-        responses={200: {"description": "Metrics.", "content": formats}, **documented(*_REFUSED)},
+        responses={200: {"description": "Metrics.", "content": formats}, **documented(*REFUSED)},
     )
     async def get_metrics(request: Request) -> Response:
         """Metrics for Prometheus, in its text format or as OpenMetrics."""

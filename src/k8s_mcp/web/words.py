@@ -35,6 +35,7 @@ _SIMPLE: Mapping[str, str] = {
     "int_parsing_size": "must be a smaller number",
     "int_from_float": "must be a whole number",
     "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
     "model_type": "must be a JSON object",
 }
 

@@ -1,0 +1,115 @@
+// Follows runs: one stream a run, begun again where it broke off, its lines kept as long as somebody looks at them.
+
+import { Failed, events, send } from "./api.js";
+import { Lines } from "./lines.js";
+import { t } from "./words.js";
+
+const FINAL = new Set(["done", "timeout", "cancelled", "error"]);
+const LONGEST_PAUSE = 5000;
+const followers = new Map();
+const started = new Set(); // runs that this page has started: they end when nobody follows them
+
+class Follower {
+  constructor(id) {
+    this.id = id;
+    this.lines = new Lines();
+    this.final = null;
+    this.pending = null;
+    this.error = null; // a Failed that ends it
+    this.lost = false;
+    this.watchers = new Set();
+    this.stop = new AbortController();
+    this.#go();
+  }
+
+  async #go() {
+    let last = null;
+    let pause = 100;
+    while (!this.final && !this.error && !this.stop.signal.aborted) {
+      try {
+        const headers = last === null ? {} : { "Last-Event-ID": String(last) };
+        const query = started.has(this.id) ? "" : "?watch=true";
+        const answer = await send("GET", `runs/${this.id}/events${query}`, { headers, signal: this.stop.signal });
+        if (answer.status === 204) this.final = { status: "gone" };
+        else if (last === null) this.lines.clear(); // it begins at its beginning once more
+        this.lost = false;
+        for await (const batch of answer.status === 204 ? [] : events(answer)) {
+          for (const event of batch) {
+            this.#take(event);
+            last = event.id ?? last;
+          }
+          pause = 100;
+          this.#tell();
+        }
+      } catch (error) {
+        if (this.stop.signal.aborted) return;
+        if (error instanceof Failed && error.status >= 400 && error.status < 500 && error.status !== 429) {
+          this.error = error;
+        }
+      }
+      if (this.final || this.error) break;
+      this.lost = true;
+      this.#tell();
+      await new Promise((resolve) => setTimeout(resolve, pause));
+      pause = Math.min(2 * pause, LONGEST_PAUSE);
+    }
+    this.#tell();
+    drop(this);
+  }
+
+  #take({ event, data, id }) {
+    if (event !== "control") {
+      this.lines.add(event, data);
+      return;
+    }
+    const said = JSON.parse(data);
+    if (said.status === "pending") this.pending = said;
+    else if (said.status === "gap") this.lines.add("note", t("gap", { n: said.missing, stream: said.stream ?? "stdout, stderr" }));
+    else if (said.status === "started") for (const one of said.left_out ?? []) this.lines.add("note", t("left out", one));
+    if (FINAL.has(said.status)) this.final = said;
+    if (id !== null) this.pending = null;
+  }
+
+  #tell() {
+    for (const watcher of this.watchers) watcher(this);
+  }
+}
+
+function drop(follower) {
+  const over = follower.final || follower.error || !started.has(follower.id);
+  if (follower.watchers.size || !over) return;
+  follower.stop.abort();
+  followers.delete(follower.id);
+}
+
+// Follow a run; `watcher` is called at each change. Gives the follower, and what ends the following.
+export function follow(id, watcher) {
+  const follower = followers.get(id) ?? new Follower(id);
+  followers.set(id, follower);
+  follower.watchers.add(watcher);
+  return [
+    follower,
+    () => {
+      follower.watchers.delete(watcher);
+      drop(follower);
+    },
+  ];
+}
+
+// Start a run, and follow it from now on, looked at or not. Gives its id.
+export async function start(request) {
+  const key = crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint32Array(4))].join("-");
+  const stop = new AbortController();
+  const answer = await send("POST", "sse", { body: request, headers: { "Idempotency-Key": key }, signal: stop.signal });
+  for await (const [first] of events(answer)) {
+    if (!first) continue;
+    const { run_id: id } = JSON.parse(first.data);
+    started.add(id);
+    followers.set(id, new Follower(id));
+    setTimeout(() => stop.abort(), 1000); // when the other stream has begun
+    return id;
+  }
+  throw new Failed(t("no answer"), 0);
+}
+
+export const isStartedHere = (id) => started.has(id);
