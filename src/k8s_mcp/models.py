@@ -177,10 +177,10 @@ class Handle:
 class RunSpec:
     """What an executor needs to know of a run.
 
-    `name` is its unique name in the cluster; two requests with one idempotency key have the same. `owner` stands for
-    its principal, `digest` for its request. `kubeconfig` was written anew from checked fields, `server` is its API
-    server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order, pointing at
-    a credential proxy of the pod, which lets through what all of `gate_rules` do;
+    `name` is its unique name in the cluster, `key` the name that an idempotency key makes, if there is one. `owner`
+    stands for its principal, `digest` for its request. `kubeconfig` was written anew from checked fields,
+    `server` is its API server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this
+    order, pointing at a credential proxy of the pod, which lets through what all of `gate_rules` do;
     `access` is the least of them. `servers` are all API servers that the
     kubeconfig names. `timeout` is in seconds, `max_output` in bytes. `ended` is the final status of a run that is
     over and can still be read. `rule` names what in the policy allowed it. `isolated`, of a run that another replica
@@ -208,6 +208,12 @@ class RunSpec:
     rule: str = ""
     isolated: bool = False
     left_out: tuple[Mapping[str, str], ...] = ()
+    key: str = ""
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether its name is its key's, so that the cluster itself refuses a second one."""
+        return self.name == self.key
 
     @property
     def read_only(self) -> bool:

@@ -94,17 +94,17 @@ class Runs:
         """
         text, handle = await self._kubeconfig(principal, request)
         kubeconfig, grant = self._admission.admit(principal, text, handle)
-        spec = self._spec(principal, request, key, kubeconfig, grant)
-        known = self._find(principal, name=spec.name)
+        spec = self._spec(principal, request, key, kubeconfig, grant, via)
+        known = self._find(principal, key=spec.key)
         if known is None and again:
             raise NotFound("the run of this Idempotency-Key is over, and its output is gone; it is not run again")
         if known is None:
             resolved = await self._admission.check_addresses(kubeconfig)
             if resolved is not kubeconfig:
-                kubeconfig, spec = resolved, self._spec(principal, request, key, resolved, grant)
+                kubeconfig, spec = resolved, self._spec(principal, request, key, resolved, grant, via)
             async with self._starting:
                 await self._until_counted()
-                known = self._find(principal, name=spec.name)
+                known = self._find(principal, key=spec.key)
                 if known is None:
                     self.check()
                     self._quotas.check(spec, grant, self._going())
@@ -134,7 +134,7 @@ class Runs:
 
     def started_with(self, principal: Principal, key: str) -> str | None:
         """The id of the run that the principal's idempotency key has started, on whatever replica; or None."""
-        spec = self._find(principal, name=name_of(principal, key))
+        spec = self._find(principal, key=name_of(principal, key))
         return spec.run_id if spec else None
 
     async def follow(self, principal: Principal, run_id: str, via: Via = "http") -> Run:
@@ -198,12 +198,20 @@ class Runs:
         return handle.kubeconfig, handle.name if handle.expires is None else None
 
     def _spec(
-        self, principal: Principal, request: RunRequest, key: str | None, kubeconfig: Kubeconfig, grant: Grant
+        self,
+        principal: Principal,
+        request: RunRequest,
+        key: str | None,
+        kubeconfig: Kubeconfig,
+        grant: Grant,
+        via: Via,
     ) -> RunSpec:
         self._admission.check_scope(principal)
         if request.read_only or request.dry_run:
             self._admission.check_read_only()
-        return make_spec(principal, request, key, kubeconfig, grant, self._limits.max_timeout)
+        # A key of MCP's is there to cancel by: a client that repeats a request means another run.
+        unique = via == "http"
+        return make_spec(principal, request, key, kubeconfig, grant, self._limits.max_timeout, unique=unique)
 
     def _known(self, principal: Principal, run_id: str) -> RunSpec:
         spec = self._find(principal, run_id=run_id)
@@ -211,11 +219,11 @@ class Runs:
             raise NotFound("no such run; a finished run can be read for a limited time only")
         return spec
 
-    def _find(self, principal: Principal, *, run_id: str = "", name: str = "") -> RunSpec | None:
-        """The principal's run of that id or name, on whatever replica."""
+    def _find(self, principal: Principal, *, run_id: str = "", key: str = "") -> RunSpec | None:
+        """The principal's run of that id or key, on whatever replica."""
         owner = owner_of(principal)
         for spec in self._all():
-            if spec.owner == owner and (spec.run_id == run_id or spec.name == name):
+            if spec.owner == owner and (spec.run_id == run_id or (key and spec.key == key)):
                 return spec
         return None
 

@@ -15,6 +15,7 @@ from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.leases import lease_name, make_lease
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
+from k8s_mcp.cluster.warm import WARM
 
 LEASES = "/apis/coordination.k8s.io/v1/leases"
 
@@ -70,20 +71,35 @@ def holder_of(lease: Json) -> str:
 
 
 class Replicas:
-    """Keeps this replica's Lease, and knows of the others'. `trouble` says why no run should be started, if so."""
+    """Keeps this replica's Lease, and knows of the others'. `trouble` says why no run should be started, if so.
 
-    def __init__(self, cluster: Cluster, replica: str) -> None:
+    `keeps_warm`: this replica takes part in keeping pods warm, and says so.
+    """
+
+    def __init__(self, cluster: Cluster, replica: str, *, keeps_warm: bool = False) -> None:
         self.trouble = "this replica has no Lease yet"
         self.leases: list[Json] = []
         """As the latest list had them."""
         self._cluster = cluster
         self._replica = replica
+        self.keeps_warm = keeps_warm
         self._census = Census()
         self._renewed_at = float("-inf")
 
     def is_gone(self, replica: str) -> bool:
         """Whether another replica lives no more."""
         return replica != self._replica and self._census.is_gone(replica)
+
+    @property
+    def warms(self) -> bool:
+        """Whether keeping pods warm is this replica's: of those that take part it is the first by name, or of all,
+        where none does. For the time between two looks two replicas may think so; none does that has not seen who is
+        there.
+        """
+        holders = {holder_of(lease): WARM in lease["metadata"]["labels"] for lease in self.leases}
+        living = {name: warm for name, warm in holders.items() if name and not self.is_gone(name)}
+        taking_part = [name for name, warm in living.items() if warm] or list(living)
+        return self._replica in living and min(taking_part) == self._replica
 
     @property
     def surely_alive(self) -> bool:
@@ -136,7 +152,7 @@ class Replicas:
             self.trouble = ""
 
     async def _write_lease(self) -> None:
-        lease = make_lease(self._replica, int(LEASE_SECONDS))
+        lease = make_lease(self._replica, int(LEASE_SECONDS), keeps_warm=self.keeps_warm)
         name = lease["metadata"]["name"]
         try:
             there = await self._api.get(LEASES, name)
