@@ -76,10 +76,10 @@ def counted_cheaply(place: Place, label: str) -> str:
 
 
 async def test_one_that_waits_holds_nothing_may_nothing_and_answers_nobody(
-    serve: StartService, client_of: ClientOf, place: Place, kubeconfig: str
+    serve: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
 ) -> None:
     """And the run that takes it is as any other, at no more calls, in a pod that no other run gets."""
-    service = serve()
+    service = serve(kubeconfig=place.proxied_kubeconfig(proxy.url))
     await until_waiting(service)
     [pod] = await place.items("pods", WAITING)
     name, where = pod["metadata"]["name"], f"--namespace={place.namespace}"
@@ -96,6 +96,7 @@ async def test_one_that_waits_holds_nothing_may_nothing_and_answers_nobody(
     log = await place.akubectl("logs", name, where, "--all-containers")
     assert log == ""
 
+    proxy.heal()
     async with client_of(service) as client:
         run = await client.run("kubectl get namespace default --output=name; echo later >&2; exit 3")
         assert run.stdout == ["namespace/default"]
@@ -106,7 +107,17 @@ async def test_one_that_waits_holds_nothing_may_nothing_and_answers_nobody(
         assert (state["requests"]["total"] > 0, state["requests"]["complete"]) == (True, True)
         again = await client.replay(run.run_id, 0)
         assert again.numbered == run.numbered
+        await place.nothing_left(run.run_id)
         await until_waiting(service)
+        assert proxy.counted() == {
+            "PATCH jobs": 1,
+            "POST secrets": 1,
+            "PATCH pods": 1,
+            "GET pods/log": 2,
+            "DELETE secrets": 1,
+            "DELETE jobs": 1,
+            "POST jobs": 1,  # for the next run
+        }
         async with client.stream("echo here; sleep 30") as stream:
             await stream.first("stdout")
             job = await place.one("jobs", Transcript(stream.seen).run_id)
@@ -116,7 +127,6 @@ async def test_one_that_waits_holds_nothing_may_nothing_and_answers_nobody(
             assert other["metadata"]["annotations"]["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
             await client.cancel(Transcript(stream.seen).run_id)
             assert (await stream.to_end()).final["status"] == "cancelled"
-        await place.nothing_left(run.run_id)
         await place.nothing_left(Transcript(stream.seen).run_id)
     assert (asked(service, "hit"), asked(service, "late")) == (2, 0)
 

@@ -62,6 +62,17 @@ def test_what_is_of_other_settings_or_will_not_start_goes_and_is_replaced() -> N
     assert (names(found.retire), found.create, found.failed) == (["late"], True, True)
 
 
+def test_one_that_died_by_itself_goes_and_the_next_waits_a_while() -> None:
+    """Else pods of an image that is of no use would come and go without an end."""
+    died = waiting("died")
+    assert died.pod is not None
+    died.pod["status"] = {"containerStatuses": [{"name": "runner", "state": {"terminated": {"exitCode": 1}}}]}
+    found = plan([died], AIM)
+    assert (names(found.retire), found.failed) == (["died"], True)
+    died.pod["metadata"]["deletionTimestamp"] = "now"
+    assert not plan([died], AIM).failed
+
+
 def test_the_old_go_one_by_one_each_when_the_others_are_up() -> None:
     old = [waiting("a", MOST_AGE + 2), waiting("b", MOST_AGE + 1)]
     found = plan(old, AIM)

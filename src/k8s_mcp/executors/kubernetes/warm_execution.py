@@ -63,11 +63,10 @@ class WarmExecution(PodExecution):
         try:
             if not await self._warm.claim():
                 return Begun.TAKEN
-            heard = await self._hand_over()
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("the warm pod is not used: %s", error)
             return Begun.NEVER
-        return await self._judged() if heard else await self._give_up()
+        return await self._judged() if await self._hand_over() else await self._give_up()
 
     async def _hand_over(self) -> bool:
         """Whether the runner was heard. The kubelet takes longer to look than the Secret to be there, so it is told
@@ -75,8 +74,7 @@ class WarmExecution(PodExecution):
         """
         telling = asyncio.create_task(self._tell())
         try:
-            await self._warm.hand_over()
-            return await self._hear(START_SECONDS)
+            return await self._warm.hand_over() and await self._hear(START_SECONDS)
         finally:
             telling.cancel()
             await asyncio.wait((telling,))
@@ -91,7 +89,7 @@ class WarmExecution(PodExecution):
         """Take the pod away, and believe only its runner that it has not started the command."""
         if not self.owned:
             return Begun.YES
-        _logger.warning("the warm pod did not take the run within %g s, and is removed", START_SECONDS)
+        _logger.warning("the warm pod did not take the run in time, and is removed")
         with suppress(TimeoutError):
             async with asyncio.timeout(_LAST_WORD_SECONDS):
                 while not await self._is_taken_away():

@@ -25,6 +25,7 @@ _LEAST_PAUSE = 0.25  # between two rounds: a run that has just claimed a pod has
 _ROUND_SECONDS = 5.0
 _NO_ROOM_SECONDS = 3.0  # for so long a run without a place waits before warm pods make room for it
 _UNSEEN_SECONDS = 10.0
+_SETTLED_SECONDS = 10.0  # one that is up for so long shows that the others can be
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 5.0, 300.0
 
 _logger = logging.getLogger(__name__)
@@ -121,10 +122,10 @@ class WarmKeeper:
         )
         for one in planned.retire:
             await self._retire(one.job)
-        if planned.failed:
-            _logger.warning("a warm pod did not start within %g s", self._template.start_timeout)
+        if planned.failed and now >= self._not_before:
+            _logger.warning("a warm pod did not start within %g s, or has died", self._template.start_timeout)
             self._back_off()
-        elif any(one.ready for one in waiting):
+        elif any(one.ready and one.age > _SETTLED_SECONDS for one in waiting):
             self._backoff = _FIRST_BACKOFF
         if planned.create and now >= self._not_before:
             job = make_warm_job(secrets.token_hex(8), self._template)

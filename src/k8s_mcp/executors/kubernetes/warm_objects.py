@@ -41,18 +41,16 @@ class WarmObjects(RunObjects):
                 await self._look_again()
         return self._is_ours()
 
-    async def hand_over(self) -> None:
-        """Create the Secret for which the pod waits. Raises ApiError when there is none, for certain; where nobody
-        knows, there may be one.
+    async def hand_over(self) -> bool:
+        """Create the Secret for which the pod waits; where nothing is known, it is taken to be there. False when it
+        was refused; an earlier try, whose answer was lost, may have made it all the same.
         """
         try:
             await self._create_secret()
-        except ApiUnreachable as error:
+        except (ApiError, ApiUnreachable) as error:
             _logger.warning("not known whether the run's Secret was created: %s", error)
-        except ApiError as error:
-            if not error.is_passing:
-                raise
-            _logger.warning("not known whether the run's Secret was created: %s", error)
+            return isinstance(error, ApiUnreachable) or error.is_passing
+        return True
 
     async def tell(self) -> None:
         """Have the pod's kubelet look now; by itself it does within a minute and a half."""

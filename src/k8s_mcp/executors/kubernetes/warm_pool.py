@@ -18,6 +18,7 @@ from k8s_mcp.executors.kubernetes.ownership import annotations_of, is_going
 MEMORY_SECONDS = 300.0
 """For so long it is remembered how many runs came at once."""
 _REFILL_SECONDS = 4.0  # what comes within that comes at once: so long it takes until another pod waits
+_TRIED_SECONDS = 30.0  # then the watch has long shown that it is claimed, if it is
 _STARTING = 2  # most pods that are being started at a time
 
 
@@ -42,7 +43,7 @@ class WarmPool:
         self.enabled = False
         self.kind = template_hash(template)
         self._first_seen: dict[str, float] = {}  # by Job's uid
-        self._tried: set[str] = set()
+        self._tried: dict[str, float] = {}  # when it was, by Job's uid
 
     def waiting(self, watch: Watch, now: float) -> list[Waiting]:
         """All of it, also of other settings."""
@@ -50,13 +51,13 @@ class WarmPool:
         pods = {job_of(pod): pod for pod in watch.pods.values() if job_of(pod) in jobs} if jobs else {}
         there = {job["metadata"]["uid"] for job in jobs.values()}
         self._first_seen = {uid: self._first_seen.get(uid, now) for uid in there}
-        self._tried &= there
+        self._tried = {uid: at for uid, at in self._tried.items() if uid in there and now < at + _TRIED_SECONDS}
         return [
             Waiting(job, pods.get(name), now - self._first_seen[job["metadata"]["uid"]]) for name, job in jobs.items()
         ]
 
     def choose(self, watch: Watch, now: float) -> Waiting | None:
-        """One that a run may try to claim; each is tried once here. By chance, so that replicas seldom meet."""
+        """One that a run may try to claim, and no other here for a while. By chance, so that replicas seldom meet."""
         if not self.enabled:
             return None
         ready = [
@@ -69,7 +70,7 @@ class WarmPool:
         if not ready:
             return None
         chosen = random.choice(ready)  # noqa: S311 - nobody gains by guessing it
-        self._tried.add(chosen.job["metadata"]["uid"])
+        self._tried[chosen.job["metadata"]["uid"]] = now
         return chosen
 
 
@@ -110,7 +111,7 @@ def _most_within(times: Iterable[float], seconds: float) -> int:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is to be done now. `failed`: among what is retired is a pod that did not start in time."""
+    """What is to be done now. `failed`: among what is retired is a pod that did not start in time, or has died."""
 
     create: bool
     retire: Sequence[Waiting] = ()
@@ -148,7 +149,9 @@ def plan(waiting: Sequence[Waiting], aim: Aim) -> Plan:
     starting = aim.unseen + sum(not one.ready for one in good)
     create = len(good) + aim.unseen < target and starting < _STARTING and not aim.runs_wait
     gone = {one.job["metadata"]["uid"] for one in waiting if is_going(one.job)}
-    return Plan(create, [one for one in retire if one.job["metadata"]["uid"] not in gone], failed=bool(late))
+    died = any(one.pod is not None and podstate.terminated(one.pod) and not is_going(one.pod) for one in waiting)
+    retire = [one for one in retire if one.job["metadata"]["uid"] not in gone]
+    return Plan(create, retire, failed=bool(late) or died)
 
 
 def unstarted(watch: Watch) -> Iterator[tuple[Json, Json | None]]:
