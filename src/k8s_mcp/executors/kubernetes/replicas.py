@@ -7,7 +7,7 @@ https://kubernetes.io/docs/concepts/architecture/leases/
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
@@ -70,6 +70,13 @@ def holder_of(lease: Json) -> str:
     return holder if isinstance(holder, str) else ""
 
 
+def keeper_of_warm_pods(leases: list[Json], is_gone: Callable[[str], bool]) -> str:
+    """Of the living replicas that take part the first by name, or of all, where none does; empty for no replicas."""
+    holders = {holder_of(lease): WARM in lease["metadata"]["labels"] for lease in leases}
+    living = {name: warm for name, warm in holders.items() if name and not is_gone(name)}
+    return min([name for name, warm in living.items() if warm] or living, default="")
+
+
 class Replicas:
     """Keeps this replica's Lease, and knows of the others'. `trouble` says why no run should be started, if so.
 
@@ -92,14 +99,8 @@ class Replicas:
 
     @property
     def warms(self) -> bool:
-        """Whether keeping pods warm is this replica's: of those that take part it is the first by name, or of all,
-        where none does. For the time between two looks two replicas may think so; none does that has not seen who is
-        there.
-        """
-        holders = {holder_of(lease): WARM in lease["metadata"]["labels"] for lease in self.leases}
-        living = {name: warm for name, warm in holders.items() if name and not self.is_gone(name)}
-        taking_part = [name for name, warm in living.items() if warm] or list(living)
-        return self._replica in living and min(taking_part) == self._replica
+        """Whether keeping pods warm is this replica's. Between two looks at who is there two may think so."""
+        return keeper_of_warm_pods(self.leases, self.is_gone) == self._replica
 
     @property
     def surely_alive(self) -> bool:
