@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import authentication, gate, kubernetes, local, mcp
+from bench import authentication, gate, kubernetes, local, mcp, warm
 from bench.figures import Row
 from bench.table import as_json, table
 
-_PARTS = ("local", "authentication", "mcp", "gate", "kubernetes")
+_PARTS = ("local", "authentication", "mcp", "gate", "warm", "kubernetes")
 
 
 def main() -> int:
@@ -25,6 +25,7 @@ def main() -> int:
         "authentication": lambda directory: authentication.measure(directory, options.rounds),
         "mcp": lambda directory: mcp.measure(directory, options.rounds),
         "gate": lambda directory: gate.measure(directory, options.rounds),
+        "warm": lambda directory: warm.measure(directory, options.rounds),
         "kubernetes": lambda directory: kubernetes.measure(directory, options.rounds, options.log_lines),
     }
     report: dict[str, Any] = {"machine": _machine()}

@@ -41,7 +41,7 @@ class _Bench:
 
 def measure(directory: Path, rounds: int, lines: int) -> Iterator[Row]:
     """The rows of this part. Raises testcluster.NotPossibleError where there can be no cluster."""
-    cluster = _prepared()
+    cluster = prepared()
     kubectl = (str(cluster.kubectl), f"--kubeconfig={cluster.kubeconfig}")
     home = directory / "service"
     home.mkdir()
@@ -190,7 +190,7 @@ def _text(kubectl: tuple[str, ...], lines: int) -> Text:
     return Text(content, math.ceil(repeats))
 
 
-def _prepared() -> testcluster.Cluster:
+def prepared() -> testcluster.Cluster:
     """A cluster with the runner image of this tree, and a namespace of our own in it."""
     cluster = testcluster.ensure()
     environment = {**os.environ, "K8S_MCP_NAMESPACE": _NAMESPACE}

@@ -111,12 +111,12 @@ async def remove_all(api: Api) -> None:
     await until_gone(api)
 
 
-async def until_gone(api: Api) -> None:
-    """Until the namespace has no pod."""
-    there = {item["metadata"]["name"] for item in (await api.list(PODS, {}))["items"]}
+async def until_gone(api: Api, selection: dict[str, str] | None = None) -> None:
+    """Until the namespace has no pod, or none that is selected so."""
+    there = {item["metadata"]["name"] for item in (await api.list(PODS, selection or {}))["items"]}
     if not there:
         return
-    async with aclosing(_changes(api, PODS, {})) as changes:
+    async with aclosing(_changes(api, PODS, selection or {})) as changes:
         async for change in changes:
             name = change["object"]["metadata"]["name"]
             there.discard(name) if change["type"] == "DELETED" else there.add(name)

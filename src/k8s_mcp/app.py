@@ -223,7 +223,7 @@ def _on_kubernetes(settings: Settings, observe: Observe, metrics: Metrics) -> _P
     replica = secrets.token_hex(8)
     told = metrics.api_answered, metrics.odd_object
     cluster = Cluster(settings.kubeconfig, settings.context, settings.namespace, *told)
-    executor = KubernetesExecutor(cluster, pod_template(settings), replica)
+    executor = KubernetesExecutor(cluster, pod_template(settings), replica, settings.warm_pods, observe)
     store = SecretStore(cluster)
     admission, policy = _admission(settings, executor)
     handles = Handles(store, admission, observe)

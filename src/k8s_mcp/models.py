@@ -177,12 +177,11 @@ class Handle:
 class RunSpec:
     """What an executor needs to know of a run.
 
-    `name` is its unique name in the cluster; two requests with one idempotency key have the same. `owner` stands for
-    its principal, `digest` for its request. `kubeconfig` was written anew from checked fields, `server` is its API
-    server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order, pointing at
-    a credential proxy of the pod, which lets through what all of `gate_rules` do;
-    `access` is the least of them. `servers` are all API servers that the
-    kubeconfig names. `timeout` is in seconds, `max_output` in bytes. `ended` is the final status of a run that is
+    `name` is its unique name in the cluster, `key` the name that an idempotency key makes, if there is one. `owner`
+    stands for its principal, `digest` for its request. `kubeconfig` was written anew from checked fields,
+    `server` is its API server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this
+    order, pointing at a credential proxy of the pod, which lets through what all of `gate_rules` do; `access` is the
+    least of them. `servers` are all API servers that the kubeconfig names. `timeout` is in seconds, `max_output` in bytes. `ended` is the final status of a run that is
     over and can still be read. `rule` names what in the policy allowed it. `isolated`, of a run that another replica
     may have started: its command was kept from its credential, so its log holds none. `left_out` has the contexts
     that the caller's kubeconfig has and this one has not, as clients are told of them where the run started.
@@ -210,6 +209,12 @@ class RunSpec:
     isolated: bool = False
     left_out: tuple[Mapping[str, str], ...] = ()
     principal: str = ""
+    key: str = ""
+
+    @property
+    def is_unique(self) -> bool:
+        """Whether its name is its key's, so that the cluster itself refuses a second one."""
+        return self.name == self.key
 
     def is_of(self, principal: Principal) -> bool:
         """Whether it is this caller's own."""
@@ -269,10 +274,7 @@ Event = Output | Control
 
 
 def gap(stream: StreamName | None, missing: int, event_id: int) -> Control:
-    """`missing` lines of `stream` were lost (None:
-
-    of both, and how many of each is not known). `event_id` is that of the last of them.
-    """
+    """`missing` lines were lost of `stream` (None: of both). `event_id` is that of the last of them."""
     return Control({"status": "gap", "stream": stream, "missing": missing}, event_id)
 
 

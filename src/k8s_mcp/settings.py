@@ -206,6 +206,13 @@ class Settings(BaseSettings):
         60, gt=0, description="how long a pod may take to start; it does not count as part of a command's timeout"
     )
 
+    warm_pods: int = Field(
+        0,
+        ge=0,
+        description="most pods that wait for commands, of all replicas together; with one that waits a command "
+        "begins at once; 0: none",
+    )
+
     local_dir: str = Field(
         "",
         description="directory for the local executor's runs; by default one in memory: /dev/shm/k8s-mcp-UID",

@@ -58,6 +58,7 @@ def settings(namespaces: Place) -> dict[str, object]:
         "runner_cpu_request": "10m",
         "start_timeout": 180,  # two workers start 70 pods at once, which takes two processors over a minute
         "log_level": "debug",
+        "warm_pods": 0,  # most tests look at a run's own pod from its beginning; test_warm.py is for the others
     }
 
 

@@ -1,13 +1,16 @@
-"""The executor contract, tests/executors/test_contract.py, on Job pods."""
+"""The executor contract, tests/executors/test_contract.py, on Job pods, warm ones where there are any."""
 
 import pytest
 
 from tests.executors.test_contract import *  # noqa: F403 - its tests and fixtures, all but the one below
-from tests.support.service import StartService
+from tests.support.service import Service, StartService
 
 pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
 def start_service(serve_kubernetes: StartService) -> StartService:
-    return serve_kubernetes
+    def start(**settings: object) -> Service:
+        return serve_kubernetes(**{"warm_pods": 2, **settings})
+
+    return start

@@ -121,7 +121,7 @@ class Scene:
         self.told: list[Happening] = []
         self.refuse = False
         self.begun = ""
-        spec = replace(SPEC, ended=ended, name="run-key" if key else SPEC.name)
+        spec = replace(SPEC, ended=ended, **({"name": "run-key", "key": "run-key"} if key else {}))
         facts = run_facts(spec, Principal("me"), "http", Target("s"), str, adopted=not owned)
         limits = Limits(600, 5, window, 60, 1 << 20, 1 << 24)
         self.run = SharedRun(

@@ -23,6 +23,8 @@ _SAMPLE_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
 _END_SECONDS = 60
 _SHUTDOWN_GRACE = 5
+MOST_WARM = 3
+"""Pods that wait for runs, of all replicas together."""
 _CONTEXT = 60
 """Lines of a log that are shown around what is wrong in it."""
 
@@ -197,6 +199,7 @@ def settings(place: Place, link: ApiLink, number: int, resume_window: float) -> 
         "start_timeout": 180,
         "runner_cpu_request": "10m",
         "log_level": "debug",
+        "warm_pods": MOST_WARM,
     }
 
 

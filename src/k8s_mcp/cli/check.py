@@ -202,7 +202,7 @@ async def _one_run(settings: Settings) -> list[Finding]:
     """A real run, as any other: through the service's own parts, from the request to the clean-up."""
     # No rule of a policy is for this caller, who shows no token. Standard output has the table, or the JSON.
     audit_log = "off" if settings.audit_log == "stdout" else settings.audit_log
-    without = {"policy": "", "auth_tokens": "", "oidc_issuer": "", "service_account_audience": ""}
+    without = {"policy": "", "auth_tokens": "", "oidc_issuer": "", "service_account_audience": "", "warm_pods": 0}
     request = RunRequest.model_validate({"command": "echo ok", "kubeconfig": _KUBECONFIG, "timeout": _TIMEOUT})
     seen = _Watched()
     error: BaseException | None = None

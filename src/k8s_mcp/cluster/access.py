@@ -19,12 +19,14 @@ class Permission:
 
 NEEDED = (
     Permission("batch", "jobs", ("create", "get", "list", "watch", "patch", "delete")),
-    Permission("", "pods", ("get", "list", "watch", "delete")),
+    Permission("", "pods", ("get", "list", "watch", "patch", "delete")),
     Permission("", "pods/log", ("get",)),
     Permission("", "secrets", ("create", "get", "delete")),
     Permission("", "events", ("list", "watch")),
     Permission("coordination.k8s.io", "leases", ("get", "create", "update", "list", "delete")),
 )
+FOR_WARM_PODS = Permission("", "pods", ("patch",))
+"""Of the above what warm pods need, and nothing else."""
 FOR_HANDLES = Permission("", "secrets", ("list", "update"))
 """For cluster handles only."""
 

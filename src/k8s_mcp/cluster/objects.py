@@ -34,17 +34,20 @@ _SERVERS = "k8s-mcp-server/servers"
 _MAX_OUTPUT = "k8s-mcp-server/max-output"
 _RULE = "k8s-mcp-server/rule"
 _ISOLATION = "k8s-mcp-server/isolation"
+_KEY = "k8s-mcp-server/key"
 RUNNER_CONTAINER = "runner"
 PROXY_CONTAINER = "credential-proxy"
 
 _USER = 65532
 _RUN_FILES = "/run/k8s-mcp/run"
 _WORK = "/tmp"  # noqa: S108 - the pod's own, in memory
+_RUN_KEYS = ("id", "command", "timeout", "stdin", "kubeconfig", "proxies")
 _CREDENTIAL_FILES = "/run/k8s-mcp/credentials"
 _RUNNER = ("python3", "-I", "-S", "/opt/k8s-mcp/k8s_mcp/runner/__main__.py")
 _GATE = "/opt/k8s-mcp/gate"
 _STORAGE_REQUEST = "16Mi"  # the log of nearly every command; without a request the scheduler counts the limit
 _GATE_STORAGE = "64Mi"  # its record: five log files, see log_rate
+SAFE_TO_EVICT = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 _DEADLINE_MARGIN = 60  # the runner's own timeout comes first; this one is for a runner that hangs
 
 
@@ -75,6 +78,42 @@ class PodTemplate:
 def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
     """A suspended Job for one run. The command and the kubeconfig are not in it: they come with the Secret."""
     labels = {MANAGED_BY: MANAGER, RUN: run.run_id}
+    metadata = {"name": run.name, "labels": labels, "annotations": run_annotations(run, replica, template)}
+    pod = {"metadata": {"labels": labels, "annotations": {SAFE_TO_EVICT: "false"}}}
+    pod["spec"] = make_pod_spec(run.name, template)
+    return single_job(metadata, pod, template, suspend=True, deadline=deadline_of(run, template))
+
+
+def single_job(metadata: Manifest, pod: Manifest, template: PodTemplate, *, suspend: bool, deadline: int) -> Manifest:
+    """A Job that has one pod, once; `deadline` in seconds from its start."""
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": metadata,
+        "spec": {
+            "suspend": suspend,
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            # A command must never run twice: no second pod while the first may live, none after a lost node.
+            "podReplacementPolicy": "Failed",
+            "podFailurePolicy": {
+                "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
+            },
+            "activeDeadlineSeconds": deadline,
+            "ttlSecondsAfterFinished": template.ttl,
+            "template": pod,
+        },
+    }
+
+
+def deadline_of(run: RunSpec, template: PodTemplate) -> int:
+    """Seconds in which a run's Job is over, one whose runner hangs excepted."""
+    return int(run.timeout + template.grace + template.start_timeout) + _DEADLINE_MARGIN
+
+
+def run_annotations(run: RunSpec, replica: str, template: PodTemplate) -> dict[str, str]:
+    """What a Job says of the run that it is for, and of the replica that carries it out."""
     annotations = {
         REPLICA: replica,
         _OWNER: run.owner,
@@ -90,31 +129,9 @@ def make_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
     }
     if run.max_output is not None:
         annotations[_MAX_OUTPUT] = str(run.max_output)
-    return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
-        "metadata": {"name": run.name, "labels": labels, "annotations": annotations},
-        "spec": {
-            "suspend": True,
-            "backoffLimit": 0,
-            "completions": 1,
-            "parallelism": 1,
-            # A command must never run twice: no second pod while the first may live, none after a lost node.
-            "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [{"action": "FailJob", "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]}]
-            },
-            "activeDeadlineSeconds": int(run.timeout + template.grace + template.start_timeout) + _DEADLINE_MARGIN,
-            "ttlSecondsAfterFinished": template.ttl,
-            "template": {
-                "metadata": {
-                    "labels": labels,
-                    "annotations": {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false"},
-                },
-                "spec": make_pod_spec(run.name, template),
-            },
-        },
-    }
+    if run.key:
+        annotations[_KEY] = run.key
+    return annotations
 
 
 def read_run(job: Manifest) -> RunSpec | None:
@@ -141,13 +158,14 @@ def read_run(job: Manifest) -> RunSpec | None:
             rule=annotations.get(_RULE, ""),
             isolated=annotations.get(_ISOLATION) == "on",
             principal=annotations.get(_PRINCIPAL, ""),
+            key=annotations.get(_KEY, ""),
         )
     except (KeyError, ValueError):
         return None
 
 
-def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:
-    """The pod of a run whose files are in the Secret of that name."""
+def make_pod_spec(secret: str, template: PodTemplate, *, waits: bool = False) -> Manifest:
+    """The pod of a run whose files are in the Secret of that name; `waits`, if there is none yet: for a warm pod."""
     spec: Manifest = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
@@ -161,15 +179,15 @@ def make_pod_spec(secret: str, template: PodTemplate) -> Manifest:
             "fsGroup": _USER,
             "seccompProfile": {"type": "RuntimeDefault"},
         },
-        "containers": [_runner(template)],
+        "containers": [_runner(template, waits)],
         "volumes": [
-            _secret_volume("run", secret, ("id", "command", "timeout", "stdin", "kubeconfig", "proxies")),
+            _secret_volume("run", secret, _RUN_KEYS, optional=waits),
             {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": template.tmp_size}},
         ],
     }
     if template.isolation:
         spec["initContainers"] = [_proxy(template)]
-        spec["volumes"].append(_secret_volume("credentials", secret, ("credentials", "gate")))
+        spec["volumes"].append(_secret_volume("credentials", secret, ("credentials", "gate"), optional=waits))
     if template.image_pull_secrets:
         spec["imagePullSecrets"] = [{"name": name} for name in template.image_pull_secrets]
     if template.node_selector:
@@ -198,7 +216,7 @@ def make_secret(name: str, run_id: str, job_uid: str, files: Mapping[str, str]) 
     }
 
 
-def _runner(template: PodTemplate) -> Manifest:
+def _runner(template: PodTemplate, waits: bool) -> Manifest:
     return {
         "name": RUNNER_CONTAINER,
         "image": template.image,
@@ -211,6 +229,7 @@ def _runner(template: PodTemplate) -> Manifest:
             f"--rate={log_rate(template.storage_limit)}",
             f"--file-size={file_size(template.tmp_size)}",
             "--termination-log=/dev/termination-log",
+            *(["--wait=yes"] if waits else []),
         ],
         "workingDir": _WORK,
         "resources": {
@@ -262,6 +281,7 @@ def _container_security() -> Manifest:
     }
 
 
-def _secret_volume(name: str, secret: str, keys: tuple[str, ...]) -> Manifest:
+def _secret_volume(name: str, secret: str, keys: tuple[str, ...], *, optional: bool) -> Manifest:
     items = [{"key": key, "path": {"credentials": "kubeconfig"}.get(key, key)} for key in keys]
-    return {"name": name, "secret": {"secretName": secret, "defaultMode": 0o440, "items": items}}
+    volume: Manifest = {"secretName": secret, "defaultMode": 0o440, "items": items}
+    return {"name": name, "secret": {**volume, "optional": True} if optional else volume}

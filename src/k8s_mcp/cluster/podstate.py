@@ -27,6 +27,17 @@ def has_started(pod: Json | None) -> bool:
     return "running" in state or "terminated" in state
 
 
+def is_ready(pod: Json) -> bool:
+    """Whether all of it is up, and its node lives, as far as Kubernetes knows."""
+    conditions = pod.get("status", {}).get("conditions", ())
+    return any(condition["type"] == "Ready" and condition["status"] == "True" for condition in conditions)
+
+
+def has_no_node(pod: Json) -> bool:
+    """Whether the scheduler has found no place for it."""
+    return not pod["spec"].get("nodeName")
+
+
 def terminated(pod: Json) -> Json | None:
     """How the runner container ended, if it has."""
     return runner_state(pod).get("terminated")

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from k8s_mcp.cluster import answers, shapes
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json, OddAnswer
 from k8s_mcp.cluster.credentials import NoCredential
-from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
+from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER, RUN
 from k8s_mcp.cluster.watched import Watched, version_of
 
 JOBS = "/apis/batch/v1/jobs"
@@ -44,6 +44,9 @@ class Watch:
         self._watched: dict[str, list[Watched]] = {}
         self._troubles: dict[str, str] = dict.fromkeys((JOBS, PODS, EVENTS), _NO_ANSWER)
         self._ready = asyncio.Event()
+        self._shown: dict[str, asyncio.Event] = {}  # by run's id
+        self.news = asyncio.Event()
+        """Set whenever some Job or pod has changed, for the one who looks at all of them to clear."""
         self.jobs: dict[str, Json] = {}
         self.pods: dict[str, Json] = {}
 
@@ -96,6 +99,15 @@ class Watch:
             self._watched[job].remove(watched)
             if not self._watched[job]:
                 del self._watched[job]
+
+    async def until_shown(self, run_id: str) -> None:
+        """Until a Job of that run was there to be seen. One waits for each run, from its beginning on."""
+        shown = self._shown[run_id] = asyncio.Event()
+        try:
+            if not any(job["metadata"]["labels"].get(RUN) == run_id for job in self.jobs.values()):
+                await shown.wait()
+        finally:
+            del self._shown[run_id]
 
     async def _follow(self, path: str, handle: Callable[[str, Json], None]) -> None:
         """List, then watch from there, for ever; list again when the watch has lost its place (410)."""
@@ -199,6 +211,10 @@ class Watch:
             self.jobs.pop(name, None)
         else:
             self.jobs[name] = job
+        shown = self._shown.get(job["metadata"]["labels"].get(RUN, ""))
+        if shown:
+            shown.set()
+        self.news.set()
         for watched in self._watched.get(name, ()):
             watched.note_job(job, deleted=kind == "DELETED")
 
@@ -208,6 +224,7 @@ class Watch:
             self.pods.pop(name, None)
         else:
             self.pods[name] = pod
+        self.news.set()
         for watched in self._watched.get(job_of(pod), ()):
             watched.note_pod(pod, deleted=kind == "DELETED")
 

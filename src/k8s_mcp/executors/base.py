@@ -9,7 +9,7 @@ from typing import Protocol
 
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.recorded import Requests
-from k8s_mcp.runner.frames import EXIT, Frame
+from k8s_mcp.runner.frames import EXIT, NEVER_STARTED, Frame
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +216,8 @@ def read_exit(frames: list[Frame]) -> Ended | None:
     if not frames or frames[-1].type != EXIT:
         return None
     text = frames[-1].payload.decode("utf-8", "replace")
+    if text == NEVER_STARTED:
+        return None  # the pod's end, not the run's
     match = re.fullmatch(r"(done|timeout|cancelled|error) (-|[0-9]{1,3})( .*)?", text, re.DOTALL)
     if not match:
         return None

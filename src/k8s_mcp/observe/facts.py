@@ -92,7 +92,7 @@ def run_facts(
         read_only=spec.read_only,
         dry_run=spec.dry_run,
         rule=spec.rule,
-        idempotent=spec.name != f"run-{spec.run_id}",
+        idempotent=bool(spec.key),
         adopted=adopted,
     )
 
@@ -179,6 +179,24 @@ class OrphanRemoved:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmPodAsked:
+    """A run asked for a warm pod. `hit`: it has it, and its first word came `seconds` after the claim; the pod had
+    waited for `age` seconds. `miss`: none was there. `late`: the pod did not take it in time, and is removed.
+    """
+
+    result: Literal["hit", "miss", "late"]
+    seconds: float = 0.0
+    age: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class WarmPodsWait:
+    """So many warm pods can be claimed now, of all replicas together."""
+
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class CancelRequested:
     """Somebody asked for the end of a run."""
 
@@ -239,6 +257,8 @@ Happening = (
     | RunEnded
     | RunReleased
     | OrphanRemoved
+    | WarmPodAsked
+    | WarmPodsWait
     | CancelRequested
     | Observed
     | HandleStored

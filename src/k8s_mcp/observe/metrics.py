@@ -17,7 +17,18 @@ from prometheus_client.openmetrics import exposition as openmetrics
 
 from k8s_mcp import __version__
 from k8s_mcp.models import Ended
-from k8s_mcp.observe.facts import CommandStarted, Happening, OutputRead, Refused, RunEnded, RunReleased, RunStarted
+from k8s_mcp.observe.facts import (
+    CommandStarted,
+    Happening,
+    OutputRead,
+    Refused,
+    RunEnded,
+    RunReleased,
+    RunStarted,
+    WarmPodAsked,
+    WarmPodsWait,
+)
+from k8s_mcp.observe.warm_metrics import WarmMetrics
 
 _LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60)
 _DURATION = (0.1, 0.5, 1, 5, 15, 60, 300, 900, 3600)
@@ -73,6 +84,7 @@ class Metrics:
         what = "Facts that audit log or metrics failed at: a fault of this service, whose log has more."
         self._observer_failures = counter("k8s_mcp_observer_failures", what)
         self._lag = histogram("k8s_mcp_event_loop_lag_seconds", "How late a timer of a second fires.", buckets=_LAG)
+        self._warm_pods = WarmMetrics(registry)
         labels = (self._runs, _OUTCOMES), (self._odd_objects, _ODD), (self._bytes, _STREAMS), (self._lines, _STREAMS)
         for metric, known in labels:
             for label in known:
@@ -110,6 +122,8 @@ class Metrics:
                 self._on_end(happening)
             case RunReleased():
                 self._leave(happening)
+            case WarmPodAsked() | WarmPodsWait():
+                self._warm_pods.observe(happening)
             case Refused(status, reason):
                 self._refusals.labels(str(status), reason).inc()
                 if status == HTTPStatus.UNAUTHORIZED:

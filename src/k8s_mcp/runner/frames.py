@@ -30,6 +30,10 @@ AFTER_CR = -1
 
 HELLO, STDOUT, STDERR, HEARTBEAT, RECORDED, EXIT = "h", "o", "e", "b", "g", "x"
 """RECORDED: how many lines the gate's record had when the command had ended, and how many requests were open."""
+NEVER_STARTED = "cancelled - never started"
+"""The text of EXIT, with no HELLO before it, of a warm pod that ended before any run came: no command was started in
+it, and none will be.
+"""
 _RAW = b"r"
 _TYPES = frozenset((HELLO, STDOUT, STDERR, HEARTBEAT, RECORDED, EXIT))
 _HEADER_BYTES = 192

@@ -10,13 +10,15 @@ when there are any `stdin` and `proxies` (ports to wait for). Options, each `--n
     --rate=BYTES            most bytes of frames a second in long output, which a pod's log and its follower can take
     --termination-log=FILE  write the exit frame there, too
     --lifeline=yes          when standard input ends, whoever started us is gone: end the command, remove the files
+    --wait=yes              the files come later: the pod is a warm one, and waits for the run that claims it
 """
 
 import os
 import time
 
 from k8s_mcp.runner import process
-from k8s_mcp.runner.frames import EXIT, HELLO, RECORDED, Encoder
+from k8s_mcp.runner.arrival import PLACE, Arrival
+from k8s_mcp.runner.frames import EXIT, HELLO, NEVER_STARTED, RECORDED, Encoder
 from k8s_mcp.runner.supervise import Supervisor
 
 _PROXY_SECONDS = 60.0  # on a crowded node it starts that much later than we do
@@ -24,6 +26,7 @@ _PROXY_POLL = 0.005
 _RECORD_SECONDS = 1.0  # it waits for requests that are still open, but not so long
 _RECORD_REQUEST = b"GET /.gate/recorded HTTP/1.0\r\n\r\n"
 _RECORD_BYTES = 4096
+_SIGTERM_CODE = 128 + 15
 _DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -35,7 +38,6 @@ def main(arguments: list[str]) -> int:
     run, work = options["run"], options["work"]
     supervisor = Supervisor(
         Encoder(raw="raw" in options),
-        timeout=float(_read(run, "timeout")),
         grace=float(options.get("grace", "5")),
         rate=float(options.get("rate", "0")),
         lifeline="lifeline" in options,
@@ -43,6 +45,11 @@ def main(arguments: list[str]) -> int:
     process.harden()
     if "file-size" in options:
         process.limit_files(int(options["file-size"]))
+    if "wait" in options:
+        if not _claimed(run, supervisor):
+            _say_exit(supervisor, NEVER_STARTED, options)
+            return _SIGTERM_CODE
+        run = os.path.join(run, PLACE)
     supervisor.say(HELLO)
     kubeconfig = os.path.join(work, f"kubeconfig-{_read(run, 'id').decode()}.yaml")
     code = 125
@@ -50,7 +57,8 @@ def main(arguments: list[str]) -> int:
         _write(kubeconfig, _read(run, "kubeconfig"))
         _await_proxies(run, supervisor)
         argv = ["bash", "-c", _read(run, "command").decode()]
-        code = supervisor.run(argv, _environment(work, kubeconfig), work, _stdin(run))
+        timeout = float(_read(run, "timeout"))
+        code = supervisor.run(argv, _environment(work, kubeconfig), work, _stdin(run), timeout)
         outcome = f"{supervisor.status} {code}"
         recorded = _recorded(run)
         if recorded:
@@ -59,12 +67,30 @@ def main(arguments: list[str]) -> int:
         outcome = f"error - {error}"
     finally:
         _remove(kubeconfig)
-    frame = supervisor.say(EXIT, outcome)
-    if "termination-log" in options:
-        _write_log(options["termination-log"], frame)
+    _say_exit(supervisor, outcome, options)
     if supervisor.abandoned:
         _remove_tree(run)
     return code
+
+
+def _claimed(run: str, supervisor: Supervisor) -> bool:
+    """Wait for the run that this pod is for; False when the pod is to end before there is one."""
+    import socket  # noqa: F401 # pyright: ignore[reportUnusedImport] - now there is time for it
+
+    arrival = Arrival(run, supervisor.signals)
+    try:
+        while not supervisor.is_told_to_end():
+            if arrival.wait():
+                return True
+        return False
+    finally:
+        arrival.close()
+
+
+def _say_exit(supervisor: Supervisor, outcome: str, options: dict[str, str]) -> None:
+    frame = supervisor.say(EXIT, outcome)
+    if "termination-log" in options:
+        _write_log(options["termination-log"], frame)
 
 
 # The quotes make kubectl start it through a shell.

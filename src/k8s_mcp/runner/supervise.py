@@ -31,16 +31,15 @@ _RUNNING, _STOPPING, _ENDED, _KILLED, _GIVEN_UP, _DONE = range(6)
 class Supervisor:
     """Runs one command and writes its output to file descriptor 1 as frames.
 
-    timeout, grace: seconds until SIGTERM, and from there to SIGKILL. rate: most bytes of frames a second, once there
-    were BURST, 0 for no limit. lifeline: end the command when our standard input ends. `status` says how it ended:
-    done, timeout or cancelled; `abandoned`, that whoever started us is gone.
+    grace: seconds from SIGTERM to SIGKILL. rate: most bytes of frames a second, once there were BURST, 0: no limit.
+    lifeline: end the command when our standard input ends. `status` says how it ended: done, timeout or cancelled;
+    `abandoned`, that whoever started us is gone.
     """
 
-    def __init__(self, encoder: Encoder, timeout: float, grace: float, rate: float, lifeline: bool) -> None:
+    def __init__(self, encoder: Encoder, grace: float, rate: float, lifeline: bool) -> None:
         self.status = "done"
         self.abandoned = False
         self._encoder = encoder
-        self._timeout = timeout
         self._grace = grace
         self._rate = rate
         self._lifeline = lifeline
@@ -53,26 +52,27 @@ class Supervisor:
         self._nobody_reads = False
         self._drain_bytes = _DRAIN_BYTES
         self._spent_until = 0.0
-        self._read_at = self._due = self._deadline = self._drain_until = self._give_up_at = 0.0
-        self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
-        self._signals, signals_write = os.pipe()
-        for fd in (self._signals, signals_write, 1):
+        self._read_at = self._due = self._deadline = self._drain_until = self._give_up_at = self._beat_at = 0.0
+        self.signals, signals_write = os.pipe()
+        for fd in (self.signals, signals_write, 1):
             os.set_blocking(fd, False)
         signal.set_wakeup_fd(signals_write, warn_on_full_buffer=False)
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, _on_signal)  # the wakeup descriptor tells the loop which one came
 
-    def run(self, argv: list[str], env: dict[str, str], directory: str, stdin: int) -> int:
-        """Start the command, see it and everything it started to the end, and return its exit code.
+    def run(self, argv: list[str], env: dict[str, str], directory: str, stdin: int, timeout: float) -> int:
+        """Start the command, see it and everything it started to the end, and return its exit code. After `timeout`
+        seconds it gets SIGTERM.
 
         OSError when it cannot start. A command that is to end before that is never started.
         """
         if self._nobody_reads or self.is_told_to_end():
             return 128 + signal.SIGTERM
+        self._beat_at = time.monotonic() + HEARTBEAT_SECONDS
         child = process.start(argv, env, directory, stdin)
         self._pid = child.pid
         self._streams = {child.stdout: STDOUT, child.stderr: STDERR}
-        self._due = self._deadline = time.monotonic() + self._timeout
+        self._due = self._deadline = time.monotonic() + timeout
         while self._phase != _DONE:
             self._wait()
             now = time.monotonic()
@@ -93,7 +93,7 @@ class Supervisor:
     def is_told_to_end(self) -> bool:
         """Whether, before the command was started, a signal has come or our lifeline was cut."""
         poll = select.poll()
-        for fd in (self._signals, 0) if self._lifeline else (self._signals,):
+        for fd in (self.signals, 0) if self._lifeline else (self.signals,):
             poll.register(fd, select.POLLIN)
         for fd, _ in poll.poll(0):
             if fd == 0:
@@ -116,7 +116,7 @@ class Supervisor:
         now = time.monotonic()
         until = min(self._due, self._beat_at)
         poll = select.poll()
-        poll.register(self._signals, select.POLLIN)
+        poll.register(self.signals, select.POLLIN)
         if self._lifeline:
             poll.register(0, select.POLLIN)
         if self._pending:
@@ -129,7 +129,7 @@ class Supervisor:
         else:
             until = min(until, self._read_at)
         for fd, _ in poll.poll(max(0.0, until - now) * 1000 + 0.5):
-            if fd == self._signals:
+            if fd == self.signals:
                 self._on_signal()
             elif fd == 0:
                 self._on_lifeline()
@@ -179,7 +179,7 @@ class Supervisor:
         self._pending = b""
 
     def _on_signal(self) -> None:
-        for number in os.read(self._signals, 4096):
+        for number in os.read(self.signals, 4096):
             if number != signal.SIGCHLD:
                 self._stop("cancelled")
         status = process.reap(self._pid)
@@ -229,9 +229,9 @@ class Supervisor:
         give_up_at = time.monotonic() + _UNKILLABLE
         while process.has_children() and time.monotonic() < give_up_at:
             process.signal_all(signal.SIGKILL)
-            select.select([self._signals], [], [], _KILL_AGAIN)
-            if select.select([self._signals], [], [], 0)[0]:
-                os.read(self._signals, 4096)
+            select.select([self.signals], [], [], _KILL_AGAIN)
+            if select.select([self.signals], [], [], 0)[0]:
+                os.read(self.signals, 4096)
             process.reap(0)
 
 

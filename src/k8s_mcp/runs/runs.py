@@ -98,17 +98,17 @@ class Runs:
         """
         text, handle = await self._kubeconfig(principal, request)
         kubeconfig, grant = self._admission.admit(principal, text, handle)
-        spec = self._spec(principal, request, key, kubeconfig, grant)
-        known = self._find(principal, spec.name)
+        spec = self._spec(principal, request, key, kubeconfig, grant, via)
+        known = self._find(principal, spec.key)
         if known is None and again:
             raise NotFound("the run of this Idempotency-Key is over, and its output is gone; it is not run again")
         if known is None:
             resolved = await self._admission.check_addresses(kubeconfig)
             if resolved is not kubeconfig:
-                kubeconfig, spec = resolved, self._spec(principal, request, key, resolved, grant)
+                kubeconfig, spec = resolved, self._spec(principal, request, key, resolved, grant, via)
             async with self._starting:
                 await self._until_counted()
-                known = self._find(principal, spec.name)
+                known = self._find(principal, spec.key)
                 if known is None:
                     self.check()
                     self._quotas.check(spec, grant, self._going())
@@ -174,10 +174,7 @@ class Runs:
         await self._cancel(spec)
 
     async def drain(self, grace: float) -> None:
-        """Take no more runs and give those in progress `grace` seconds; returns when none is left here.
-
-        After that they are ended here.
-        """
+        """Take no more runs and give those in progress `grace` seconds; then end them. Returns when none is left."""
         self.accepting = False
         try:
             await self._drain(grace)
@@ -208,20 +205,27 @@ class Runs:
         return handle.kubeconfig, handle.name if handle.expires is None else None
 
     def _spec(
-        self, principal: Principal, request: RunRequest, key: str | None, kubeconfig: Kubeconfig, grant: Grant
+        self,
+        principal: Principal,
+        request: RunRequest,
+        key: str | None,
+        kubeconfig: Kubeconfig,
+        grant: Grant,
+        via: Via,
     ) -> RunSpec:
         self._admission.check_scope(principal)
         if request.read_only or request.dry_run:
             self._admission.check_read_only()
-        return make_spec(principal, request, key, kubeconfig, grant, self._limits.max_timeout)
+        unique = via == "http"  # a key of MCP's is there to cancel by: a request that is repeated means another run
+        return make_spec(principal, request, key, kubeconfig, grant, self._limits.max_timeout, unique=unique)
 
     def _known(self, principal: Principal, run_id: str, deed: Deed, via: Via) -> RunSpec:
         spec = next((spec for spec in self._all() if spec.run_id == run_id), None)
         return self.sight.checked(principal, spec, deed, via)
 
-    def _find(self, principal: Principal, name: str) -> RunSpec | None:
-        """The principal's run of that name, on whatever replica."""
-        return next((spec for spec in self._all() if spec.name == name and spec.is_of(principal)), None)
+    def _find(self, principal: Principal, key: str) -> RunSpec | None:
+        """The principal's run that a key has started, on whatever replica; none without a key."""
+        return next((spec for spec in self._all() if key and spec.key == key and spec.is_of(principal)), None)
 
     def _states(self) -> Iterator[tuple[RunSpec, dict[str, object]]]:
         """All runs that can be followed, with their states."""

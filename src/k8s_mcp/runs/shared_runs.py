@@ -62,7 +62,7 @@ class SharedRuns(Runs):
                 raise Unavailable("the cluster for runner pods is slow in taking runs; try again later")
 
     async def _begin(self, facts: RunFacts, spec: RunSpec, redactor: Redactor) -> RunSpec:
-        there = await self._shared.reserve(spec) if facts.idempotent else None
+        there = await self._shared.reserve(spec) if spec.is_unique else None
         if there is not None:
             return there
         try:

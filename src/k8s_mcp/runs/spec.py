@@ -24,19 +24,23 @@ def make_spec(
     kubeconfig: Kubeconfig,
     grant: Grant,
     max_timeout: int,
+    *,
+    unique: bool = True,
 ) -> RunSpec:
     """The run that is asked for; `key` is the request's idempotency key, `max_timeout` the operator's, in seconds.
+    `unique`: the cluster itself is to refuse a second one of that key.
 
     Raises InvalidRequest and TooLarge.
     """
     if request.size() > REQUEST_BYTES:
         raise TooLarge(f"command, kubeconfig and stdin together are over {REQUEST_BYTES} bytes")
     run_id = secrets.token_hex(16)
+    by_key = "" if key is None else name_of(principal, key)
     contexts = tuple(context.name for context in kubeconfig.contexts)
     servers = {name: f"http://127.0.0.1:{FIRST_PORT + number}" for number, name in enumerate(contexts)}
     spec = RunSpec(
         run_id=run_id,
-        name=f"run-{run_id}" if key is None else name_of(principal, key),
+        name=by_key if by_key and unique else f"run-{run_id}",
         owner=owner_of(principal),
         digest=digest(request.model_dump_json()),
         server=kubeconfig.server,
@@ -54,6 +58,7 @@ def make_spec(
         rule=grant.rule,
         left_out=tuple(described(kubeconfig.left_out)),
         principal=principal.name,
+        key=by_key,
     )
     stored = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig, json.dumps(spec.gate_rules))
     if sum(len(text.encode()) for text in stored) > _SECRET_BYTES:
@@ -73,7 +78,7 @@ def _gate_rules(principal: Principal, request: RunRequest, grant: Grant) -> tupl
 
 
 def name_of(principal: Principal, key: str) -> str:
-    """The name of the run that an idempotency key starts."""
+    """The name that stands for an idempotency key."""
     return f"run-{digest(principal.name, key)}"
 
 

@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from k8s_mcp.executors.kubernetes.replicas import ROUND_SECONDS, Census, holder_of
+from k8s_mcp.cluster.leases import make_lease
+from k8s_mcp.executors.kubernetes.replicas import ROUND_SECONDS, Census, holder_of, keeper_of_warm_pods
 
 DURATION = 30
 
@@ -91,3 +92,18 @@ def test_a_lease_that_is_good_for_no_time_we_know_is_good_for_the_usual_one(seco
     census = Census()
     lists(census, 0, 20, lease("a", leaseDurationSeconds=seconds))
     assert not census.is_gone("a")
+
+
+@pytest.mark.parametrize(
+    ("taking_part", "others", "gone", "keeper"),
+    [
+        pytest.param("bc", "a", "", "b", id="the first of those that take part"),
+        pytest.param("bc", "a", "b", "c", id="that live"),
+        pytest.param("", "ab", "", "a", id="where none takes part, some one, to remove what is left"),
+        pytest.param("b", "a", "b", "a", id="where none that takes part lives, too"),
+        pytest.param("", "", "", "", id="nobody, while nobody was seen"),
+    ],
+)
+def test_one_replica_keeps_the_warm_pods(taking_part: str, others: str, gone: str, keeper: str) -> None:
+    leases = [make_lease(name, DURATION, keeps_warm=name in taking_part) for name in others + taking_part]
+    assert keeper_of_warm_pods(leases, lambda name: name in gone) == keeper

@@ -13,6 +13,7 @@ from k8s_mcp.runner.frames import Decoder, Frame, decode
 _REASON_SECONDS = 5.0  # in which Kubernetes says why it has ended a pod
 _JOB_SECONDS = 1.0  # in which the Job says why, after its pod is seen to be deleted: they come on two connections
 _KILLED = 137  # then a termination message is the command's: the runner did not come to write one
+LOST = ("ReplicaLost", "the replica that was starting the run is gone; the command was never started")
 _MADE_UP = ("ContainerStatusUnknown",)  # with it the kubelet reports an exit code that it has not seen
 
 

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, nullcontext, suppress
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from dataclasses import replace
 from http import HTTPStatus
 
 from k8s_mcp.cluster import podstate
@@ -11,6 +12,7 @@ from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import CANCELLED, RUN, PodTemplate, make_job, read_run
 from k8s_mcp.cluster.run_files import SECRETS, read_files
+from k8s_mcp.cluster.warm import was_warm
 from k8s_mcp.cluster.watch import JOBS, job_of
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.errors import Unavailable
@@ -20,33 +22,49 @@ from k8s_mcp.executors.kubernetes.ownership import is_going
 from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
 from k8s_mcp.executors.kubernetes.replicas import Replicas
 from k8s_mcp.executors.kubernetes.run_objects import RunObjects, create_once
+from k8s_mcp.executors.kubernetes.warm_execution import Begun, WarmExecution
+from k8s_mcp.executors.kubernetes.warm_keeper import WarmKeeper
+from k8s_mcp.executors.kubernetes.warm_objects import WarmObjects
+from k8s_mcp.executors.kubernetes.warm_pool import WarmPool
 from k8s_mcp.models import RunSpec
+from k8s_mcp.observe.facts import Observe, WarmPodAsked
 
 _UNREACHABLE = "the API server of the cluster for runner pods does not answer; try again later"
 _BEING_MADE_SECONDS = 5.0  # for the Secret of a run that another replica is starting just now
 _GOING_SECONDS = 10.0  # for a former run of the same name that is being deleted
+_WARM_TRIES = 2  # of claims that somebody else is faster with: then a pod of one's own is surer
 
 _logger = logging.getLogger(__name__)
 
 
 class KubernetesExecutor:
-    """Runs commands in Job pods. `replica` names this process in them."""
+    """Runs commands in Job pods. `replica` names this process in them; `warm_pods` is the most that wait for runs."""
 
     name = "kubernetes"
     loopback_clusters = False
 
-    def __init__(self, cluster: Cluster, template: PodTemplate, replica: str) -> None:
+    def __init__(
+        self,
+        cluster: Cluster,
+        template: PodTemplate,
+        replica: str,
+        warm_pods: int = 0,
+        observe: Observe = lambda _: None,
+    ) -> None:
         self.replica = replica
-        self.replicas = Replicas(cluster, replica)
+        self.replicas = Replicas(cluster, replica, keeps_warm=warm_pods > 0)
         self._cluster = cluster
         self._template = template
+        self._observe = observe
         self._carried: set[str] = set()
         self._reserved: dict[str, Json] = {}
+        self._pool = WarmPool(template, warm_pods)
+        self._keeper = WarmKeeper(cluster, template, self.replicas, self._pool, observe)
         self.can_be_read_only = template.isolation
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        async with self._cluster.open(), self.replicas.open():
+        async with self._cluster.open(), self.replicas.open(), self._keeper.open():
             yield
 
     def check(self) -> None:
@@ -62,38 +80,80 @@ class KubernetesExecutor:
     @asynccontextmanager
     async def start(self, spec: RunSpec) -> AsyncGenerator[SharedExecution]:
         """Everything of the run is one Job and what belongs to it; leaving the context deletes it and waits until it
-        is gone.
+        is gone. Where a warm pod waits, that is the run's.
         """
-        async with self._execution(spec, self._reserved.pop(spec.name, None), made_here=True) as execution:
-            yield execution
+        reserved = self._reserved.pop(spec.name, None)
+        async with AsyncExitStack() as stack:
+            warm = None if spec.is_unique else await self._begun_in_a_warm_pod(spec, stack)
+            yield warm or await stack.enter_async_context(self._in_its_own_pod(spec, reserved, made_here=True))
+
+    async def _begun_in_a_warm_pod(self, spec: RunSpec, stack: AsyncExitStack) -> SharedExecution | None:
+        """The run in a warm pod, for the life of `stack`; None when it is certain that it is not executed in one."""
+        clock = asyncio.get_running_loop()
+        for _ in range(_WARM_TRIES):
+            began = clock.time()
+            waiting = self._pool.choose(self._cluster.watch, began)
+            if waiting is None:
+                break
+            name = waiting.job["metadata"]["name"]
+            async with AsyncExitStack() as own:
+                warm = self._in_a_warm_pod(replace(spec, name=name), made_here=True)
+                execution = await own.enter_async_context(warm)
+                begun = await execution.begin()
+                if begun is Begun.YES:
+                    self._observe(WarmPodAsked("hit", clock.time() - began, waiting.age))
+                    await stack.enter_async_context(own.pop_all())
+                    return execution
+            if begun is Begun.NEVER:
+                self._observe(WarmPodAsked("late"))
+                return None
+        if self._pool.enabled:
+            self._observe(WarmPodAsked("miss"))
+        return None
 
     @asynccontextmanager
     async def follow(self, spec: RunSpec) -> AsyncGenerator[SharedExecution]:
         """Follow a run; leaving the context deletes it only if this replica has become its owner."""
-        async with self._execution(spec, None, made_here=False) as execution:
+        where = self._in_a_warm_pod if was_warm(spec.name) else self._in_its_own_pod
+        async with where(spec, made_here=False) as execution:
             yield execution
 
     @asynccontextmanager
-    async def _execution(
-        self, spec: RunSpec, reserved: Json | None, *, made_here: bool
-    ) -> AsyncGenerator[SharedExecution]:
+    async def _in_its_own_pod(
+        self, spec: RunSpec, reserved: Json | None = None, *, made_here: bool
+    ) -> AsyncGenerator[PodExecution]:
         with self._cluster.watch.on(spec.name) as watched:
-            objects = RunObjects(self._cluster, spec, self.replica, self.replicas, self._template, watched, reserved)
-            has_gate = self._template.isolation if made_here else spec.isolated
-            gate_log = GateLog(self._cluster.api, watched, lambda: objects.judges) if has_gate else None
-            self._carried.add(spec.name)
-            try:
-                async with gate_log.read() if gate_log else nullcontext():
-                    try:
-                        yield PodExecution(
-                            *(self._cluster, spec, objects, self._template, watched),
-                            made_here=made_here,
-                            gate_log=gate_log,
-                        )
-                    finally:
-                        await uninterrupted(objects.remove())  # the gate's last line comes meanwhile
-            finally:
-                self._carried.discard(spec.name)
+            objects = RunObjects(*self._parts(spec), watched, reserved)
+            async with self._carrying(spec, objects, watched, made_here) as gate_log:
+                parts = (self._cluster, spec, objects, self._template, watched)
+                yield PodExecution(*parts, made_here=made_here, gate_log=gate_log)
+
+    @asynccontextmanager
+    async def _in_a_warm_pod(self, spec: RunSpec, *, made_here: bool) -> AsyncGenerator[WarmExecution]:
+        with self._cluster.watch.on(spec.name) as watched:
+            objects = WarmObjects(*self._parts(spec), watched)
+            async with self._carrying(spec, objects, watched, made_here) as gate_log:
+                parts = (self._cluster, spec, objects, self._template, watched)
+                yield WarmExecution(*parts, made_here=made_here, gate_log=gate_log)
+
+    def _parts(self, spec: RunSpec) -> tuple[Cluster, RunSpec, str, Replicas, PodTemplate]:
+        return self._cluster, spec, self.replica, self.replicas, self._template
+
+    @asynccontextmanager
+    async def _carrying(
+        self, spec: RunSpec, objects: RunObjects, watched: Watched, made_here: bool
+    ) -> AsyncGenerator[GateLog | None]:
+        has_gate = self._template.isolation if made_here else spec.isolated
+        gate_log = GateLog(self._cluster.api, watched, lambda: objects.judges) if has_gate else None
+        self._carried.add(spec.name)
+        try:
+            async with gate_log.read() if gate_log else nullcontext():
+                try:
+                    yield gate_log
+                finally:
+                    await uninterrupted(objects.remove())  # the gate's last line comes meanwhile
+        finally:
+            self._carried.discard(spec.name)
 
     async def reserve(self, spec: RunSpec) -> RunSpec | None:
         """See `SharedExecutor`. The Job is created, suspended: whoever comes second finds it there."""
@@ -155,9 +215,7 @@ class KubernetesExecutor:
 
     async def shown(self, spec: RunSpec) -> None:
         """The watch has shown the run's Job, so it has shown every Job that was created before it."""
-        with self._cluster.watch.on(spec.name) as watched:
-            while watched.job is None:
-                await watched.changed()
+        await self._cluster.watch.until_shown(spec.run_id)
 
     async def recover(self, spec: RunSpec) -> RunSpec | None:
         """See `SharedExecutor`. A run that is just being started has no Secret yet: that is waited for, a while."""

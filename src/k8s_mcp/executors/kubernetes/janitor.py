@@ -15,6 +15,7 @@ from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import FOLLOWED, REPLICA, RUN, read_run
+from k8s_mcp.cluster.warm import waits
 from k8s_mcp.cluster.watch import JOBS
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
@@ -92,6 +93,8 @@ class Janitor:
         """Runs that nobody carries out: orphaned, said to be ours, or over."""
         found: dict[tuple[str, Standing], Json] = {}
         for name, job in self._cluster.watch.jobs.items():
+            if waits(job):
+                continue  # it is nobody's run yet
             state = standing(job, self._executor.replica, self._executor.replicas.is_gone)
             left_alone = state in (Standing.ORPHANED, Standing.OVER)
             if left_alone or (state is Standing.OWNED and not self._executor.carries(name)):

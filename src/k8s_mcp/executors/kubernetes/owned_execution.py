@@ -1,8 +1,15 @@
-"""What an execution lets others know and do about whose its run is: all of it is its objects'."""
+"""What an execution lets others know and do about whose its run is, and what it hears from the owner."""
 
+import asyncio
+
+from k8s_mcp.cluster.verdict import read_verdict
 from k8s_mcp.cluster.watched import Watched
+from k8s_mcp.executors.base import Released
 from k8s_mcp.executors.kubernetes.ownership import Standing
 from k8s_mcp.executors.kubernetes.run_objects import RunObjects
+from k8s_mcp.models import Ended
+
+_VERDICT_SECONDS = 60.0  # in which the owner says how a run ended whose log does not: its own tries come first
 
 
 class OwnedExecution:
@@ -11,6 +18,7 @@ class OwnedExecution:
     def __init__(self, objects: RunObjects, watched: Watched) -> None:
         self._objects = objects
         self._watched = watched
+        self._stopping = False
 
     @property
     def left(self) -> str:
@@ -57,3 +65,31 @@ class OwnedExecution:
 
     async def remove_read(self) -> None:
         await self._objects.remove_read()
+
+    async def _ended_for_followers(self) -> Ended | None:
+        gone = self._objects.standing is Standing.GONE
+        return await self._told_by_owner() if gone else read_verdict(self._objects.verdict)
+
+    async def _told_by_owner(self) -> Ended | None:
+        """The owner's word on how the run ended; None when this replica is the owner now. Raises Released when there
+        is none.
+        """
+        try:
+            async with asyncio.timeout(_VERDICT_SECONDS):
+                while not self._objects.judges:
+                    told = read_verdict(self._objects.verdict)
+                    if told is not None:
+                        return told
+                    if self._is_cancelled():
+                        return Ended("cancelled")
+                    if self._watched.gone or self._objects.standing is Standing.OVER:
+                        raise Released
+                    await self._watched.changed()
+        except TimeoutError:
+            raise Released from None
+        return None
+
+    def _is_cancelled(self) -> bool:
+        """Whether we end it, or the one has done so who is to act on the note that it is to end."""
+        to_be_ended = self._objects.standing in (Standing.THEIRS, Standing.ORPHANED)
+        return self._stopping or (self.told_to_stop and not to_be_ended)

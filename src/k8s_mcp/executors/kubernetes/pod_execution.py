@@ -5,7 +5,7 @@ Every replica that follows a run does it so; only its owner judges by the clock,
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 
 from k8s_mcp.cluster import podstate
@@ -13,7 +13,6 @@ from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.logs import NoFrames, follow
 from k8s_mcp.cluster.objects import PodTemplate
-from k8s_mcp.cluster.verdict import read_verdict
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.base import Item, Pending, Released, read_exit
 from k8s_mcp.executors.kubernetes import endings
@@ -27,11 +26,9 @@ from k8s_mcp.runner.frames import Decoder, Frame
 
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
 _SEEN_SECONDS = 5.0  # in which a pod that was told to go is seen to have started, or to be gone
-_VERDICT_SECONDS = 60.0  # in which the owner says how a run ended whose log does not: its own tries come first
 _EMPTY_LOGS = 3  # how often that of a pod that has ended is asked for, before an answer without frames is believed
 _REFUSALS = 10  # how often the log of a pod that has ended is asked for, while its node does not answer
 
-_LOST = ("ReplicaLost", "the replica that was starting the run is gone; the command was never started")
 _logger = logging.getLogger(__name__)
 
 
@@ -56,12 +53,12 @@ class PodExecution(OwnedExecution):
         self._made_here = made_here
         self._gate_log = gate_log
         self._template = template
-        self._stopping = False
         self._resumed = False
         self._pause = FIRST_PAUSE  # before the pod is asked for again
         self._cancelled_until = 0.0  # so long a pod that was told to go is waited for: it may have started unseen
         self._deadline = 0.0
         self._untold: Ended | None = None  # how the run ended, where its log does not tell
+        self._decoder = Decoder()
 
     @property
     def place(self) -> Mapping[str, str]:
@@ -183,7 +180,7 @@ class PodExecution(OwnedExecution):
         try:
             self._resumed = await self._objects.resume_if_complete()
             if not self._resumed:
-                self._untold = Ended("error", None, *_LOST)
+                self._untold = Ended("error", None, *endings.LOST)
         except ApiError as error:
             _logger.warning("the run is not resumed yet: %s", error)
             if not error.is_passing:
@@ -201,44 +198,15 @@ class PodExecution(OwnedExecution):
             self._pause = await pause_after(self._pause, self._watched)
         return self._resumed
 
-    async def _ended_for_followers(self) -> Ended | None:
-        gone = self._objects.standing is Standing.GONE
-        return await self._told_by_owner() if gone else read_verdict(self._objects.verdict)
-
-    async def _told_by_owner(self) -> Ended | None:
-        """The owner's word on how the run ended; None when this replica is the owner now. Raises Released when there
-        is none.
-        """
-        try:
-            async with asyncio.timeout(_VERDICT_SECONDS):
-                while not self._objects.judges:
-                    told = read_verdict(self._objects.verdict)
-                    if told is not None:
-                        return told
-                    if self._is_cancelled():
-                        return Ended("cancelled")
-                    if self._watched.gone or self._objects.standing is Standing.OVER:
-                        raise Released
-                    await self._watched.changed()
-        except TimeoutError:
-            raise Released from None
-        return None
-
-    def _is_cancelled(self) -> bool:
-        """Whether we end it, or the one has done so who is to act on the note that it is to end."""
-        to_be_ended = self._objects.standing in (Standing.THEIRS, Standing.ORPHANED)
-        return self._stopping or (self.told_to_stop and not to_be_ended)
-
     async def _output(self) -> AsyncIterator[Item]:
         """Follow the log from connection to connection, until the exit frame or a pod that will send none."""
-        decoder = Decoder()
         pause = FIRST_PAUSE
         refused = empty = 0
         over = False  # the runner has ended, and the log was read to its end since
         while True:
             was_over = podstate.is_over(self._watched)
             try:
-                async with aclosing(follow(self._api, self._pod_name, decoder)) as stream:
+                async with aclosing(self._log()) as stream:
                     async for frames in stream:
                         pause, refused = FIRST_PAUSE, 0
                         yield frames
@@ -257,11 +225,22 @@ class PodExecution(OwnedExecution):
                 over = was_over and empty > _EMPTY_LOGS
             except ApiUnreachable as error:
                 _logger.warning("log of %s: %s; connecting again", self._pod_name, error)
+            self._untold = await self._in_vain()
+            if self._untold:
+                yield self._untold
+                return
             if over or (self.owned and self._is_late()):
                 break
             pause = await pause_after(pause, self._watched)
-        async for item in self._without_exit_frame(decoder):
+        async for item in self._without_exit_frame(self._decoder):
             yield item
+
+    def _log(self) -> AsyncGenerator[list[Frame]]:
+        return follow(self._api, self._pod_name, self._decoder)
+
+    async def _in_vain(self) -> Ended | None:
+        """How the run has ended, if nothing will come to be read."""
+        return None
 
     async def _exit(self, frames: list[Frame]) -> Ended | None:
         ended = read_exit(frames)

@@ -7,7 +7,7 @@ https://kubernetes.io/docs/concepts/architecture/leases/
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from http import HTTPStatus
 
@@ -15,6 +15,7 @@ from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.leases import lease_name, make_lease
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
+from k8s_mcp.cluster.warm import WARM
 
 LEASES = "/apis/coordination.k8s.io/v1/leases"
 
@@ -69,21 +70,37 @@ def holder_of(lease: Json) -> str:
     return holder if isinstance(holder, str) else ""
 
 
-class Replicas:
-    """Keeps this replica's Lease, and knows of the others'. `trouble` says why no run should be started, if so."""
+def keeper_of_warm_pods(leases: list[Json], is_gone: Callable[[str], bool]) -> str:
+    """Of the living replicas that take part the first by name, or of all, where none does; empty for no replicas."""
+    holders = {holder_of(lease): WARM in lease["metadata"]["labels"] for lease in leases}
+    living = {name: warm for name, warm in holders.items() if name and not is_gone(name)}
+    return min([name for name, warm in living.items() if warm] or living, default="")
 
-    def __init__(self, cluster: Cluster, replica: str) -> None:
+
+class Replicas:
+    """Keeps this replica's Lease, and knows of the others'. `trouble` says why no run should be started, if so.
+
+    `keeps_warm`: this replica takes part in keeping pods warm, and says so.
+    """
+
+    def __init__(self, cluster: Cluster, replica: str, *, keeps_warm: bool = False) -> None:
         self.trouble = "this replica has no Lease yet"
         self.leases: list[Json] = []
         """As the latest list had them."""
         self._cluster = cluster
         self._replica = replica
+        self.keeps_warm = keeps_warm
         self._census = Census()
         self._renewed_at = float("-inf")
 
     def is_gone(self, replica: str) -> bool:
         """Whether another replica lives no more."""
         return replica != self._replica and self._census.is_gone(replica)
+
+    @property
+    def warms(self) -> bool:
+        """Whether keeping pods warm is this replica's. Between two looks at who is there two may think so."""
+        return keeper_of_warm_pods(self.leases, self.is_gone) == self._replica
 
     @property
     def surely_alive(self) -> bool:
@@ -136,7 +153,7 @@ class Replicas:
             self.trouble = ""
 
     async def _write_lease(self) -> None:
-        lease = make_lease(self._replica, int(LEASE_SECONDS))
+        lease = make_lease(self._replica, int(LEASE_SECONDS), keeps_warm=self.keeps_warm)
         name = lease["metadata"]["name"]
         try:
             there = await self._api.get(LEASES, name)

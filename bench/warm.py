@@ -1,0 +1,118 @@
+"""A run in a warm pod beside one that starts its own, by turns, on one node."""
+
+import asyncio
+import os
+import re
+import statistics
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench import pods
+from bench.client import Answer, request, short
+from bench.figures import Row, Sample, at_most, at_most_times, figure, median_at_most, times
+from bench.kubernetes import prepared
+from k8s_mcp.cluster.client import connect
+from tests import testcluster
+from tests.support.service import Service, wait_for
+
+_NAMESPACE = "k8s-mcp-bench"
+_TURNS = 6  # in each round
+_P50, _P95, _LATE, _KUBECTL = 150, 300, 50, 2.5
+_STAMPED = "date +%s.%N"
+_LISTING = "kubectl get namespaces"
+
+
+@dataclass(frozen=True)
+class _Bench:
+    warm: Service
+    cold: Service
+    kubeconfig: str
+    kubectl: tuple[str, ...]
+
+
+def measure(directory: Path, rounds: int) -> Iterator[Row]:
+    """The rows of this part. Raises testcluster.NotPossibleError where there can be no cluster."""
+    cluster = prepared()
+    kubectl = (str(cluster.kubectl), f"--kubeconfig={cluster.kubeconfig}")
+    with ExitStack() as stack:
+        services: list[Service] = []
+        for most in (1, 0):
+            home = directory / f"warm-{most}"
+            home.mkdir()
+            settings = {"executor": "kubernetes", "kubeconfig": cluster.kubeconfig, "namespace": _NAMESPACE}
+            services.append(Service(home, os.environ["PATH"], {**settings, "warm_pods": most}))
+            stack.callback(services[-1].stop)
+        warm, cold = services
+        yield from _rows(_Bench(warm, cold, cluster.kubeconfig.read_text(), kubectl), cluster, rounds)
+        stack.close()
+    subprocess.run([*kubectl, "delete", "namespace", _NAMESPACE], check=True, stdout=subprocess.DEVNULL)
+
+
+def _rows(bench: _Bench, cluster: testcluster.Cluster, rounds: int) -> list[Row]:
+    warm: list[Answer] = []
+    cold: list[Answer] = []
+    listing: list[float] = []
+    plain: list[float] = []
+    for _ in range(1 + _TURNS * rounds):
+        warm.append(_hit(bench, _STAMPED))
+        cold.append(_on_an_idle_node(bench, cluster, _STAMPED))
+        listing.append(_hit(bench, _LISTING).end)
+        plain.append(_plain(bench))
+    del warm[0], cold[0], listing[0], plain[0]  # the first ones find cold caches everywhere
+    first, own = (_ms(answer.first_line for answer in answers) for answers in (warm, cold))
+    late = _ms(answer.ended_at - float(answer.lines[-1]) for answer in warm)
+    return [
+        median_at_most("first line of output in a warm pod, p50", "ms", first, _P50),
+        at_most("  the same, p95", "ms", Sample.of([_p95(first)]), _P95),
+        times("  the same", "ms", first, ("a pod of its own", own)),
+        figure("  a pod of its own, p95", "ms", Sample.of([_p95(own)])),
+        median_at_most("final event after the command's end", "ms", late, _LATE),
+        at_most_times(f"`{_LISTING}`, to its end", "ms", _ms(listing), ("plain kubectl", _ms(plain)), _KUBECTL),
+    ]
+
+
+def _hit(bench: _Bench, command: str) -> Answer:
+    """A run that found a pod, which had time to settle: the node has nothing else to do."""
+    wait_for(lambda: _figure(bench.warm, "k8s_mcp_warm_pods_waiting") >= 1, 60, what="a warm pod")
+    hits = _figure(bench.warm, 'k8s_mcp_warm_pods_asked_total{result="hit"}')
+    time.sleep(2)  # not for a state: so that what the node does behind a pod's start is over
+    answer = short(bench.warm.url, {**request(command), "kubeconfig": bench.kubeconfig})
+    if _figure(bench.warm, 'k8s_mcp_warm_pods_asked_total{result="hit"}') != hits + 1:
+        raise ValueError("the run was in no warm pod")
+    return answer
+
+
+def _on_an_idle_node(bench: _Bench, cluster: testcluster.Cluster, command: str) -> Answer:
+    wait_for(lambda: _figure(bench.warm, "k8s_mcp_warm_pods_waiting") >= 1, 60, what="the node to be idle")
+    answer = short(bench.cold.url, {**request(command), "kubeconfig": bench.kubeconfig})
+    asyncio.run(_until_gone(cluster))
+    return answer
+
+
+async def _until_gone(cluster: testcluster.Cluster) -> None:
+    async with connect(str(cluster.kubeconfig), "", _NAMESPACE) as api:
+        await pods.until_gone(api, {"labelSelector": "k8s-mcp-server/run"})
+
+
+def _plain(bench: _Bench) -> float:
+    start = time.perf_counter()
+    command = [*bench.kubectl, "get", "namespaces"]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - start
+
+
+def _figure(service: Service, name: str) -> float:
+    match = re.search(rf"^{re.escape(name)} (\S+)$", service.get("/metrics").text, re.MULTILINE)
+    return float(match[1]) if match else 0.0
+
+
+def _p95(sample: Sample) -> float:
+    return statistics.quantiles(sample.values, n=20)[-1]
+
+
+def _ms(seconds: Iterator[float] | list[float]) -> Sample:
+    return Sample.of(value * 1000 for value in seconds)

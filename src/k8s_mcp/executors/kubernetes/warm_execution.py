@@ -1,0 +1,177 @@
+"""One run in a warm pod: claimed, handed over, and followed as any other; or, if the pod never took it, given up."""
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import suppress
+from enum import Enum
+
+from k8s_mcp.cluster import podstate
+from k8s_mcp.cluster.client import ApiError, ApiUnreachable
+from k8s_mcp.cluster.connection import Cluster
+from k8s_mcp.cluster.logs import follow
+from k8s_mcp.cluster.objects import PodTemplate
+from k8s_mcp.cluster.watched import Watched
+from k8s_mcp.executors.kubernetes import endings
+from k8s_mcp.executors.kubernetes.gate_log import GateLog
+from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
+from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, pause_after
+from k8s_mcp.executors.kubernetes.warm_objects import WarmObjects
+from k8s_mcp.models import Ended, RunSpec
+from k8s_mcp.runner.frames import EXIT, NEVER_STARTED, Frame, decode
+
+START_SECONDS = 2.0
+"""In which a claimed pod takes its run, or loses it."""
+_AGAIN_SECONDS = (0.4, 0.6)
+_LAST_WORD_SECONDS = 10.0  # in which the runner of a pod that was taken away says whether it ever started a command
+
+_LATE = Ended("error", None, "StartTimeout", "the command started too late, and was ended at once")
+_logger = logging.getLogger(__name__)
+
+
+class Begun(Enum):
+    """What became of an attempt to run in a warm pod."""
+
+    YES = "the pod has the run, or may have it: this execution is the run's"
+    TAKEN = "somebody else has the pod; nothing of the run is there"
+    NEVER = "the command was not started there, and will not be"
+
+
+class WarmExecution(PodExecution):
+    """As `PodExecution`, in a pod that was there before its run. If it is `made_here`, `begin` comes first."""
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        spec: RunSpec,
+        objects: WarmObjects,
+        template: PodTemplate,
+        watched: Watched,
+        *,
+        made_here: bool,
+        gate_log: GateLog | None,
+    ) -> None:
+        super().__init__(cluster, spec, objects, template, watched, made_here=made_here, gate_log=gate_log)
+        self._warm = objects
+        self._first: list[Frame] = []
+        self._stream: AsyncGenerator[list[Frame]] | None = None
+        self._late = False
+        self._looked = made_here
+
+    async def begin(self) -> Begun:
+        """Claim the pod, hand the run over, and wait for the runner's first word."""
+        try:
+            if not await self._warm.claim():
+                return Begun.TAKEN
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("the warm pod is not used: %s", error)
+            return Begun.NEVER
+        return await self._judged() if await self._hand_over() else await self._give_up()
+
+    async def _hand_over(self) -> bool:
+        """Whether the runner was heard. The kubelet takes longer to look than the Secret to be there, so it is told
+        at the same time; and again, for when it was not so.
+        """
+        telling = asyncio.create_task(self._tell())
+        try:
+            return await self._warm.hand_over() and await self._hear(START_SECONDS)
+        finally:
+            telling.cancel()
+            await asyncio.wait((telling,))
+
+    async def _tell(self) -> None:
+        await self._warm.tell()
+        for seconds in _AGAIN_SECONDS:
+            await asyncio.sleep(seconds)
+            await self._warm.tell()
+
+    async def _give_up(self) -> Begun:
+        """Take the pod away, and believe only its runner that it has not started the command."""
+        if not self.owned:
+            return Begun.YES
+        _logger.warning("the warm pod did not take the run in time, and is removed")
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                while not await self._is_taken_away():
+                    await pause_after(FIRST_PAUSE, self._watched)
+        self._late = True
+        if await self._hear(_LAST_WORD_SECONDS):
+            return await self._judged()
+        message = (podstate.terminated(self._watched.pod or {}) or {}).get("message", "")
+        frame = decode(message.strip().encode())
+        return Begun.NEVER if frame is not None and _never_started(frame) else Begun.YES
+
+    async def _is_taken_away(self) -> bool:
+        try:
+            await self._warm.take_pod_away()
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("the warm pod cannot be removed yet: %s", error)
+            return False
+        return True
+
+    async def _judged(self) -> Begun:
+        if self._stream is not None and _never_started(self._first[-1]):
+            await self._stream.aclose()
+            return Begun.NEVER
+        return Begun.YES
+
+    async def _hear(self, seconds: float) -> bool:
+        """The runner's first frames, and the log that goes on behind them."""
+        pause = FIRST_PAUSE
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not self._is_silent_for_ever():
+                    stream = follow(self._api, self._pod_name, self._decoder)
+                    try:
+                        self._first = await anext(stream)
+                    except (ApiError, ApiUnreachable, StopAsyncIteration) as error:
+                        _logger.info("log of %s: %s", self._pod_name, error)
+                    else:
+                        self._stream = stream
+                        return True
+                    pause = await pause_after(pause, self._watched)
+        return False
+
+    def _is_silent_for_ever(self) -> bool:
+        """Whether the pod is gone, and its log with it."""
+        return self._watched.pod_deleted
+
+    async def _make(self) -> Ended | None:
+        return None
+
+    async def _log(self) -> AsyncGenerator[list[Frame]]:
+        stream, self._stream = self._stream, None
+        if stream is None:
+            async for frames in super()._log():
+                yield frames
+            return
+        try:
+            yield self._first
+            self._first = []
+            async for frames in stream:
+                yield frames
+        finally:
+            await stream.aclose()
+
+    async def _explained(self, ended: Ended) -> Ended:
+        if self._late and ended.status == "cancelled" and not (self._stopping or self.told_to_stop):
+            return _LATE
+        return await super()._explained(ended)
+
+    async def _in_vain(self) -> Ended | None:
+        """Of a run that was taken over: whether its former owner had handed it to the pod. If so, the pod is told."""
+        if self._looked or not self.owned or self._decoder.next_seq:
+            return None
+        try:
+            self._looked = True
+            if not await self._warm.is_handed_over():
+                return Ended("error", None, *endings.LOST)
+            await self._warm.tell()
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("not known whether the run was handed over: %s", error)
+            self._looked = False
+        return None
+
+
+def _never_started(frame: Frame) -> bool:
+    return frame.type == EXIT and frame.payload == NEVER_STARTED.encode()

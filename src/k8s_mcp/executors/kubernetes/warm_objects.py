@@ -1,0 +1,77 @@
+"""What the cluster holds of a run in a warm pod: Job and pod were there before it. Each write with its precondition.
+
+Order: the Job is patched in the version in which it waits, so that of several runs one has it; then the Secret is
+created under the name that the pod waits for; then the pod is patched, so that its kubelet looks at once. Before the
+Secret nothing can be executed, whatever becomes of us.
+"""
+
+import logging
+import time
+from http import HTTPStatus
+
+from k8s_mcp.cluster.client import ApiError, ApiUnreachable
+from k8s_mcp.cluster.objects import RUN
+from k8s_mcp.cluster.warm import claimed_job, told_pod, waits
+from k8s_mcp.cluster.watch import PODS
+from k8s_mcp.executors.kubernetes.run_objects import RunObjects
+
+_TRIES = 3
+
+_logger = logging.getLogger(__name__)
+
+
+class WarmObjects(RunObjects):
+    """Job, Secret and pod of one run, whose name is that of a Job that waited."""
+
+    async def claim(self) -> bool:
+        """Have the waiting Job be this run's; False when it is somebody else's, or gone.
+
+        Raises ApiError and ApiUnreachable: it may be ours then, but nothing is, or will be, executed in it.
+        """
+        for _ in range(_TRIES):
+            job = self.job
+            if job is None or self._watched.job_deleted or not waits(job):
+                break
+            try:
+                await self._patch(claimed_job(self._spec, self._replica, self._template), job)
+            except ApiError as error:
+                if not error.is_conflict and error.status != HTTPStatus.NOT_FOUND:
+                    raise
+                # Kubernetes has changed it, or somebody was faster; or we were, and the answer was lost.
+                await self._look_again()
+        return self._is_ours()
+
+    async def hand_over(self) -> bool:
+        """Create the Secret for which the pod waits; where nothing is known, it is taken to be there. False when it
+        was refused; an earlier try, whose answer was lost, may have made it all the same.
+        """
+        try:
+            await self._create_secret()
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("not known whether the run's Secret was created: %s", error)
+            return isinstance(error, ApiUnreachable) or error.is_passing
+        return True
+
+    async def tell(self) -> None:
+        """Have the pod's kubelet look now; by itself it does within a minute and a half."""
+        pod = self._watched.pod
+        if pod is None or self._watched.pod_deleted:
+            return
+        metadata = pod["metadata"]
+        try:
+            await self._api.patch(PODS, metadata["name"], told_pod(self._spec, time.time_ns()), uid=metadata["uid"])
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("the pod is not told of its run: %s", error)
+
+    async def is_handed_over(self) -> bool:
+        """Whether the Secret is there. Raises ApiError and ApiUnreachable."""
+        return await self._find_secret()
+
+    async def take_pod_away(self) -> None:
+        """Have the kubelet end the runner. Raises ApiError and ApiUnreachable."""
+        await self._delete_pod()
+
+    def _is_ours(self) -> bool:
+        job = self.job
+        claimed = job is not None and job["metadata"]["labels"].get(RUN) == self._spec.run_id
+        return claimed and not self._watched.job_deleted
