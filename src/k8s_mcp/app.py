@@ -40,7 +40,7 @@ from k8s_mcp.runs.handles import Handles, MemoryStore
 from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.settings import Settings
-from k8s_mcp.web import api_page, routes
+from k8s_mcp.web import api_page, openapi, routes
 from k8s_mcp.web.cors import Cors
 from k8s_mcp.web.error_handlers import add_error_handlers
 from k8s_mcp.web.head import Head
@@ -139,8 +139,7 @@ def _add_middlewares(
     )
     app.add_middleware(Cors, origins=settings.allowed_origins)
     app.add_middleware(Refusals, observe=observe)
-    if authentication.kinds:
-        routes.describe_authentication(app, open_paths)
+    openapi.describe(app, open_paths if authentication.kinds else None)
 
 
 def _public_origin(settings: Settings) -> str:

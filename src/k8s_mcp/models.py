@@ -178,14 +178,14 @@ class RunSpec:
     """What an executor needs to know of a run.
 
     `name` is its unique name in the cluster, `key` the name that an idempotency key makes, if there is one. `owner`
-    stands for its principal, `digest` for its request. `kubeconfig` was written anew from checked fields,
-    `server` is its API server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this
-    order, pointing at a credential proxy of the pod, which lets through what all of `gate_rules` do; `access` is the
-    least of them. `servers` are all API servers that the kubeconfig names. `timeout` is in seconds, `max_output` in bytes. `ended` is the final status of a run that is
-    over and can still be read. `rule` names what in the policy allowed it. `isolated`, of a run that another replica
-    may have started: its command was kept from its credential, so its log holds none. `left_out` has the contexts
-    that the caller's kubeconfig has and this one has not, as clients are told of them where the run started.
-    `principal` is the caller's name, which nobody but observers is told.
+    stands for its principal, `digest` for its request. `kubeconfig` was written anew from checked fields, `server` is
+    its API server; `proxied_kubeconfig` is the same without credentials, each of its `contexts`, in this order,
+    pointing at a credential proxy of the pod, which lets through what all of `gate_rules` do; `access` is the least
+    of them. `servers` are all API servers that the kubeconfig names. `timeout` is in seconds, `max_output` in bytes.
+    `ended` is the final status of a run that is over and can still be read. `rule` names what in the policy allowed
+    it. `isolated`, of a run that another replica may have started: its command was kept from its credential, so its
+    log holds none. `left_out` has the contexts that the caller's kubeconfig has and this one has not, as clients are
+    told of them where the run started. `principal` is the caller's name, which nobody but observers is told.
     """
 
     run_id: str

@@ -1,10 +1,14 @@
 """The page at `/docs`."""
 
+import json
 import re
 from html.parser import HTMLParser
+from pathlib import Path
 
+import httpx
 import pytest
 
+from k8s_mcp.auth.tokens import line_of, make_token
 from k8s_mcp.web.api_page import page
 from tests.support.client import Client
 from tests.support.service import StartService
@@ -104,3 +108,33 @@ async def test_programs_at_the_root_are_told_that_nothing_is_there(client: Clien
     response = await client.http.get("/", headers={"Accept": accept})
     assert response.status_code == 404
     assert response.json()["detail"] == "no such path; /docs lists all there are"
+
+
+async def test_events_problems_and_states_are_described(client: Client) -> None:
+    """As schemas that the paths refer to, and in words; what is in them is what the service answers."""
+    document = (await client.http.get("/openapi.json")).json()
+    schemas = document["components"]["schemas"]
+    assert set(schemas) == {"Event", "ControlEvent", "Problem", "Run", "Cluster"}
+    for reference in re.findall(r"#/components/schemas/(\w+)", json.dumps(document)):
+        assert reference in schemas
+    html = (await client.http.get("/docs")).text
+    for name in schemas:
+        assert f"<h3>{name}</h3>" in html
+    assert (
+        "{&quot;status&quot;: &quot;done&quot;, &quot;exit_code&quot;: 0}</code><td>The command ended by itself."
+        in html
+    )
+    assert "Whoever reaches this service: it asks for no token." in html
+    run = await client.run("true")
+    state = (await client.http.get(f"/runs/{run.run_id}")).json()
+    assert state.keys() <= schemas["Run"]["properties"].keys()
+
+
+def test_a_service_that_takes_tokens_says_how_to_send_them(serve: StartService, tmp_path: Path) -> None:
+    tokens = tmp_path / "tokens"
+    made = make_token()
+    tokens.write_text(line_of(made, "alice", []) + "\n")
+    service = serve(auth_tokens=tokens)
+    token = {"Authorization": f"Bearer {made}"}
+    asked = httpx.get(f"{service.url}/docs", headers=token, trust_env=False, timeout=30)
+    assert "<code>Authorization: Bearer TOKEN</code>" in asked.text

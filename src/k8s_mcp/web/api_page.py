@@ -53,6 +53,7 @@ def page(document: _Json) -> str:
             f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>',
             f"<h1>{title}</h1>{_text(document['info'])}",
             '<p>For programs: <a href="openapi.json">openapi.json</a>.</p>',
+            *_who_may_call(document),
             *(
                 part
                 for path, methods in document["paths"].items()
@@ -60,10 +61,34 @@ def page(document: _Json) -> str:
                 for part in _operation(method, path, operation)
             ),
             "<h2>Schemas</h2>",
-            *(_details(name, schema) for name, schema in document.get("components", {}).get("schemas", {}).items()),
+            *(
+                part
+                for name, schema in document.get("components", {}).get("schemas", {}).items()
+                for part in _schema(name, schema)
+            ),
             "</html>",
         )
     )
+
+
+def _who_may_call(document: _Json) -> Iterator[str]:
+    yield "<h2>Who may call</h2>"
+    ways = document.get("components", {}).get("securitySchemes", {})
+    if not ways:
+        yield "<p>Whoever reaches this service: it asks for no token.</p>"
+    for way in ways.values():
+        yield _text(way)
+
+
+def _schema(name: str, schema: _Json) -> Iterator[str]:
+    yield f"<h3>{escape(name)}</h3>{_text(schema)}"
+    yield _table((field, str(about.get("description", ""))) for field, about in schema.get("properties", {}).items())
+    yield _table(
+        (json.dumps(example, ensure_ascii=False), str(kind.get("description", "")))
+        for kind in schema.get("oneOf", ())
+        for example in kind.get("examples", ())
+    )
+    yield _details("As JSON Schema", schema)
 
 
 def _operation(method: str, path: str, operation: _Json) -> Iterator[str]:

@@ -10,6 +10,7 @@ from k8s_mcp import errors
 from k8s_mcp.auth.guard import principal_of
 from k8s_mcp.models import Principal
 from k8s_mcp.web import sse
+from k8s_mcp.web.openapi import reference
 
 
 def _not_null(schema: dict[str, Any]) -> None:
@@ -84,16 +85,12 @@ _WATCH = Query(description="Look on without following: the run neither goes on f
 Everybodys = Annotated[bool, _EVERYBODYS]
 Since = Annotated[str | None, _SINCE, AfterValidator(_time)]
 Watch = Annotated[bool, _WATCH]
-_EVENT: dict[str, Any] = {
-    "type": "object",
-    "required": ["event", "data"],
-    "properties": {
-        "event": {"enum": ["stdout", "stderr", "control"]},
-        "data": {"type": "string", "description": "One line of output, or a control event as JSON."},
-        "id": {"type": "string", "description": "A number that only grows.", "pattern": "^[0-9]+$"},
-    },
+STREAM = {
+    200: {
+        "description": "Events, as they come.",
+        "content": {sse.MEDIA_TYPE: {"schema": {"type": "object", **reference("Event")}}},
+    }
 }
-STREAM = {200: {"description": "Events, as they come.", "content": {sse.MEDIA_TYPE: {"schema": _EVENT}}}}
 NOTHING_LEFT: dict[int | str, dict[str, Any]] = {
     204: {"description": "The run is over, and `Last-Event-ID` is that of its final event, or behind it."}
 }

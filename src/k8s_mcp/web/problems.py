@@ -10,6 +10,7 @@ from starlette.types import Receive, Scope, Send
 from k8s_mcp import errors
 from k8s_mcp.auth.guard import challenge_of
 from k8s_mcp.web import refusals
+from k8s_mcp.web.openapi import reference
 from k8s_mcp.web.words import TITLES
 
 MEDIA_TYPE = "application/problem+json"
@@ -31,25 +32,6 @@ STATUS: dict[type[errors.K8sMcpError], HTTPStatus] = {
 
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 8 * 1024 * 1024
-
-SCHEMA: dict[str, object] = {
-    "type": "object",
-    "required": ["title", "status", "detail"],
-    "properties": {
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "description": "The fields that are wrong, one entry each.",
-            "items": {
-                "type": "object",
-                "required": ["field", "message"],
-                "properties": {"field": {"type": "string"}, "message": {"type": "string"}},
-            },
-        },
-    },
-}
 
 
 class Problem(JSONResponse):
@@ -125,7 +107,7 @@ def documented(*kinds: type[errors.K8sMcpError]) -> dict[int | str, dict[str, ob
     return {
         int(STATUS[kind]): {
             "description": TITLES[STATUS[kind]],
-            "content": {MEDIA_TYPE: {"schema": SCHEMA}},
+            "content": {MEDIA_TYPE: {"schema": reference("Problem")}},
         }
         for kind in kinds
     }

@@ -1,10 +1,9 @@
 """The HTTP front end: translates requests into calls of `Runs`."""
 
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from typing import Annotated, Any
 
-from fastapi import APIRouter, FastAPI, Request
+from fastapi import APIRouter, Request
 from fastapi.responses import Response
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,6 +15,7 @@ from k8s_mcp.runs.handles import Handles
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.web.body import as_model, is_json_rpc, read_again, read_json
 from k8s_mcp.web.event_stream import EventStream
+from k8s_mcp.web.openapi import reference
 from k8s_mcp.web.parameters import (
     KEY,
     LAST_EVENT_ID,
@@ -40,6 +40,15 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     """The request body of a path in OpenAPI."""
     content = {"application/json": {"schema": model.model_json_schema()}}
     return {"requestBody": {"required": True, "content": content}}
+
+
+def _answer(name: str, *, listed: str = "", code: int = 200) -> dict[int | str, dict[str, Any]]:
+    """An answer in OpenAPI: one of the schemas, or a list of them under `listed`."""
+    schema: dict[str, Any] = reference(name)
+    if listed:
+        items = {"type": "array", "items": schema}
+        schema = {"type": "object", "required": [listed], "properties": {listed: items}}
+    return {code: {"description": "As it is now.", "content": {"application/json": {"schema": schema}}}}
 
 
 class PassedOn(Response):
@@ -106,7 +115,7 @@ def _add_start(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
 
 
 def _add_runs(api: APIRouter, runs: Runs) -> None:
-    @api.get("/runs", responses=documented(*REFUSED, errors.InvalidRequest))
+    @api.get("/runs", responses={**_answer("Run", listed="runs"), **documented(*REFUSED, errors.InvalidRequest)})
     async def list_runs(caller: Caller, everybodys: Everybodys = False, since: Since = None) -> dict[str, object]:
         """The caller's runs, oldest first; for an observer, if asked for, those of all callers."""
         found = runs.list_all(caller) if everybodys else runs.list(caller)
@@ -116,12 +125,12 @@ def _add_runs(api: APIRouter, runs: Runs) -> None:
     one_run = documented(*REFUSED, errors.NotFound)
     stream = {**STREAM, **NOTHING_LEFT, **one_run, **documented(errors.InvalidRequest)}
 
-    @api.get("/runs/{run_id}", responses=one_run)
+    @api.get("/runs/{run_id}", responses={**_answer("Run"), **one_run})
     async def get_run(caller: Caller, run_id: Annotated[str, RUN_ID]) -> dict[str, object]:
         """One run's state."""
         return runs.describe(caller, run_id)
 
-    @api.delete("/runs/{run_id}", status_code=202, responses=one_run)
+    @api.delete("/runs/{run_id}", status_code=202, responses={**_answer("Run", code=202), **one_run})
     async def cancel_run(caller: Caller, run_id: Annotated[str, RUN_ID]) -> dict[str, object]:
         """Cancel a run; its stream ends with the final event. A run that has ended stays as it is."""
         await runs.cancel(caller, run_id)
@@ -141,20 +150,23 @@ def _add_runs(api: APIRouter, runs: Runs) -> None:
 
 def _add_clusters(api: APIRouter, handles: Handles) -> None:
     name = documented(*REFUSED, errors.NotFound, errors.InvalidRequest, errors.Unavailable)
+    one = {**_answer("Cluster"), **name}
     body_errors = (errors.MalformedRequest, errors.RequestTimeout, errors.TooLarge, errors.UnsupportedMediaType)
 
-    @api.get("/clusters", responses=documented(*REFUSED, errors.Unavailable))
+    @api.get(
+        "/clusters", responses={**_answer("Cluster", listed="clusters"), **documented(*REFUSED, errors.Unavailable)}
+    )
     async def list_clusters(caller: Caller) -> dict[str, object]:
         """The clusters that the caller can name in a request."""
         return {"clusters": [handle.describe() for handle in await handles.all(caller)]}
 
-    @api.put("/clusters/{name}", openapi_extra=_body(ClusterRequest), responses={**name, **documented(*body_errors)})
+    @api.put("/clusters/{name}", openapi_extra=_body(ClusterRequest), responses={**one, **documented(*body_errors)})
     async def put_cluster(caller: Caller, name: ClusterName, request: Request) -> dict[str, object]:
         """Store a kubeconfig under a name, for a while; it is never given back."""
         value, _ = await read_json(request)
         return (await handles.put(caller, name, as_model(value, ClusterRequest))).describe()
 
-    @api.get("/clusters/{name}", responses=name)
+    @api.get("/clusters/{name}", responses=one)
     async def get_cluster(caller: Caller, name: ClusterName) -> dict[str, object]:
         """What a name stands for."""
         return (await handles.get(caller, name)).describe()
@@ -205,19 +217,3 @@ def _add_operations(api: APIRouter, runs: Runs, metrics: Callable[[str], tuple[b
         """Metrics for Prometheus, in its text format or as OpenMetrics."""
         content, media_type = metrics(request.headers.get("accept", ""))
         return Response(content, headers={"Content-Type": media_type, "Cache-Control": "no-store"})
-
-
-def describe_authentication(app: FastAPI, open_paths: AbstractSet[str]) -> None:
-    """Say in the OpenAPI document that every path but `open_paths` takes a bearer token."""
-    made = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        document = made()
-        document.setdefault("components", {})["securitySchemes"] = {"bearer": {"type": "http", "scheme": "bearer"}}
-        document["security"] = [{"bearer": []}]
-        for path in open_paths & document["paths"].keys():
-            for operation in document["paths"][path].values():
-                operation["security"] = []
-        return document
-
-    app.openapi = openapi
