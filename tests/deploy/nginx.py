@@ -1,4 +1,4 @@
-"""Debian's nginx in front of a service, with the configuration that docs/deployment.md shows."""
+"""Debian's nginx in front of a service, with the configuration that docs/proxies.md shows."""
 
 import os
 import re
@@ -15,7 +15,7 @@ from tests.support.documents import ROOT, fences
 from tests.support.left_out import leave_out
 from tests.support.service import wait_for
 
-_GUIDE = ROOT / "docs" / "deployment.md"
+_GUIDE = ROOT / "docs" / "proxies.md"
 _MAIN = """\
 daemon off;
 {user}

@@ -77,7 +77,7 @@ def token(project: Project) -> str:
 
 
 def test_the_guide_does_what_it_prints(project: Project) -> None:
-    blocks = [block for block in commands(ROOT / "docs" / "deployment.md") if block.needs == "Docker"]
+    blocks = [block for block in commands(ROOT / "docs" / "compose.md") if block.needs == "Docker"]
     carry_out(blocks, project.directory, project.environment, enter=project.engine.enter)
 
 

@@ -1,4 +1,4 @@
-"""Through Debian's nginx with the configuration of docs/deployment.md, a stream is what it is without."""
+"""Through Debian's nginx with the configuration of docs/proxies.md, a stream is what it is without."""
 
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
