@@ -21,7 +21,7 @@ from k8s_mcp.executors.kubernetes.replicas import Replicas
 from k8s_mcp.executors.kubernetes.warm_pool import Aim, Demand, Waiting, WarmPool, plan, unstarted
 from k8s_mcp.observe.facts import Observe, WarmPodsWait
 
-_LEAST_PAUSE = 0.25  # between two rounds: a run that has just claimed a pod has the node for itself meanwhile
+_LEAST_PAUSE = 0.5  # between two rounds: a run that has just claimed a pod has the node for itself meanwhile
 _ROUND_SECONDS = 5.0
 _NO_ROOM_SECONDS = 3.0  # for so long a run without a place waits before warm pods make room for it
 _UNSEEN_SECONDS = 10.0
