@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from docs.pictures.figures import drawn as of_figures
 from docs.pictures.sequences import drawn as of_sequences
 from docs.pictures.svg import arrow, both, box, number, text
 from docs.pictures.terminal import elements as of_terminal
@@ -14,6 +15,7 @@ def pictures() -> dict[str, str]:
     """Every picture by the name of its file."""
     width, height, recorded = of_terminal(HERE / "terminal.cast", _COLUMNS)
     drawn = {
+        **of_figures(),
         **of_sequences(),
         "gate": both(width=1000, height=300, title=_GATE, elements=_gate()),
         "terminal": both(width=width, height=height, title=_TERMINAL, elements=recorded),
