@@ -23,7 +23,7 @@ def record(
 ) -> None:
     """Write a recording of the run with this state: a line for each event, as it comes.
 
-    A line's time is that of its arrival, since the run's start. So what was written before somebody came to record has
+    A line's time is that of its arrival, since the run's start. What was written before somebody came to record has
     that time, and the output of a run that is over all comes at its beginning. Raises OSError.
     """
     started = _time(state.get("started")) or _time(state.get("created")) or now()
