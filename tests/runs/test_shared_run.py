@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from k8s_mcp.errors import Unavailable
-from k8s_mcp.executors.base import Item, Released, SharedExecutor
+from k8s_mcp.executors.base import Item, Pending, Released, SharedExecutor
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Control, Ended, Principal, RunSpec
 from k8s_mcp.observe.facts import Happening, RunEnded, RunReleased, RunStarted, Target, run_facts
@@ -204,6 +204,23 @@ async def test_who_only_watches_on_another_replica_keeps_nothing_alive_and_sees_
     scene.shared.items.put_nowait(Ended("done", 0))
     assert await reading == ["done"]
     assert await scene.end() == []
+
+
+async def test_state_says_why_a_run_does_not_start_as_long_as_it_does_not() -> None:
+    scene = Scene(owned=True)
+    reading = asyncio.create_task(read(scene.run))
+    scene.shared.items.put_nowait(Pending("ErrImagePull", "no such image"))
+    await settle()
+    state = scene.run.describe()
+    assert (state["status"], state["reason"], state["message"]) == ("pending", "ErrImagePull", "no such image")
+    scene.shared.items.put_nowait([hello()])
+    await settle()
+    state = scene.run.describe()
+    assert (state["status"], state.get("reason")) == ("running", None)
+    scene.shared.items.put_nowait(Ended("error", None, "OOMKilled", "too much"))
+    assert await reading == ["pending", "error"]
+    assert scene.run.describe()["reason"] == "OOMKilled"
+    await scene.end()
 
 
 async def test_a_run_with_a_key_stays_to_be_found_by_whoever_repeats_the_request() -> None:

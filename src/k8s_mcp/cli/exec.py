@@ -56,7 +56,7 @@ def attend(run: RemoteRun, *, cancels: bool = True, changes: bool = False) -> in
         # The events have a thread of their own: signals are then acted on whatever that one waits for, the network
         # or a reader of our output.
         Thread(target=_follow, args=(run, news, notice), daemon=True).start()
-        exit_code = _supervise(run, news, notice) if cancels else _look_on(news, notice)
+        exit_code = _supervise(run, news, notice) if cancels else _look_on(run, news, notice)
         if changes:
             say_changes(run, tell)
         return exit_code
@@ -87,11 +87,13 @@ def _next(news: SimpleQueue[_News], seconds: float | None, notice: StartNotice) 
     return item
 
 
-def _look_on(news: SimpleQueue[_News], notice: StartNotice) -> int:
+def _look_on(run: RemoteRun, news: SimpleQueue[_News], notice: StartNotice) -> int:
     """Until the end, or a signal."""
     while (item := _next(news, None, notice)) is None:
         pass
     if isinstance(item, int):
+        if run.watches:
+            return 128 + item
         tell("nobody follows the run here any more; within the service's resume window somebody else can")
         return 128 + item
     if item.message:

@@ -220,7 +220,7 @@ COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "clean": ("remove all that the service made in the namespace of its runner pods", _add_clean),
     "token": ("make a token for somebody who may call the service", _add_token),
     "exec": ("run a command on a service, and stream its output", _add_exec),
-    "runs": ("list, follow and cancel your runs on a service", _add_runs),
+    "runs": ("list, follow, record and cancel runs on a service", _add_runs),
     "clusters": ("store kubeconfigs on a service under names", _add_clusters),
     "policy": ("check a policy file, and say what somebody may do by it", _add_policy),
     "config": ("print the settings that hold, and where each is from", _add_config),

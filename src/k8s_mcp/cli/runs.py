@@ -1,10 +1,12 @@
-"""`k8s-mcp runs`: the caller's runs on a service: list them, look at one, follow it, cancel it."""
+"""`k8s-mcp runs`: runs on a service: list them, look at one, follow it, record it, cancel it."""
 
 import argparse
 import json
 from typing import Any
 
 from k8s_mcp.cli.exec import attend
+from k8s_mcp.cli.record import record
+from k8s_mcp.cli.standard_files import open_all, write
 from k8s_mcp.cli.table import print_table
 from k8s_mcp.cli.tell import printable, tell
 from k8s_mcp.client.calls import call, entries
@@ -13,6 +15,7 @@ from k8s_mcp.client.service import Endpoint, InputError, UsageError, add_service
 
 _FAILED, _USAGE = 1, 2
 _NEEDED = ("run_id", "status", "exit_code", "created", "cluster")
+_ALL = ("run_id", "status", "exit_code", "created", "principal", "cluster")
 
 
 def runs(options: argparse.Namespace) -> int:
@@ -21,8 +24,9 @@ def runs(options: argparse.Namespace) -> int:
         options = options.listing.parse_args([], argparse.Namespace(action="list"))
     try:
         service = service_of(options)
-        if options.action == "follow":
-            return attend(RemoteRun(service, run_id(options.id), tell), cancels=False)
+        if options.action in {"follow", "replay"}:
+            watches = options.action == "replay"
+            return attend(RemoteRun(service, run_id(options.id), tell, watches=watches), cancels=False)
         _ask(service, options)
     except UsageError as error:
         tell(str(error))
@@ -40,10 +44,14 @@ def _ask(service: Endpoint, options: argparse.Namespace) -> None:
         case "cancel":
             call(http, url, "DELETE", f"/runs/{run_id(options.id)}")
             tell(f"{options.id} is being cancelled")
+        case "record":
+            open_all()
+            state = call(http, url, "GET", f"/runs/{run_id(options.id)}")
+            record(state, RemoteRun(service, run_id(options.id), tell, watches=True).events(), write)
         case "show":
             _show(call(http, url, "GET", f"/runs/{run_id(options.id)}"), as_json=options.json)
         case _:
-            _list(entries(url, call(http, url, "GET", "/runs"), "runs", _NEEDED), as_json=options.json)
+            _list(service, options)
 
 
 def _show(state: dict[str, Any], *, as_json: bool) -> None:
@@ -54,12 +62,19 @@ def _show(state: dict[str, Any], *, as_json: bool) -> None:
         print(f"{printable(name) + ':':12} {_text(value)}")
 
 
-def _list(found: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
+def _list(service: Endpoint, options: argparse.Namespace) -> None:
+    everybodys = options.all
+    answer = call(connect(service), service.url, "GET", "/runs?all=true" if everybodys else "/runs")
+    found = entries(service.url, answer, "runs", _NEEDED)
+    if everybodys and not answer.get("all"):
+        tell("these are your own: the service's policy makes you no observer of the runs of others")
+    if options.json:
         print(json.dumps(found, indent=2))
         return
-    rows = [tuple(_text(run[name]) for name in _NEEDED) for run in found]
-    print_table(("RUN", "STATUS", "EXIT", "CREATED", "CLUSTER"), *rows)
+    names = _ALL if any("principal" in run for run in found) else _NEEDED
+    rows = [tuple(_text(run.get(name)) for name in names) for run in found]
+    titles = {"run_id": "RUN", "exit_code": "EXIT", "principal": "CALLER"}
+    print_table([titles.get(name, name.upper()) for name in names], *rows)
 
 
 def _text(value: object) -> str:
@@ -68,19 +83,30 @@ def _text(value: object) -> str:
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options of `k8s-mcp runs`."""
-    parser.description = "Your runs on a k8s-mcp service: those in progress, and those that ended a moment ago."
+    parser.description = (
+        "Your runs on a k8s-mcp service, or those of all: in progress, and those that ended a moment ago."
+    )
     actions = parser.add_subparsers(metavar="ACTION", dest="action")
     listing = actions.add_parser("list", help="list them, oldest first; the same as no ACTION")
     show = actions.add_parser("show", help="all that is known of one")
     follow = actions.add_parser(
         "follow", help="its output from the beginning, and its exit code; Ctrl-C leaves it, and does not cancel it"
     )
+    replay = actions.add_parser(
+        "replay", help="the same, only looking on: the run neither goes on for that nor waits for it"
+    )
+    recording = actions.add_parser(
+        "record",
+        help="its output as a recording for asciinema (asciicast v2) on standard output; of a run in progress with "
+        "the times at which it comes",
+    )
     cancel = actions.add_parser("cancel", help="end its command")
-    for action in (show, follow, cancel):
+    for action in (show, follow, replay, recording, cancel):
         action.add_argument("id", metavar="ID", help="the run's id, as `list` and `exec --detach` print it")
+    listing.add_argument("--all", action="store_true", help="of all callers, if the policy makes you an observer")
     for action in (listing, show):
         action.add_argument("--json", action="store_true", help="as JSON")
-    for action in (listing, show, follow, cancel):
+    for action in (listing, show, follow, replay, recording, cancel):
         action.allow_abbrev = False
         add_service_options(action)
     parser.set_defaults(run=runs, listing=listing)

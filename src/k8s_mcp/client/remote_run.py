@@ -43,8 +43,18 @@ class RemoteRun:
     `tell` gets what a user should know meanwhile, one sentence at a time. `cancel` may be called in another thread.
     """
 
-    def __init__(self, service: Endpoint, request: "Mapping[str, object] | str", tell: Callable[[str], None]) -> None:
-        """`request` is what starts the run, or the id of one that is there. Raises ServiceError."""
+    def __init__(
+        self,
+        service: Endpoint,
+        request: "Mapping[str, object] | str",
+        tell: Callable[[str], None],
+        *,
+        watches: bool = False,
+    ) -> None:
+        """`request` is what starts the run, or the id of one that is there; who only `watches` that keeps it neither
+        alive nor waiting. Raises ServiceError.
+        """
+        self.watches = watches
         self.run_id: str | None = request if isinstance(request, str) else None
         self._url = service.url
         self._request = request
@@ -128,7 +138,8 @@ class RemoteRun:
             headers = {"Idempotency-Key": self._key}
             return self._http.stream("POST", "/sse", self._request, headers)
         headers = {} if self._last_id is None else {"Last-Event-ID": str(self._last_id)}
-        return self._http.stream("GET", f"/runs/{self.run_id}/events", headers=headers)
+        query = "?watch=true" if self.watches else ""
+        return self._http.stream("GET", f"/runs/{self.run_id}/events{query}", headers=headers)
 
     def _check(self, response: Response) -> None:
         again = self._seen or self._lost_since is not None

@@ -61,6 +61,7 @@ class Tab:
         if token:
             self.page.get_by_label("Token").fill(token)
             self.page.keyboard.press("Enter")
+            self.page.get_by_role("link", name="Clusters").wait_for()
         self.page.get_by_role("heading", level=1).first.wait_for()
         return self.page
 

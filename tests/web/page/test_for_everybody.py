@@ -128,7 +128,7 @@ def test_page_is_used_by_keyboard_alone(guarded: Service, callers: Callers, alic
     page.keyboard.press("f")
     expect(page.get_by_role("button", name="Follow")).to_have_attribute("aria-pressed", "false")
     page.keyboard.press("Escape")
-    expect(page.get_by_role("heading", name="Runs")).to_be_visible()
+    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
 
 
 def test_page_without_runs_and_clusters_says_what_to_do(guarded: Service, callers: Callers, tab: NewTab) -> None:

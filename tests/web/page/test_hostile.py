@@ -37,8 +37,8 @@ def only_ours(page: Any) -> bool:
 
 def test_output_and_command_are_text_whatever_they_hold(server: Service, agent: Client, tab: NewTab) -> None:
     here = tab(server)
-    said = f"cat <<'E'\n{MARKUP}\n{TURNED}\n{SEQUENCES}\nE\ncat >&2 <<'E'\n{MARKUP}\nE\n"
-    script = f"{said}sleep 0.1; head -c 5000000 /dev/zero | tr '\\0' x"
+    said = f"cat <<'E'\n{MARKUP}\n{TURNED}\n{SEQUENCES}\nE\nsleep 0.5; cat >&2 <<'E'\n{MARKUP}\nE\n"
+    script = f"{said}sleep 0.5; head -c 5000000 /dev/zero | tr '\\0' x"
     run_id = agent.run(script)
     page = here.open()
     expect(page.get_by_role("link", name="cat <<'E'")).to_contain_text("<script>alert(2)</script>")
@@ -225,6 +225,14 @@ def test_token_in_the_address_is_not_used_and_does_not_stay_there(
         assert token not in page.url
         assert token not in page.evaluate("JSON.stringify({...sessionStorage, ...localStorage})")
         expect(page.get_by_role("navigation").get_by_role("link")).to_have_count(0)
+
+
+def test_token_in_the_address_is_said_where_none_is_asked_for(server: Service, tab: NewTab) -> None:
+    page = tab(server).open("?token=secret")
+    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="No runs yet").or_(page.get_by_role("table"))).to_be_visible()
+    expect(page.locator(".banner")).to_contain_text("The address held a token, which was not used")
+    assert "secret" not in page.url
 
 
 def test_stolen_link_leads_to_nothing_and_a_token_stays_in_its_tab(

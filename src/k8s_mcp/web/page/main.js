@@ -87,7 +87,7 @@ function askForToken(said) {
 
 // A token in an address has been in the history, and perhaps in logs: it is taken out there, and not used.
 function refuseTokenInAddress() {
-  if (!/(token|bearer|authorization|jwt)=/i.test(decodeURIComponent(location.search + location.hash).replace(/%/g, ""))) return null;
+  if (!/(token|bearer|authorization|jwt)(=|%3d)/i.test(location.search + location.hash)) return null;
   history.replaceState(null, "", location.pathname);
   return t("token in address");
 }
@@ -109,8 +109,7 @@ async function begin(said) {
       return;
     }
     frame();
-    banner.hidden = false;
-    banner.textContent = error.status ? t("lost because", { why: error.message }) : t("lost");
+    tell(error.status ? t("lost because", { why: error.message }) : t("lost"));
     setTimeout(begin, 2000, said);
     return;
   }
@@ -118,18 +117,26 @@ async function begin(said) {
   page.runs.listeners.add(() => {
     const { lost } = page.runs;
     if (lost?.status === 401) page.logOut(t("token wrong", { why: lost.message }));
-    banner.hidden = !lost;
-    const text = lost ? (lost.status ? t("lost because", { why: lost.message }) : t("lost")) : "";
-    if (banner.textContent !== text) banner.textContent = text;
+    const why = lost?.status ? t("lost because", { why: lost.message }) : t("lost");
+    tell(lost ? why : said);
   });
   frame();
-  banner.hidden = !said;
-  banner.textContent = said ?? "";
+  tell(said);
   page.runs.soon(0);
   show();
 }
 
-addEventListener("hashchange", () => page.me && show());
+// Above everything, as long as it holds.
+function tell(text) {
+  banner.hidden = !text;
+  if (banner.textContent !== (text ?? "")) banner.textContent = text ?? "";
+}
+
+addEventListener("hashchange", () => {
+  if (!page.me) return;
+  show();
+  if (!main.contains(document.activeElement)) main.focus({ preventScroll: true }); // readers go on from there
+});
 addEventListener("keydown", (event) => {
   const typing = event.target.closest?.("input, textarea, select, dialog");
   if (event.ctrlKey || event.metaKey || event.altKey || !page.me) return;

@@ -4,7 +4,8 @@ import { Failed, call } from "./api.js";
 
 const MOST = 10_000;
 const OVERLAP = 60_000; // replicas know of each other's runs a moment later
-const SHARE = 20; // asking takes at most a twentieth of the service's time
+const SHARE = 20; // asking takes a twentieth of the service's time, unless that is very busy
+const LONGEST_PAUSE = 5000;
 const ENDED = new Set(["done", "timeout", "cancelled", "error", "gone"]);
 
 export const isOver = (run) => ENDED.has(run.status);
@@ -53,7 +54,7 @@ export class Runs {
     for (const listener of this.listeners) listener();
     const took = performance.now() - began;
     const pause = document.hidden ? 15_000 : this.lost ? 2000 : 1000;
-    if (this.lost?.status !== 401) this.soon(Math.max(pause, SHARE * took));
+    if (this.lost?.status !== 401) this.soon(Math.max(pause, Math.min(SHARE * took, LONGEST_PAUSE)));
   }
 
   #take(runs) {
