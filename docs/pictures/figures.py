@@ -1,4 +1,4 @@
-"""Draws bars of what docs/performance.md says: its tables are what is read, so the picture cannot say anything else."""
+"""Draws bars of what docs/performance.md says. Its tables are what is read, so the picture can say nothing else."""
 
 import re
 from collections.abc import Iterator
