@@ -66,7 +66,7 @@ def test_a_token_for_reading_reads_with_secrets_masked_whatever_is_allowed_and_a
 def test_only_a_key_that_must_be_unique_names_the_job(
     key: str | None, unique: bool, named_by_key: bool, guarded: bool
 ) -> None:
-    request = RunRequest(command="true", kubeconfig=kubeconfigs.fake())
+    request = RunRequest.model_validate({"command": "true", "kubeconfig": kubeconfigs.fake()})
     kubeconfig = parse(kubeconfigs.fake(), Allowed(None))
     me = Principal("x")
     spec = make_spec(me, request, key, kubeconfig, Grant("r", "full", ()), 3600, unique=unique)
