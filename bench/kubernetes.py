@@ -45,7 +45,7 @@ def measure(directory: Path, rounds: int, lines: int) -> Iterator[Row]:
     kubectl = (str(cluster.kubectl), f"--kubeconfig={cluster.kubeconfig}")
     home = directory / "service"
     home.mkdir()
-    settings = {"executor": "kubernetes", "kubeconfig": cluster.kubeconfig, "namespace": _NAMESPACE}
+    settings = {"executor": "kubernetes", "kubeconfig": cluster.kubeconfig, "namespace": _NAMESPACE, "warm_pods": 0}
     service = Service(home, os.environ["PATH"], settings)
     try:
         yield from asyncio.run(_rows(service, cluster, kubectl, directory, rounds, lines))

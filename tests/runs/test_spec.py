@@ -8,7 +8,7 @@ from k8s_mcp.kubeconfig.kubeconfig import Allowed, parse
 from k8s_mcp.models import Access, Principal, RunRequest, RunSpec
 from k8s_mcp.policy.api_rules import ApiRule
 from k8s_mcp.policy.rules import Grant
-from k8s_mcp.runs.spec import make_spec
+from k8s_mcp.runs.spec import make_spec, name_of
 from tests.support import kubeconfigs
 
 
@@ -53,3 +53,23 @@ def test_a_token_for_reading_reads_with_secrets_masked_whatever_is_allowed_and_a
     last = spec.gate_rules[-1]
     assert (last["name"], last["access"], last["secrets"]) == ("the token's scope", "read_only", "masked")
     assert len(spec.gate_rules) == len(asked) + 2
+
+
+@pytest.mark.parametrize(
+    ("key", "unique", "named_by_key", "guarded"),
+    [
+        pytest.param(None, True, False, False, id="no key"),
+        pytest.param("k", True, True, True, id="over HTTP: the cluster itself refuses a second one"),
+        pytest.param("k", False, False, False, id="of MCP: found by its key, and free to have a warm pod"),
+    ],
+)
+def test_only_a_key_that_must_be_unique_names_the_job(
+    key: str | None, unique: bool, named_by_key: bool, guarded: bool
+) -> None:
+    request = RunRequest.model_validate({"command": "true", "kubeconfig": kubeconfigs.fake()})
+    kubeconfig = parse(kubeconfigs.fake(), Allowed(None))
+    me = Principal("x")
+    spec = make_spec(me, request, key, kubeconfig, Grant("r", "full", ()), 3600, unique=unique)
+    assert spec.key == ("" if key is None else name_of(me, key))
+    assert spec.name == (spec.key if named_by_key else f"run-{spec.run_id}")
+    assert spec.is_unique is guarded

@@ -16,6 +16,12 @@ _STARTS_LATE = 3.0
 _STARTS_WITHIN = 2.0
 """Seconds for which the API server may be away while a run is being started: the calls are tried again for longer."""
 
+_NEVER_STARTED = {
+    "ApiUnreachable": "its Job could not be made, and without a key it was not asked for again",
+    "PodDeleted": "its warm pod was out of reach, and its runner's word that nothing was started lost",
+}
+"""Endings of a run that had no key, and was not executed, by their reason."""
+
 
 @dataclass(frozen=True)
 class Wrong:
@@ -130,6 +136,8 @@ def _ending(follower: Follower, record: Record, weather: Weather, *, executed: b
     if record.hurt and (follower.gone or follower.finals[0]["status"] == "error"):
         return [], record.hurt[0].text
     if follower.gone:
+        if not follower.run_id:
+            return [], "without a key it could not be asked for again"
         if any(other.ended for other in record.followers):
             return [], "the end was delivered to another client"
         if not executed and _killed(record, weather):
@@ -156,6 +164,8 @@ def _why_another(final: dict[str, Any], record: Record, weather: Weather, *, exe
         return "its replica was killed before its start, and its request did not come again"
     if final.get("reason") == "ApiUnreachable" and not executed and outage > _STARTS_WITHIN:
         return "it could not be started while the API server was away"
+    if record.planned.mode == "keyless" and not executed:
+        return _NEVER_STARTED.get(final.get("reason", ""), "")
     return ""
 
 

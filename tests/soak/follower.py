@@ -36,7 +36,8 @@ class Note:
 
 
 class Follower:
-    """Follows one run to its end. `doors` are the addresses to try: the first one first, then any of them.
+    """Follows one run to its end. `doors` are the addresses to try: the first one first, then any of them. Without a
+    `key` its request is not sent again, unless it was refused.
 
     `numbered` has every event with an id once; `problems` what no client should see; `connected` when it followed.
     """
@@ -62,6 +63,7 @@ class Follower:
         self._rng = rng
         self._pause = 0.0
         self._missed = 0
+        self._was_refused = False
 
     @property
     def ended(self) -> bool:
@@ -91,6 +93,7 @@ class Follower:
 
     async def _attempt(self) -> None:
         """One connection, and the pause after it."""
+        self._was_refused = False
         try:
             async with self._open() as response:
                 await self._read(response)
@@ -100,6 +103,9 @@ class Follower:
             if not any(piece in error.object for piece in (GARBAGE[:2], GARBAGE[2:4])):
                 raise
             self.note("garbled")
+        if not (self._key or self.run_id or self._was_refused):
+            self.note("nobody knows whether the run began")
+            self.gone = True
         if not (self.ended or self.gone):
             await asyncio.sleep(self._pause * self._rng.uniform(0.5, 1))
             self._pause = min(_LONGEST_PAUSE, max(0.1, 2 * self._pause))
@@ -107,7 +113,7 @@ class Follower:
     def _open(self) -> AbstractAsyncContextManager[httpx.Response]:
         http = self._http
         if not self.run_id:
-            headers = {"Idempotency-Key": self._key}
+            headers = {"Idempotency-Key": self._key} if self._key else {}
             return http.stream("POST", f"{self._next_door}/sse", json=self._request, headers=headers)
         last = next((event.id for event in reversed(self.numbered)), None)
         headers = {} if last is None else {"Last-Event-ID": str(last)}
@@ -116,6 +122,7 @@ class Follower:
     async def _read(self, response: httpx.Response) -> None:
         how = f"{response.request.method} {self._next_door.rpartition(':')[2]}: {response.status_code}"
         if response.status_code != 200:
+            self._was_refused = True
             text = (await response.aread()).decode(errors="replace")
             self._refused(response.status_code, how, text)
             return

@@ -7,9 +7,10 @@ from pathlib import Path
 
 from tests.soak.commands import KINDS, Command
 
-MODES = {"alone": 8, "twice": 3, "retried": 3, "returning": 4, "leaving": 1}
-"""How a run's clients behave, and how often: one that stays; two on different replicas; one that sends its request to
-two replicas at once; one that leaves and comes back elsewhere; one that leaves for ever."""
+MODES = {"alone": 5, "keyless": 6, "twice": 3, "retried": 3, "returning": 4, "leaving": 1}
+"""How a run's clients behave, and how often: one that stays; one that stays, and sent no Idempotency-Key, so that it
+can have a warm pod; two on different replicas; one that sends its request to two replicas at once; one that leaves
+and comes back elsewhere; one that leaves for ever."""
 
 FAULTS = {
     "kill": 3,
@@ -63,7 +64,7 @@ class Planned:
 
     @property
     def label(self) -> str:
-        """By which the run's command tells that it was started; also its Idempotency-Key."""
+        """By which the run's command tells that it was started; also its Idempotency-Key, if it has one."""
         return f"run-{self.seed}"
 
 

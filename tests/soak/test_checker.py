@@ -143,6 +143,21 @@ def test_an_end_that_another_client_got_may_be_gone() -> None:
     assert found(record(follower(whole()), follower(whole()[:2]))) == []
 
 
+def test_without_a_key_a_run_whose_answer_was_lost_may_have_been_or_not() -> None:
+    for starts, expected in (((), []), ((101,), []), ((101, 102), ["executed twice"])):
+        one = follower([])
+        one.run_id, one.gone = "", True
+        assert found(record(one, mode="keyless"), starts) == expected
+
+
+@pytest.mark.parametrize("reason", ["PodDeleted", "ApiUnreachable"])
+def test_without_a_key_a_run_may_end_so_if_it_was_not_executed(reason: str) -> None:
+    failed = [control(1, status="error", exit_code=None, reason=reason)]
+    assert found(record(follower(failed), mode="keyless"), ()) == []
+    assert found(record(follower(failed), mode="keyless"), (101,)) == ["wrong ending"]
+    assert found(record(follower(failed), mode="alone"), ()) == ["wrong ending"]
+
+
 def test_a_client_that_left_for_ever_needs_no_end() -> None:
     one = follower(whole()[:2])
     one.gone = False

@@ -124,7 +124,8 @@ class Workload:
 
     def _follower(self, record: Record, rng: random.Random, run_id: str = "") -> Follower:
         own = random.Random(rng.random())
-        one = Follower(self.http, self._doors(own), self._request(record.planned), record.planned.label, own)
+        key = "" if record.planned.mode == "keyless" else record.planned.label
+        one = Follower(self.http, self._doors(own), self._request(record.planned), key, own)
         one.run_id = run_id
         record.followers.append(one)
         return one

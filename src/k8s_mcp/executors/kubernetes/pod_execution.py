@@ -263,6 +263,9 @@ class PodExecution(OwnedExecution):
 
     async def _without_exit_frame(self, decoder: Decoder) -> AsyncIterator[Item]:
         """The runner reported nothing in its log: the owner judges by what else there is."""
+        is_gone = self._objects.standing is Standing.GONE and not self._objects.judges
+        if is_gone and not decoder.next_seq and not self._objects.verdict:
+            raise Released  # the owner has removed the run, and with it the log that says how it ended
         told = None if self._objects.judges else await self._told_by_owner()
         if told is not None:
             yield told
