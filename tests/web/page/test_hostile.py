@@ -44,6 +44,7 @@ def test_output_and_command_are_text_whatever_they_hold(server: Service, agent: 
     expect(page.get_by_role("link", name="cat <<'E'")).to_contain_text("<script>alert(2)</script>")
     page.goto(f"{server.url}/#/run/{run_id}")
     expect(page.locator(".line.stdout", has_text="xxx").last).to_be_visible()
+    expect(page.locator(".why")).to_contain_text("exit code 0")
     page.get_by_role("log").evaluate("log => log.scrollTop = 0")
     expect(page.locator(".line.stdout").first).to_have_text(f"1{MARKUP}")
     lines = page.locator(".line bdi").all_text_contents()

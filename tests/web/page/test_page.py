@@ -277,16 +277,14 @@ def test_ten_thousand_runs_stay_fluid(server: Service, tab: NewTab, count: int) 
     page = here.open()
     expect(page.get_by_role("table")).to_have_attribute("aria-rowcount", str(count + 1))
     assert here.elements() < 1500
-    took = page.evaluate("""async () => {
+    seconds = here.work("""async () => {
         const rows = document.querySelector(".rows");
-        const began = performance.now();
         for (let n = 1; n <= 50; n++) {
             rows.scrollTop = (rows.scrollHeight * n) / 50;
             await new Promise(requestAnimationFrame);
         }
-        return (performance.now() - began) / 50;
     }""")
-    assert took < 100, "milliseconds a frame, of a machine without a graphics card"
+    assert seconds / 50 < 0.05, "of each frame, on a machine without a graphics card"
     expect(page.get_by_role("link", name="kubectl get pod 0", exact=True)).to_be_visible()
     page.get_by_label("Search: command").fill("pod 77")
     expect(page.get_by_role("table")).to_have_attribute("aria-rowcount", "112")

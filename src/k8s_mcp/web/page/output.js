@@ -52,14 +52,20 @@ export class Output {
 
   setFollow(follows) {
     this.follows = follows;
+    this.drawn = false;
     this.follow.setAttribute("aria-pressed", String(follows));
     this.draw();
+  }
+
+  // Somebody has gone up since it was drawn, however many lines came meanwhile.
+  #wasLeft() {
+    const { scrollTop, clientHeight, scrollHeight } = this.scroller;
+    return this.drawn && scrollTop < this.top - 1 && scrollTop + clientHeight < scrollHeight - ROW;
   }
 
   #scrolled() {
     const { scrollTop, clientHeight, scrollHeight } = this.scroller;
     const atEnd = scrollTop + clientHeight >= scrollHeight - ROW;
-    if (this.follows && scrollTop < (this.lastTop ?? 0) && !atEnd) this.setFollow(false);
     if (!this.follows && atEnd && scrollTop > (this.lastTop ?? 0)) this.setFollow(true);
     this.lastTop = scrollTop;
     this.changed();
@@ -67,6 +73,7 @@ export class Output {
 
   draw() {
     const { lines, scroller, space, rows } = this;
+    if (this.follows && this.#wasLeft()) return this.setFollow(false);
     if (this.forgotten !== lines.forgotten) {
       if (this.forgotten !== undefined && !this.follows) scroller.scrollTop -= (lines.forgotten - this.forgotten) * ROW;
       this.forgotten = lines.forgotten;
@@ -94,6 +101,8 @@ export class Output {
       const top = `${at * ROW}px`;
       if (row.style.top !== top) row.style.top = top;
     }
+    this.drawn = scroller.clientHeight > 0;
+    this.top = scroller.scrollTop;
   }
 
   #row(n, { text, kind, state }) {
