@@ -113,10 +113,12 @@ async def remove_all(api: Api) -> None:
 
 async def until_gone(api: Api, selection: dict[str, str] | None = None) -> None:
     """Until the namespace has no pod, or none that is selected so."""
-    there = {item["metadata"]["name"] for item in (await api.list(PODS, selection or {}))["items"]}
+    listed = await api.list(PODS, selection or {})
+    there = {item["metadata"]["name"] for item in listed["items"]}
     if not there:
         return
-    async with aclosing(_changes(api, PODS, selection or {})) as changes:
+    since = {"resourceVersion": listed["metadata"]["resourceVersion"]}  # one that goes meanwhile is seen going
+    async with aclosing(_changes(api, PODS, {**(selection or {}), **since})) as changes:
         async for change in changes:
             name = change["object"]["metadata"]["name"]
             there.discard(name) if change["type"] == "DELETED" else there.add(name)
