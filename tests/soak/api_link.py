@@ -55,17 +55,19 @@ _ODD = (
 )
 
 
-class ApiLink:
-    """`url` is for the replica.
+_OFTEN = 0.5
+"""Share of nonsense with which all tries of a call may meet it."""
 
-    `odd`: share of the calls that are answered with nonsense, half of them after they were carried out. `slow`: most
-    seconds by which a call is held up.
-    """
+
+class ApiLink:
+    """`url` is for the replica. `slow`: most seconds by which a call is held up."""
 
     def __init__(self, upstream: str, session: aiohttp.ClientSession, rng: random.Random) -> None:
         self.url = ""
-        self.odd = 0.0
+        self._odd = 0.0
         self.slow = 0.0
+        self._spells: list[tuple[float, float]] = []
+        self._spell_began = 0.0
         self._outages: list[tuple[float, float]] = []
         self._began: list[float] = []  # those outages that go on
         self._away = 0
@@ -76,6 +78,23 @@ class ApiLink:
         self._session = session
         self._rng = rng
         self._open: dict[int, web.Request] = {}
+
+    @property
+    def odd(self) -> float:
+        """Share of the calls that are answered with nonsense, half of them after they were carried out."""
+        return self._odd
+
+    @odd.setter
+    def odd(self, share: float) -> None:
+        if self._odd >= _OFTEN:
+            self._spells.append((self._spell_began, time.monotonic()))
+        self._odd = share
+        self._spell_began = time.monotonic()
+
+    @property
+    def nonsense(self) -> list[tuple[float, float]]:
+        """From when to when half of the calls or more were answered with nonsense; as `outages`."""
+        return [*self._spells, *([(self._spell_began, time.monotonic())] if self._odd >= _OFTEN else [])]
 
     @property
     def outages(self) -> list[tuple[float, float]]:

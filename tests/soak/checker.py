@@ -16,6 +16,9 @@ _STARTS_LATE = 3.0
 _STARTS_WITHIN = 2.0
 """Seconds for which the API server may be away while a run is being started: the calls are tried again for longer."""
 
+_NOT_MADE = {"ApiUnreachable", "InternalError", "ServiceUnavailable", "TooManyRequests"}
+"""What the API server, or what answers in its place, has said to all tries of a call."""
+
 _NEVER_STARTED = {
     "ApiUnreachable": "its Job could not be made, and without a key it was not asked for again",
     "PodDeleted": "its warm pod was out of reach, and its runner's word that nothing was started lost",
@@ -33,11 +36,14 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Weather:
-    """What a verdict has to know. `outages`: of any replica's API server; `kills`: when replicas were killed."""
+    """What a verdict has to know. `outages`: of any replica's API server, and `nonsense`: when it often answered with
+    that; `kills`: when replicas were killed.
+    """
 
     resume_window: float
     outages: Sequence[tuple[float, float]] = ()
     kills: Sequence[float] = ()
+    nonsense: Sequence[tuple[float, float]] = ()
 
 
 @dataclass
@@ -153,7 +159,7 @@ def _ending(follower: Follower, record: Record, weather: Weather, *, executed: b
 
 def _why_another(final: dict[str, Any], record: Record, weather: Weather, *, executed: bool) -> str:
     """Why an ending that is not the command's own is right; empty when it is not."""
-    outage = _longest_outage(record, weather)
+    outage = _longest(weather.outages, record)
     if record.planned.command.ending == CANCELLED and not record.cancelled:
         return "its cancelling was never accepted"
     if final == CANCELLED and longest_alone(record) > weather.resume_window - 3:
@@ -164,6 +170,8 @@ def _why_another(final: dict[str, Any], record: Record, weather: Weather, *, exe
         return "its replica was killed before its start, and its request did not come again"
     if final.get("reason") == "ApiUnreachable" and not executed and outage > _STARTS_WITHIN:
         return "it could not be started while the API server was away"
+    if final.get("reason") in _NOT_MADE and not executed and _longest(weather.nonsense, record) > 0:
+        return "it could not be made while the API server answered with nonsense"
     if record.planned.mode == "keyless" and not executed:
         return _NEVER_STARTED.get(final.get("reason", ""), "")
     return ""
@@ -182,8 +190,9 @@ def _killed(record: Record, weather: Weather) -> bool:
     return any(record.began <= at <= record.ended for at in weather.kills)
 
 
-def _longest_outage(record: Record, weather: Weather) -> float:
-    overlaps = (min(end, record.ended) - max(begin, record.began) for begin, end in weather.outages)
+def _longest(spells: Sequence[tuple[float, float]], record: Record) -> float:
+    """Seconds of the longest of them during the run."""
+    overlaps = (min(end, record.ended) - max(begin, record.began) for begin, end in spells)
     return max(overlaps, default=0.0)
 
 

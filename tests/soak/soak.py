@@ -91,9 +91,10 @@ class Soak:
         while True:
             record = await self._workload.finished.get()
             outages = [outage for replica in self._faults.replicas for outage in replica.link.outages]
+            nonsense = [spell for replica in self._faults.replicas for spell in replica.link.nonsense]
             starts = self._witness.seen.pop(record.planned.label, [])
             kills = [note.at for note in self._faults.log if note.text.startswith("kill")]
-            verdict = judge(record, starts, Weather(self._options.resume_window, outages, kills))
+            verdict = judge(record, starts, Weather(self._options.resume_window, outages, kills, nonsense))
             self._report.add(record, verdict)
             self._workload.finished.task_done()
 

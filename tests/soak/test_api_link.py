@@ -104,3 +104,13 @@ async def test_odd_breaks_into_a_watch(link: ApiLink, http: httpx.AsyncClient) -
             async for chunk in chunks:
                 seen += chunk
     assert seen.replace(b'{"type": "BOOKMARK"}\n', b"") != b""
+
+
+async def test_when_it_was_odd_is_remembered(link: ApiLink) -> None:
+    link.odd = 0.1
+    assert link.nonsense == []
+    link.odd = 1.0
+    assert len(link.nonsense) == 1, "also while it goes on"
+    link.odd = 0
+    [(began, ended)] = link.nonsense
+    assert 0 <= ended - began < 10

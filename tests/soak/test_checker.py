@@ -190,3 +190,20 @@ def test_what_was_not_started_when_its_replica_was_killed_may_end_as_lost(
 ) -> None:
     error = control(1, status="error", exit_code=None, reason="ReplicaLost", message="…")
     assert found(record(follower([error])), starts, Weather(20, (), kills)) == expected
+
+
+@pytest.mark.parametrize(
+    ("reason", "nonsense", "starts", "expected"),
+    [
+        ("InternalError", (100, 104), (), []),
+        ("ApiUnreachable", (100, 104), (), []),
+        ("InternalError", (90, 99), (), ["wrong ending"]),
+        ("InternalError", (100, 104), (101,), ["wrong ending"]),
+        ("PodDeleted", (100, 104), (), ["wrong ending"]),
+    ],
+)
+def test_what_cannot_be_made_for_nonsense_may_end_so(
+    reason: str, nonsense: tuple[float, float], starts: Sequence[float], expected: list[str]
+) -> None:
+    error = control(1, status="error", exit_code=None, reason=reason, message="…")
+    assert found(record(follower([error])), starts, Weather(20, nonsense=[nonsense])) == expected
