@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from images.builder.cli import SERVER_SOURCES
 from k8s_mcp import __version__
 from tests.support.documents import ROOT
 from tests.support.go_tools import go_tools
@@ -114,3 +115,10 @@ def test_actionlint_finds_nothing(actionlint: Path, file: Path) -> None:
 @pytest.fixture(scope="module")
 def actionlint() -> Path:
     return go_tools(ROOT / "tests" / "tools" / "actionlint") / "actionlint"
+
+
+def test_the_server_s_image_has_every_file_of_the_package() -> None:
+    """Also those that are no Python: a service that lacks the page's files does not start."""
+    listed = subprocess.run(["git", "ls-files", "src"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    taken = {str(file.relative_to(ROOT)) for pattern in SERVER_SOURCES for file in ROOT.glob(pattern)}
+    assert set(listed.split()) <= taken

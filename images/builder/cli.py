@@ -19,12 +19,13 @@ from .prebuilt import GATE, TOOLS, WHEELS
 
 _REPOSITORY = Path(__file__).resolve().parent.parent.parent
 _SERVER = Path("images/server/Dockerfile")
-_SERVER_SOURCES = (
+SERVER_SOURCES = (
     "LICENSE",
     "images/server/healthcheck",
     "images/server/k8s-mcp",
     "requirements/runtime.lock",
     "src/k8s_mcp/**/*.py",
+    "src/k8s_mcp/web/page/*",
 )
 _IMAGES = {
     image.name: image
@@ -36,8 +37,8 @@ _IMAGES = {
             ("images/runner/bash-env", "src/k8s_mcp/__init__.py", "src/k8s_mcp/runner/*.py"),
             (TOOLS, GATE),
         ),
-        Image(_REPOSITORY, "server", _SERVER, _SERVER_SOURCES, (WHEELS,)),
-        Image(_REPOSITORY, "server-local", _SERVER, _SERVER_SOURCES, (WHEELS, TOOLS), "local"),
+        Image(_REPOSITORY, "server", _SERVER, SERVER_SOURCES, (WHEELS,)),
+        Image(_REPOSITORY, "server-local", _SERVER, SERVER_SOURCES, (WHEELS, TOOLS), "local"),
     )
 }
 _FOR_CLUSTERS = ("runner", "server")
