@@ -142,7 +142,7 @@ class Principal:
 
 
 def owner_of(principal: Principal) -> str:
-    """The principal as it may be written down anywhere."""
+    """What stands for the principal where runs are compared."""
     return digest("principal", principal.name)
 
 

@@ -13,7 +13,7 @@ from k8s_mcp.executors.base import Item, Pending, Released, SharedExecutor
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Control, Ended, Principal, RunSpec
 from k8s_mcp.observe.facts import Happening, RunEnded, RunReleased, RunStarted, Target, run_facts
-from k8s_mcp.runner.frames import HELLO, Decoder, Encoder, Frame
+from k8s_mcp.runner.frames import HELLO, STDOUT, Decoder, Encoder, Frame
 from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.shared_run import SharedRun
 
@@ -204,6 +204,27 @@ async def test_who_only_watches_on_another_replica_keeps_nothing_alive_and_sees_
     scene.shared.items.put_nowait(Ended("done", 0))
     assert await reading == ["done"]
     assert await scene.end() == []
+
+
+@pytest.mark.parametrize("reader_left", [False, True])
+async def test_who_only_watches_on_another_replica_is_not_waited_for(reader_left: bool) -> None:
+    """Else a run with more output than is kept would never end there. A follower that has left may come back for a
+    while; then nobody waits for it any more.
+    """
+    scene = Scene(owned=False, window=0.1)
+    if reader_left:
+        with scene.run.events():
+            await settle()
+    reading = asyncio.create_task(read(scene.run, watching=True))
+    await settle()
+    encoder, decoder = Encoder(), Decoder()
+    scene.shared.items.put_nowait(decoder.feed(encoder.control(HELLO)))
+    for _ in range(40):  # of which a part is kept, and half of that is waited for
+        scene.shared.items.put_nowait(decoder.feed(encoder.output(STDOUT, b"x" * 65_535 + b"\n")))
+    scene.shared.items.put_nowait(Ended("done", 0))
+    async with asyncio.timeout(5):
+        assert (await reading)[-1] == "done"
+    await scene.end()
 
 
 async def test_state_says_why_a_run_does_not_start_as_long_as_it_does_not() -> None:

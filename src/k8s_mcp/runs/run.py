@@ -78,16 +78,16 @@ class Run:
 
     @contextmanager
     def events(self, after: int | None = None, *, watching: bool = False) -> Generator[Reader]:
-        """Follow all events, or those behind id `after`. A run that nobody follows is cancelled after a while; it
-        neither goes on for who is only `watching`, nor waits for them.
-        """
+        """Follow all events, or those behind id `after`; who is only `watching` keeps no run going, nor waiting."""
         if watching:
             self._watching += 1
+            self._note_readers()
             try:
                 with self.log.reader(after, watching=True) as reader:
                     yield reader
             finally:
                 self._watching -= 1
+                self._note_readers()
             return
         self._readers += 1
         self._note_readers()
@@ -139,7 +139,7 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        """Whether its final event is there, or comes as fast as it can be read."""
+        """Whether its final event is there, or can be read at once."""
         return self.log.ended or self.is_replay
 
     def keep(self) -> None:
@@ -150,9 +150,8 @@ class Run:
         self.log.wake()
 
     def linger(self, seconds: float) -> None:
-        """Somebody knows its id and will come back for it: it goes on that long without a reader.
-
-        What nobody reads in time is forgotten then, rather than waited for.
+        """Somebody knows its id and will come back for it: it goes on that long without a reader. What nobody reads
+        in time is forgotten then, rather than waited for.
         """
         self._resume_window = max(self._resume_window, seconds)
         if self._readers <= 1:

@@ -236,8 +236,8 @@ class Runs:
         yield from (run.spec for run in self._runs.values())
 
     def _going(self) -> Collection[RunSpec]:
-        """All runs that have not ended."""
-        return [self._runs[run_id].spec for run_id in self._active]
+        """All runs that have not ended; one that is only replayed here takes nobody's place."""
+        return [spec for run_id in self._active if not (spec := self._runs[run_id].spec).ended]
 
     async def _until_counted(self) -> None:
         """Before another run is counted: wait until `_going` is all that there is."""

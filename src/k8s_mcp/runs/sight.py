@@ -54,7 +54,10 @@ class Sight:
         may = self._admission.observing(who)
         if not may.state:
             return state
-        hidden = {} if may.output or spec.is_of(who) else {"command": None}
+        hidden: _State = {}
+        if not (may.output or spec.is_of(who)):
+            # What a failed run's message quotes may be the command's own: it can write a termination message.
+            hidden = {"command": None} | ({"message": None} if state["status"] == "error" else {})
         return {**state, **hidden, "principal": spec.principal}
 
     def note_list(self, who: Principal, seen: Sequence[RunSpec], via: Via) -> None:
