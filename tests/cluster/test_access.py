@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from k8s_mcp.cluster.access import FOR_HANDLES, NEEDED, Permission
+from k8s_mcp.cluster.access import FOR_HANDLES, NEEDED, Permission, needed
 
 _MANIFESTS = Path(__file__).parents[2] / "images" / "runner" / "namespace.yaml"
 
@@ -26,6 +26,11 @@ def role(name: str) -> set[tuple[str, str, str]]:
 
 def single(*permissions: Permission) -> set[tuple[str, str, str]]:
     return {(one.group, one.resource, verb) for one in permissions for verb in one.verbs}
+
+
+def test_without_warm_pods_no_pod_is_patched() -> None:
+    assert needed(warm=True) == NEEDED
+    assert single(*NEEDED) - single(*needed(warm=False)) == {("", "pods", "patch")}
 
 
 def test_the_role_gives_exactly_what_is_checked() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from k8s_mcp.cluster.access import FOR_HANDLES, NEEDED
+from k8s_mcp.cluster.access import FOR_HANDLES, needed
 from tests.e2e.place import Place
 
 pytestmark = pytest.mark.cluster
@@ -30,7 +30,7 @@ def check(settings: dict[str, object], **changed: object) -> tuple[int, dict[str
 async def test_with_exactly_the_role_all_is_well(place: Place, settings: dict[str, object]) -> None:
     code, found = check(settings)
     assert code == 0, found
-    for permission in NEEDED:
+    for permission in needed(warm=False):
         verbs = ", ".join(permission.verbs)
         assert found[permission.resource]["said"] == f"may {verbs} in {place.namespace}"
     assert found["API server"]["said"].startswith("Kubernetes v")
@@ -51,7 +51,7 @@ def test_every_missing_right_is_named(place: Place, settings: dict[str, object])
     token = place.token("default")
     code, found = check(settings, kubeconfig=place.kubeconfig("without-rights", token=token))
     assert code == FAILED
-    for permission in NEEDED:
+    for permission in needed(warm=False):
         assert found[permission.resource]["status"] == "failed"
         assert found[permission.resource]["said"].startswith(f"may not {', '.join(permission.verbs)} in ")
     assert found[f"{FOR_HANDLES.resource}, listed"]["status"] == "note"

@@ -13,7 +13,7 @@ from pathlib import Path
 from k8s_mcp.app import create_app, local_directory
 from k8s_mcp.cli.check_service import of_service
 from k8s_mcp.cli.finding import Finding
-from k8s_mcp.cluster.access import FOR_HANDLES, NEEDED, Permission, not_allowed
+from k8s_mcp.cluster.access import FOR_HANDLES, Permission, needed, not_allowed
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, connect
 from k8s_mcp.errors import K8sMcpError, StartError
 from k8s_mcp.executors.local.executor import LocalExecutor
@@ -106,7 +106,7 @@ async def _cluster(settings: Settings) -> AsyncGenerator[Finding]:
     try:
         async with connect(settings.kubeconfig, settings.context, settings.namespace) as api:
             yield await _api_server(api)
-            for permission in NEEDED:
+            for permission in needed(warm=settings.warm_pods > 0):
                 yield await _permission(api, permission, needed=True)
             yield await _permission(api, FOR_HANDLES, needed=False)
             yield await _pod_security(api)

@@ -3,7 +3,7 @@
 https://kubernetes.io/docs/reference/access-authn-authz/authorization/#checking-api-access
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from k8s_mcp.cluster.client import Api
 
@@ -29,6 +29,19 @@ FOR_WARM_PODS = Permission("", "pods", ("patch",))
 """Of the above what warm pods need, and nothing else."""
 FOR_HANDLES = Permission("", "secrets", ("list", "update"))
 """For cluster handles only."""
+
+
+def needed(*, warm: bool) -> tuple[Permission, ...]:
+    """`NEEDED`; where no pods are kept warm, without what only those need."""
+    if warm:
+        return NEEDED
+    extra = FOR_WARM_PODS
+    return tuple(
+        replace(one, verbs=tuple(verb for verb in one.verbs if verb not in extra.verbs))
+        if (one.group, one.resource) == (extra.group, extra.resource)
+        else one
+        for one in NEEDED
+    )
 
 
 async def not_allowed(api: Api, permission: Permission) -> list[str]:

@@ -21,7 +21,7 @@ from k8s_mcp.executors.kubernetes.gate_log import GateLog
 from k8s_mcp.executors.kubernetes.ownership import is_going
 from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
 from k8s_mcp.executors.kubernetes.replicas import Replicas
-from k8s_mcp.executors.kubernetes.run_objects import RunObjects, create_once
+from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, RunObjects, create_once, pause_after
 from k8s_mcp.executors.kubernetes.warm_execution import Begun, WarmExecution
 from k8s_mcp.executors.kubernetes.warm_keeper import WarmKeeper
 from k8s_mcp.executors.kubernetes.warm_objects import WarmObjects
@@ -100,10 +100,11 @@ class KubernetesExecutor:
                 warm = self._in_a_warm_pod(replace(spec, name=name), made_here=True)
                 execution = await own.enter_async_context(warm)
                 begun = await execution.begin()
-                if begun is Begun.YES:
-                    self._observe(WarmPodAsked("hit", clock.time() - began, waiting.age))
-                    await stack.enter_async_context(own.pop_all())
-                    return execution
+                if begun is Begun.YES or execution.claimed:
+                    await stack.enter_async_context(own.pop_all())  # what was claimed in vain goes beside the run
+            if begun is Begun.YES:
+                self._observe(WarmPodAsked("hit", clock.time() - began, waiting.age))
+                return execution
             if begun is Begun.NEVER:
                 self._observe(WarmPodAsked("late"))
                 return None
@@ -225,7 +226,11 @@ class KubernetesExecutor:
                 with self._cluster.watch.on(spec.name) as watched, suppress(TimeoutError):
                     async with asyncio.timeout(_BEING_MADE_SECONDS):
                         await _until_resumed(watched)
-                secret = await self._secret(spec)
+                        while was_warm(spec.name) and secret is None and not podstate.is_over(watched):
+                            secret = await self._secret(spec)  # which is made when the pod is there already
+                            if secret is None:
+                                await pause_after(FIRST_PAUSE, watched)
+                secret = secret or await self._secret(spec)
         except ApiError as error:
             raise Unavailable(f"the run cannot be followed: {error.message}") from error
         except ApiUnreachable as error:

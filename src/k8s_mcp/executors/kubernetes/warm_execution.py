@@ -22,6 +22,8 @@ from k8s_mcp.runner.frames import EXIT, NEVER_STARTED, Frame, decode
 
 START_SECONDS = 2.0
 """In which a claimed pod takes its run, or loses it."""
+_WRITE_SECONDS = 9.0
+"""For the claim, and for the Secret: together less than until anybody can take this replica for gone."""
 _AGAIN_SECONDS = (0.4, 0.6)
 _LAST_WORD_SECONDS = 10.0  # in which the runner of a pod that was taken away says whether it ever started a command
 
@@ -57,15 +59,25 @@ class WarmExecution(PodExecution):
         self._stream: AsyncGenerator[list[Frame]] | None = None
         self._late = False
         self._looked = made_here
+        self.claimed = False
+        """Whether Job and pod were the run's, be it for a moment."""
 
     async def begin(self) -> Begun:
         """Claim the pod, hand the run over, and wait for the runner's first word."""
         try:
-            if not await self._warm.claim():
-                return Begun.TAKEN
-        except (ApiError, ApiUnreachable) as error:
-            _logger.warning("the warm pod is not used: %s", error)
-            return Begun.NEVER
+            async with asyncio.timeout(_WRITE_SECONDS):
+                if not await self._warm.claim():
+                    # Adopted by another replica, or somebody else's.
+                    return Begun.YES if await self._objects.is_there() else Begun.TAKEN
+        except (ApiError, ApiUnreachable, TimeoutError) as error:
+            _logger.warning("the warm pod is not used: %s", error or "no answer in time")
+            if isinstance(error, ApiError) and not error.is_passing:
+                return Begun.NEVER
+            # It may be ours, and others may see it so: no second Job for the run.
+            known = ApiUnreachable("no answer in time") if isinstance(error, TimeoutError) else error
+            self._untold = endings.of_error(known)
+            return Begun.YES
+        self.claimed = True
         return await self._judged() if await self._hand_over() else await self._give_up()
 
     async def _hand_over(self) -> bool:
@@ -74,7 +86,11 @@ class WarmExecution(PodExecution):
         """
         telling = asyncio.create_task(self._tell())
         try:
-            return await self._warm.hand_over() and await self._hear(START_SECONDS)
+            there = True  # where nobody knows
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    there = await self._warm.hand_over()
+            return there and await self._hear(START_SECONDS)
         finally:
             telling.cancel()
             await asyncio.wait((telling,))
@@ -99,7 +115,7 @@ class WarmExecution(PodExecution):
             return await self._judged()
         message = (podstate.terminated(self._watched.pod or {}) or {}).get("message", "")
         frame = decode(message.strip().encode())
-        return Begun.NEVER if frame is not None and _never_started(frame) else Begun.YES
+        return await self._never() if frame is not None and _never_started(frame) else Begun.YES
 
     async def _is_taken_away(self) -> bool:
         try:
@@ -112,8 +128,16 @@ class WarmExecution(PodExecution):
     async def _judged(self) -> Begun:
         if self._stream is not None and _never_started(self._first[-1]):
             await self._stream.aclose()
-            return Begun.NEVER
+            return await self._never()
         return Begun.YES
+
+    async def _never(self) -> Begun:
+        """It was not started here, and may be elsewhere: unless it was ended or taken over meanwhile."""
+        try:
+            return Begun.NEVER if await self._warm.take_back() else Begun.YES
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("the warm pod's Job cannot be given back: %s", error)
+            return Begun.YES
 
     async def _hear(self, seconds: float) -> bool:
         """The runner's first frames, and the log that goes on behind them."""
@@ -137,7 +161,7 @@ class WarmExecution(PodExecution):
         return self._watched.pod_deleted
 
     async def _make(self) -> Ended | None:
-        return None
+        return self._untold
 
     async def _log(self) -> AsyncGenerator[list[Frame]]:
         stream, self._stream = self._stream, None

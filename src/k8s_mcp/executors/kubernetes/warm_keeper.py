@@ -75,7 +75,7 @@ class WarmKeeper:
 
     async def _look(self, now: float) -> None:
         pool, watch = self._pool, self._cluster.watch
-        if pool.most and not pool.enabled and not await self._enable():
+        if pool.most and not pool.enabled and (now < self._not_before or not await self._enable()):
             return
         waiting = pool.waiting(watch, now)
         self._tell(waiting)

@@ -11,8 +11,8 @@ from http import HTTPStatus
 
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.objects import RUN
-from k8s_mcp.cluster.warm import claimed_job, told_pod, waits
-from k8s_mcp.cluster.watch import PODS
+from k8s_mcp.cluster.warm import claimed_job, is_lost, told_pod, waits
+from k8s_mcp.cluster.watch import JOBS, PODS
 from k8s_mcp.executors.kubernetes.run_objects import RunObjects
 
 _TRIES = 3
@@ -30,7 +30,7 @@ class WarmObjects(RunObjects):
         """
         for _ in range(_TRIES):
             job = self.job
-            if job is None or self._watched.job_deleted or not waits(job):
+            if job is None or self._watched.job_deleted or not waits(job) or is_lost(job, self._watched.pod):
                 break
             try:
                 await self._patch(claimed_job(self._spec, self._replica, self._template), job)
@@ -71,7 +71,20 @@ class WarmObjects(RunObjects):
         """Have the kubelet end the runner. Raises ApiError and ApiUnreachable."""
         await self._delete_pod()
 
+    async def take_back(self) -> bool:
+        """Delete the Job, in a version in which it is ours and nobody has ended the run: only then may the run go on
+        in another pod. Raises ApiError and ApiUnreachable.
+        """
+        while self.owned and not self.told_to_stop and (job := self.job) is not None:
+            metadata = job["metadata"]
+            version = metadata["resourceVersion"]
+            if await self._api.delete(JOBS, self._name, uid=metadata["uid"], resource_version=version):
+                self._watched.note_job({**job, "metadata": {**metadata, "deletionTimestamp": "now"}})
+                return True
+            await self._look_again()
+        return False
+
     def _is_ours(self) -> bool:
+        """Not by the run alone: another replica may have taken it over meanwhile."""
         job = self.job
-        claimed = job is not None and job["metadata"]["labels"].get(RUN) == self._spec.run_id
-        return claimed and not self._watched.job_deleted
+        return job is not None and job["metadata"]["labels"].get(RUN) == self._spec.run_id and self.owned

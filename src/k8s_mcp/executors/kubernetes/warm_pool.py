@@ -86,7 +86,7 @@ class Demand:
         runs = {job["metadata"]["labels"].get(RUN, ""): job for job in jobs.values()}
         for run_id in runs.keys() - self._known:
             run = read_run(runs[run_id])
-            if run is not None and not run.is_unique:
+            if run is not None and not run.is_unique and not run.ended:
                 self._came.append(now)
         self._known = set(runs)
         while self._came and self._came[0] < now - MEMORY_SECONDS:
