@@ -145,7 +145,8 @@ def _add_middlewares(
 def _public_origin(settings: Settings) -> str:
     """What a browser calls the service's own pages, where something in front of it speaks TLS; "" if nobody says."""
     parts = urlsplit(settings.public_url.lower())
-    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    default = {"https": ":443", "http": ":80"}.get(parts.scheme, "")  # which no browser's `Origin` has
+    return f"{parts.scheme}://{parts.netloc.removesuffix(default)}" if parts.netloc else ""
 
 
 def pod_template(settings: Settings) -> "PodTemplate":

@@ -35,6 +35,12 @@ def test_entries_add_up(entries: str, expected: Observing) -> None:
     assert observing(entries) == expected
 
 
+def test_a_token_that_only_looks_ends_nothing_of_others() -> None:
+    reading = Principal("alice", ALICE.groups, only_reads=True)
+    entries = "[{groups: [sre], output: true, cancel: true}]"
+    assert observing(entries, reading) == Observing(state=True, output=True)
+
+
 @pytest.mark.parametrize(
     ("entries", "said"),
     [

@@ -492,7 +492,7 @@ def test_of_two_origins_both_have_to_be_allowed(server: Service) -> None:
 async def test_own_address_behind_tls_is_that_of_the_public_url_or_what_a_trusted_proxy_says(
     serve: StartService, fake_kubeconfig: str
 ) -> None:
-    public = serve(public_url="https://K8s.example.com/mcp", allowed_hosts="k8s.example.com")
+    public = serve(public_url="https://K8s.example.com:443/mcp", allowed_hosts="k8s.example.com")
     trusting = serve(trusted_proxies="127.0.0.1", allowed_hosts="k8s.example.com")
     neither = serve(allowed_hosts="k8s.example.com")
     headers = {"Host": "k8s.example.com", "Origin": "https://k8s.example.com", "X-Forwarded-Proto": "https"}

@@ -33,7 +33,8 @@ class Observing:
 def observing(observers: Iterable[Observer], who: Principal) -> Observing:
     """What all entries for `who` say together: each can only add."""
     own = [observer for observer in observers if observer.is_for(who)]
-    return Observing(bool(own), any(one.output for one in own), any(one.cancel for one in own))
+    cancel = not who.only_reads and any(one.cancel for one in own)  # a token that only looks ends nothing of others
+    return Observing(bool(own), any(one.output for one in own), cancel)
 
 
 def warnings(observers: Iterable[Observer]) -> list[str]:

@@ -2,6 +2,7 @@
 
 const BASE = new URL(".", location.href.split(/[?#]/)[0]);
 const TOKEN = "k8s-mcp-token";
+const LONGEST = 60_000;
 
 export class Failed extends Error {
   // `status` is 0 when there is no answer; `fields` has what is wrong with which field.
@@ -45,8 +46,12 @@ export async function send(method, path, { body, headers, signal } = {}) {
 }
 
 export async function call(method, path, body) {
-  const answer = await send(method, path, { body });
-  return answer.status === 204 ? null : answer.json();
+  try {
+    const answer = await send(method, path, { body, signal: AbortSignal.timeout(LONGEST) });
+    return answer.status === 204 ? null : await answer.json();
+  } catch (error) {
+    throw error instanceof Failed ? error : new Failed(error.message, 0); // it broke off, or is none of the service's
+  }
 }
 
 // The events of a stream, each `{event, data, id}`, a batch for each piece that came. They are as the service writes

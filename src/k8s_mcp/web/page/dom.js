@@ -1,5 +1,7 @@
 // Elements. Whatever is given as text becomes text: nothing here reads markup.
 
+import { t } from "./words.js";
+
 // What can turn a line round or hide in it is shown by its number.
 const ODD = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
 
@@ -33,8 +35,9 @@ export function field(label, control, hint) {
 export function ask(question, yes, no) {
   return new Promise((resolve) => {
     const end = (answer) => {
-      dialog.remove();
       resolve(answer);
+      dialog.close(); // gives the focus back
+      dialog.remove();
     };
     const dialog = h(
       "dialog",
@@ -54,10 +57,14 @@ export function download(name, parts) {
 }
 
 // A button that copies what `text` gives, and says so.
-export function copier(label, text, done) {
+export function copier(label, text, done, failed = t("not copied")) {
   const made = button(label, async () => {
-    await navigator.clipboard.writeText(text());
-    made.textContent = done;
+    try {
+      await navigator.clipboard.writeText(text()); // which a page by plain http, from elsewhere, does not have
+      made.textContent = done;
+    } catch {
+      made.textContent = failed;
+    }
     setTimeout(() => (made.textContent = label), 1500);
   });
   return made;

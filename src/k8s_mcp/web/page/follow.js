@@ -7,7 +7,16 @@ import { t } from "./words.js";
 const FINAL = new Set(["done", "timeout", "cancelled", "error"]);
 const LONGEST_PAUSE = 5000;
 const followers = new Map();
-const started = new Set(); // runs that this page has started: they end when nobody follows them
+const SILENCE = 45_000; // the service says something every 15 s
+const MOST_HELD = 4; // of the six connections that a browser has for a service
+const STARTED = "k8s-mcp-started";
+// Runs that this tab has started, also before a reload: they end when nobody follows them.
+const started = new Set(JSON.parse(sessionStorage.getItem(STARTED) ?? "[]"));
+
+function note(id, goesOn) {
+  started[goesOn ? "add" : "delete"](id);
+  sessionStorage.setItem(STARTED, JSON.stringify([...started]));
+}
 
 class Follower {
   constructor(id) {
@@ -26,14 +35,26 @@ class Follower {
     let last = null;
     let pause = 100;
     while (!this.final && !this.error && !this.stop.signal.aborted) {
+      await this.#looked();
+      if (this.stop.signal.aborted) return;
+      const broken = new AbortController();
+      let timer;
+      const heard = () => (clearTimeout(timer), (timer = setTimeout(() => broken.abort(), SILENCE)));
+      const hide = () => document.hidden && !started.has(this.id) && broken.abort();
+      addEventListener("visibilitychange", hide);
       try {
+        heard();
         const headers = last === null ? {} : { "Last-Event-ID": String(last) };
         const query = started.has(this.id) ? "" : "?watch=true";
-        const answer = await send("GET", `runs/${this.id}/events${query}`, { headers, signal: this.stop.signal });
+        const answer = await send("GET", `runs/${this.id}/events${query}`, {
+          headers,
+          signal: AbortSignal.any([this.stop.signal, broken.signal]),
+        });
         if (answer.status === 204) this.final = { status: "gone" };
         else if (last === null) this.lines.clear(); // it begins at its beginning once more
         this.lost = false;
         for await (const batch of answer.status === 204 ? [] : events(answer)) {
+          heard();
           for (const event of batch) {
             this.#take(event);
             last = event.id ?? last;
@@ -46,6 +67,9 @@ class Follower {
         if (error instanceof Failed && error.status >= 400 && error.status < 500 && error.status !== 429) {
           this.error = error;
         }
+      } finally {
+        clearTimeout(timer);
+        removeEventListener("visibilitychange", hide);
       }
       if (this.final || this.error) break;
       this.lost = true;
@@ -54,7 +78,18 @@ class Follower {
       pause = Math.min(2 * pause, LONGEST_PAUSE);
     }
     this.#tell();
+    if (this.final || this.error?.status === 404) note(this.id, false);
     drop(this);
+  }
+
+  // A hidden tab that only looks on holds no connection: a browser has few of them.
+  async #looked() {
+    while (document.hidden && !started.has(this.id) && !this.stop.signal.aborted) {
+      await new Promise((resolve) => {
+        addEventListener("visibilitychange", resolve, { once: true });
+        this.stop.signal.addEventListener("abort", resolve, { once: true });
+      });
+    }
   }
 
   #take({ event, data, id }) {
@@ -98,18 +133,24 @@ export function follow(id, watcher) {
 
 // Start a run, and follow it from now on, looked at or not. Gives its id.
 export async function start(request) {
+  if (started.size >= MOST_HELD) throw new Failed(t("too many here", { n: MOST_HELD }), 0);
   const key = crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint32Array(4))].join("-");
   const stop = new AbortController();
   const answer = await send("POST", "sse", { body: request, headers: { "Idempotency-Key": key }, signal: stop.signal });
   for await (const [first] of events(answer)) {
     if (!first) continue;
     const { run_id: id } = JSON.parse(first.data);
-    started.add(id);
+    note(id, true);
     followers.set(id, new Follower(id));
     setTimeout(() => stop.abort(), 1000); // when the other stream has begun
     return id;
   }
   throw new Failed(t("no answer"), 0);
+}
+
+// Follow what this tab has started before it was loaded anew.
+export function resume() {
+  for (const id of started) if (!followers.has(id)) followers.set(id, new Follower(id));
 }
 
 export const isStartedHere = (id) => started.has(id);

@@ -4,6 +4,7 @@ import { call, token } from "./api.js";
 import { clustersView } from "./clusters.js";
 import { commandView } from "./command.js";
 import { button, h, put, shown } from "./dom.js";
+import { resume } from "./follow.js";
 import { listView } from "./list.js";
 import { meView } from "./me.js";
 import { runView } from "./run.js";
@@ -34,7 +35,7 @@ function header() {
     h("span", { class: "grow" }),
     page.me && h("a", { class: "primary", href: "#/new", title: "n" }, t("new run")),
     account,
-    h("a", { href: "docs" }, t("api")),
+    token.get() ? null : h("a", { href: "docs" }, t("api")), // a link has no token
     button(t("language"), otherLanguage, { class: "plain" }),
     button("◐", theme, { class: "plain", "aria-label": t("theme"), title: t("theme") }),
   );
@@ -47,7 +48,7 @@ function frame() {
 function show() {
   page.leave?.();
   const [name, id] = location.hash.replace(/^#\/?/, "").split("/");
-  const view = { run: runView, clusters: clustersView, new: commandView, me: meView }[name] ?? listView;
+  const view = { run: /^[0-9a-f]{32}$/.test(id) ? runView : null, clusters: clustersView, new: commandView, me: meView }[name] ?? listView;
   const { title, elements, leave } = view(page, id);
   page.leave = leave;
   document.title = `${title} · k8s-mcp`;
@@ -116,12 +117,13 @@ async function begin(said) {
   page.runs = new Runs();
   page.runs.listeners.add(() => {
     const { lost } = page.runs;
-    if (lost?.status === 401) page.logOut(t("token wrong", { why: lost.message }));
+    if (lost?.status === 401) return page.logOut(t("token wrong", { why: lost.message }));
     const why = lost?.status ? t("lost because", { why: lost.message }) : t("lost");
     tell(lost ? why : said);
   });
   frame();
   tell(said);
+  resume();
   page.runs.soon(0);
   show();
 }

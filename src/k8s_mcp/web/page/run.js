@@ -8,8 +8,10 @@ import { Output } from "./output.js";
 import { isOver } from "./runs.js";
 import { at, duration, t } from "./words.js";
 
+const MOST_ASKS = 15; // for a record of requests that may never be complete
+
 function ending(run) {
-  const why = `${shown(run.reason)}: ${shown(run.message)}`;
+  const why = [run.reason, run.message].filter(Boolean).map(shown).join(": ");
   if (run.status === "pending") return run.reason ? t("waits", { why }) : "";
   if (run.status === "timeout") return t("ended timeout", { n: run.timeout });
   if (run.status === "error") return t("ended error", { why });
@@ -67,10 +69,14 @@ export function runView({ runs, me }, id) {
     button(t("download"), () => download(`${id}.log`, [...follower.lines.texts()])),
   );
   let timer;
+  let left = false;
+  let unknown = false;
+  let asks = 0; // since it is over
 
   function draw() {
     if (!run) return;
-    put(status, badge(run));
+    const now = badge(run);
+    if (status.textContent !== now.textContent) put(status, now); // what is the same is not read out again
     put(command, run.command ? shown(run.command) : h("i", null, t("command unknown")));
     put(list, ...facts(run));
     why.textContent = ending(run);
@@ -111,11 +117,13 @@ export function runView({ runs, me }, id) {
       run.command ??= known?.command ?? null;
     } catch (error) {
       if (error.status === 404 && run && !isOver(run) && follower.error) run = { ...run, status: "gone" };
+      unknown = error.status === 404 && Boolean(follower.final || follower.error);
       if (error.status === 404 && !run) notes.textContent = t("run missing");
     }
+    if (left) return;
     draw();
-    const over = run && isOver(run) && (run.requests?.complete ?? true);
-    if (!over && !follower.error) timer = setTimeout(poll, document.hidden ? 10_000 : 2000);
+    const over = run && isOver(run) && ((run.requests?.complete ?? true) || ++asks > MOST_ASKS);
+    if (!over && !unknown && !follower.error) timer = setTimeout(poll, document.hidden ? 10_000 : 2000);
   }
 
   draw();
@@ -136,6 +144,7 @@ export function runView({ runs, me }, id) {
       asked,
     ],
     leave() {
+      left = true;
       clearTimeout(timer);
       output.close();
       leave();

@@ -60,7 +60,7 @@ export class Runs {
   #take(runs) {
     for (const run of runs) {
       const known = this.all.get(run.run_id);
-      if (known && isOver(known) && !isOver(run)) continue; // another replica has not heard of it yet
+      if (known && isOver(known) && known.status !== "gone" && !isOver(run)) continue; // another replica has not heard of it yet
       // What only one replica knows stays known.
       const kept = known && Object.fromEntries(Object.entries(known).filter(([name]) => run[name] === null));
       this.all.set(run.run_id, { ...run, ...kept });
