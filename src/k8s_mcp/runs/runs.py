@@ -159,9 +159,9 @@ class Runs:
 
     def list_all(self, principal: Principal, via: Via = "http") -> list[dict[str, object]]:
         """The states of all callers' runs, as far as the principal may see them, oldest first."""
-        seen = [(spec, state) for spec, state in self._states() if self.sight.sees(principal, spec)]
+        seen = self.sight.seen(principal, self._states())
         self.sight.note_list(principal, [spec for spec, _ in seen], via)
-        return oldest_first(self.sight.shown(principal, spec, state) for spec, state in seen)
+        return oldest_first(state for _, state in seen)
 
     def list(self, principal: Principal) -> list[dict[str, object]]:
         """The states of the principal's runs, oldest first, on whatever replica."""

@@ -5,13 +5,13 @@ same again and again, as pages do, fill no disk with it.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from k8s_mcp.errors import Forbidden, NotFound
-from k8s_mcp.models import Principal, RunSpec
+from k8s_mcp.models import Principal, RunSpec, owner_of
 from k8s_mcp.observe.facts import Look, Observe, Observed, Via
 from k8s_mcp.policy.admission import Admission
-from k8s_mcp.policy.observers import Deed
+from k8s_mcp.policy.observers import Deed, Observing
 
 _AGAIN_SECONDS = 600.0
 """After so long a look is told once more."""
@@ -49,20 +49,33 @@ class Sight:
             self._note(who, deed, via, spec)
         return spec
 
+    def seen(self, who: Principal, runs: Iterable[tuple[RunSpec, _State]]) -> list[tuple[RunSpec, _State]]:
+        """Those of the runs that are there for `who`. The policy is asked once for all: pages ask every second."""
+        owner, may = owner_of(who), self._admission.observing(who)
+        return [
+            (spec, self._told_of(may, spec, state, own=spec.owner == owner))
+            for spec, state in runs
+            if may.state or spec.owner == owner
+        ]
+
     def shown(self, who: Principal, spec: RunSpec, state: _State) -> _State:
         """The run's state as `who` may know it: observers are told whose it is."""
-        may = self._admission.observing(who)
+        return self._told_of(self._admission.observing(who), spec, state, own=spec.is_of(who))
+
+    def _told_of(self, may: Observing, spec: RunSpec, state: _State, *, own: bool) -> _State:
         if not may.state:
             return state
         hidden: _State = {}
-        if not (may.output or spec.is_of(who)):
-            # What a failed run's message quotes may be the command's own: it can write a termination message.
-            hidden = {"command": None} | ({"message": None} if state["status"] == "error" else {})
+        if not (may.output or own):
+            hidden["command"] = None
+            if state["status"] == "error":  # whose message the command may have written: into its termination log
+                hidden["message"] = None
         return {**state, **hidden, "principal": spec.principal}
 
     def note_list(self, who: Principal, seen: Sequence[RunSpec], via: Via) -> None:
         """`who` was shown the states of these runs."""
-        if not all(spec.is_of(who) for spec in seen):
+        owner = owner_of(who)
+        if not all(spec.owner == owner for spec in seen):
             self._note(who, "list", via)
 
     def about(self, who: Principal) -> _State:
