@@ -48,7 +48,7 @@ function frame() {
 function show() {
   page.leave?.();
   const [name, id] = location.hash.replace(/^#\/?/, "").split("/");
-  const view = { run: /^[0-9a-f]{32}$/.test(id) ? runView : null, clusters: clustersView, new: commandView, me: meView }[name] ?? listView;
+  const view = { run: runView, clusters: clustersView, new: commandView, me: meView }[name] ?? listView;
   const { title, elements, leave } = view(page, id);
   page.leave = leave;
   document.title = `${title} · k8s-mcp`;

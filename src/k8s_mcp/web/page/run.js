@@ -54,6 +54,11 @@ function requests({ total, refused, complete, changes, truncated }, over) {
 }
 
 export function runView({ runs, me }, id) {
+  if (!/^[0-9a-f]{32}$/.test(id)) {
+    // It would be a part of addresses.
+    const back = h("a", { href: "#/", title: "Esc" }, `← ${t("back")}`);
+    return { title: t("run"), elements: [h("div", { class: "bar" }, back, h("h1", null, t("run"))), h("p", { class: "empty", role: "status" }, t("run missing"))] };
+  }
   let run = runs.all.get(id);
   const command = h("pre", { class: "command", tabindex: 0, "aria-label": t("command") });
   const status = h("span", { role: "status" });
