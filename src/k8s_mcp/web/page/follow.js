@@ -15,7 +15,8 @@ const started = new Set(JSON.parse(sessionStorage.getItem(STARTED) ?? "[]"));
 
 function note(id, goesOn) {
   started[goesOn ? "add" : "delete"](id);
-  sessionStorage.setItem(STARTED, JSON.stringify([...started]));
+  if (started.size) sessionStorage.setItem(STARTED, JSON.stringify([...started]));
+  else sessionStorage.removeItem(STARTED);
 }
 
 class Follower {
@@ -151,6 +152,14 @@ export async function start(request) {
 // Follow what this tab has started before it was loaded anew.
 export function resume() {
   for (const id of started) if (!followers.has(id)) followers.set(id, new Follower(id));
+}
+
+// Somebody else may be next in this tab: nothing of what was followed stays.
+export function forget() {
+  for (const follower of followers.values()) follower.stop.abort();
+  followers.clear();
+  started.clear();
+  sessionStorage.removeItem(STARTED);
 }
 
 export const isStartedHere = (id) => started.has(id);

@@ -4,7 +4,7 @@ import { call, token } from "./api.js";
 import { clustersView } from "./clusters.js";
 import { commandView } from "./command.js";
 import { button, h, put, shown } from "./dom.js";
-import { resume } from "./follow.js";
+import { forget, resume } from "./follow.js";
 import { listView } from "./list.js";
 import { meView } from "./me.js";
 import { runView } from "./run.js";
@@ -95,6 +95,7 @@ function refuseTokenInAddress() {
 
 page.logOut = (said) => {
   token.set("");
+  forget();
   page.runs.stop();
   askForToken(said);
 };
