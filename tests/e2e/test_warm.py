@@ -109,10 +109,11 @@ async def test_one_that_waits_holds_nothing_may_nothing_and_answers_nobody(
         assert again.numbered == run.numbered
         await place.nothing_left(run.run_id)
         await until_waiting(service)
-        assert proxy.counted() == {
+        calls = proxy.counted()
+        assert 1 <= calls.pop("PATCH pods") <= 3, "once, and again while the kubelet has not looked"
+        assert calls == {
             "PATCH jobs": 1,
             "POST secrets": 1,
-            "PATCH pods": 1,
             "GET pods/log": 2,
             "DELETE secrets": 1,
             "DELETE jobs": 1,
