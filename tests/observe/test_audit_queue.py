@@ -61,7 +61,7 @@ def test_lines_are_written_in_their_order_and_all_at_the_end() -> None:
             audit.observe(happening)
     assert log.events() == [
         *("run.started", "run.adopted", "run.ended", "run.released", "run.ended"),
-        *("run.cancel", "cluster.stored", "cluster.deleted", "request.refused"),
+        *("run.cancel", "run.observed", "cluster.stored", "cluster.deleted", "request.refused"),
     ]
     assert log.failed == []
 
