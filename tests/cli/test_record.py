@@ -11,11 +11,11 @@ import pytest
 
 from k8s_mcp.cli.record import record
 from k8s_mcp.client.event_source import Control, Event, Lines
-from tests.support.callers import Callers
+from tests.support.callers import Callers, service_with_policy
 from tests.support.execute import K8S_MCP, Exec, Result
 from tests.support.faults import Script, answer
 from tests.support.prepared import Prepared
-from tests.support.service import Service, services
+from tests.support.service import Service
 
 POLICY = """
 rules: [{name: all, principals: ["*"], own_kubeconfigs: true}]
@@ -28,10 +28,7 @@ DONE = Control({"status": "done", "exit_code": 3}, 4)
 
 @pytest.fixture(scope="module")
 def callers(tmp_path_factory: pytest.TempPathFactory) -> Callers:
-    made = Callers(tmp_path_factory.mktemp("callers") / "tokens")
-    for name in ("alice", "olivia"):
-        made.add(name)
-    return made
+    return Callers(tmp_path_factory.mktemp("callers") / "tokens", "alice", "olivia")
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +36,8 @@ def observed(
     tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared, callers: Callers
 ) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("observed")
-    (directory / "policy.yaml").write_text(POLICY)
-    with services(directory, tools, how=prepared) as start:
-        yield start(auth_tokens=callers.file, policy=directory / "policy.yaml")
+    with service_with_policy(directory, tools, prepared, callers, POLICY) as service:
+        yield service
 
 
 @pytest.fixture

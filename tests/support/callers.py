@@ -1,19 +1,25 @@
 """Principals with tokens of their own, and the file by which a service knows them."""
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
 
 from k8s_mcp.auth.tokens import line_of, make_token
+from tests.support.prepared import Start
+from tests.support.service import Service, services
 
 
 class Callers:
     """`file` is for K8S_MCP_AUTH_TOKENS."""
 
-    def __init__(self, file: Path) -> None:
+    def __init__(self, file: Path, *names: str) -> None:
         self.file = file
         self.tokens: dict[str, str] = {}
         file.write_text("")
+        for name in names:
+            self.add(name)
 
     def add(self, name: str, *groups: str) -> str:
         """A new token for `name`."""
@@ -31,6 +37,16 @@ class Callers:
 
     def http(self, url: str, name: str) -> httpx.AsyncClient:
         return httpx.AsyncClient(base_url=url, trust_env=False, timeout=60, headers=self.headers(name))
+
+
+@contextmanager
+def service_with_policy(
+    directory: Path, tools: Path, how: Start, callers: Callers, policy: str, **settings: object
+) -> Generator[Service]:
+    """A service that lets these callers in, and has the `policy`, a file's text."""
+    (directory / "policy.yaml").write_text(policy)
+    with services(directory, tools, how=how) as start:
+        yield start(auth_tokens=callers.file, policy=directory / "policy.yaml", **settings)
 
 
 def bearer(token: str) -> dict[str, str]:

@@ -11,10 +11,10 @@ import pytest
 
 from tests.mcp.test_principals import call, over_http
 from tests.support import kubeconfigs
-from tests.support.callers import Callers
+from tests.support.callers import Callers, service_with_policy
 from tests.support.client import Client
 from tests.support.prepared import Prepared
-from tests.support.service import Service, services
+from tests.support.service import Service
 
 POLICY = """
 rules: [{name: all, principals: ["*"], own_kubeconfigs: true}]
@@ -31,9 +31,7 @@ SECRET = "only-for-alice"
 
 @pytest.fixture(scope="module")
 def callers(tmp_path_factory: pytest.TempPathFactory) -> Callers:
-    made = Callers(tmp_path_factory.mktemp("callers") / "tokens")
-    for name in ("alice", "bob", "looker", "ender"):
-        made.add(name)
+    made = Callers(tmp_path_factory.mktemp("callers") / "tokens", "alice", "bob", "looker", "ender")
     made.add("reader", "readers")
     return made
 
@@ -43,9 +41,8 @@ def observed(
     tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared, callers: Callers
 ) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("observed")
-    (directory / "policy.yaml").write_text(POLICY)
-    with services(directory, tools, how=prepared) as start:
-        yield start(auth_tokens=callers.file, policy=directory / "policy.yaml", resume_window=2)
+    with service_with_policy(directory, tools, prepared, callers, POLICY, resume_window=2) as service:
+        yield service
 
 
 @pytest.fixture

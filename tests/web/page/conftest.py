@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.support.callers import Callers
+from tests.support.callers import Callers, service_with_policy
 from tests.support.prepared import Prepared
-from tests.support.service import Service, services
+from tests.support.service import Service
 from tests.web.page.browser import Client, Tab, opened
 
 POLICY = """
@@ -29,10 +29,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def callers(tmp_path_factory: pytest.TempPathFactory) -> Callers:
-    made = Callers(tmp_path_factory.mktemp("callers") / "tokens")
-    for name in ("alice", "bob", "olivia", "looker"):
-        made.add(name)
-    return made
+    return Callers(tmp_path_factory.mktemp("callers") / "tokens", "alice", "bob", "olivia", "looker")
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +37,8 @@ def guarded(
     tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared, callers: Callers
 ) -> Iterator[Service]:
     directory = tmp_path_factory.mktemp("guarded")
-    (directory / "policy.yaml").write_text(POLICY)
-    with services(directory, tools, how=prepared) as start:
-        yield start(auth_tokens=callers.file, policy=directory / "policy.yaml", resume_window=2)
+    with service_with_policy(directory, tools, prepared, callers, POLICY, resume_window=2) as service:
+        yield service
 
 
 @pytest.fixture

@@ -215,12 +215,18 @@ class RunObjects(RunJob):
         ours. Nothing is done to one that is not ours any more.
         """
         while self.owned and (job := self.job) is not None:
-            metadata = job["metadata"]
-            version = None if self._replicas.surely_alive else metadata["resourceVersion"]
-            if await self._api.delete(JOBS, self._name, uid=metadata["uid"], resource_version=version):
-                self._watched.note_job({**job, "metadata": {**metadata, "deletionTimestamp": "now"}})
+            if await self._is_deleted(job, as_seen=not self._replicas.surely_alive):
                 return
+
+    async def _is_deleted(self, job: Json, *, as_seen: bool) -> bool:
+        """Delete our Job, `as_seen` in that very version; if it is not so any more, look how it is."""
+        metadata = job["metadata"]
+        version = metadata["resourceVersion"] if as_seen else None
+        if not await self._api.delete(JOBS, self._name, uid=metadata["uid"], resource_version=version):
             await self._look_again()
+            return False
+        self._watched.note_job({**job, "metadata": {**metadata, "deletionTimestamp": "now"}})
+        return True
 
     async def _delete_pod(self) -> None:
         pod = self._watched.pod

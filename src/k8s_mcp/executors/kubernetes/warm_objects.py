@@ -12,7 +12,7 @@ from http import HTTPStatus
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.objects import RUN
 from k8s_mcp.cluster.warm import claimed_job, is_lost, told_pod, waits
-from k8s_mcp.cluster.watch import JOBS, PODS
+from k8s_mcp.cluster.watch import PODS
 from k8s_mcp.executors.kubernetes.run_objects import RunObjects
 
 _TRIES = 3
@@ -76,12 +76,8 @@ class WarmObjects(RunObjects):
         in another pod. Raises ApiError and ApiUnreachable.
         """
         while self.owned and not self.told_to_stop and (job := self.job) is not None:
-            metadata = job["metadata"]
-            version = metadata["resourceVersion"]
-            if await self._api.delete(JOBS, self._name, uid=metadata["uid"], resource_version=version):
-                self._watched.note_job({**job, "metadata": {**metadata, "deletionTimestamp": "now"}})
+            if await self._is_deleted(job, as_seen=True):
                 return True
-            await self._look_again()
         return False
 
     def _is_ours(self) -> bool:
