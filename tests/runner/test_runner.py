@@ -670,6 +670,13 @@ def test_a_child_that_waits_for_a_late_reader_is_heard_after_its_command_has_end
     assert runner.stdout.endswith(b"\n400000\n")
 
 
+def test_a_child_that_is_busy_is_not_taken_for_a_silent_one(start: Start) -> None:
+    spin = "end=$((${EPOCHREALTIME/./} + 250000)); while ((${EPOCHREALTIME/./} < end)); do :; done"
+    runner = start(f"({spin}; echo late) & exit 5")
+    assert runner.to_end() == "done 5"
+    assert runner.stdout == b"late\n"
+
+
 def test_a_pipe_that_is_held_from_outside_delays_a_run_a_little_and_loses_nothing(start: Start) -> None:
     runner = start(f"{WAITING}echo $$ > pid; read x <&3; seq 1 100000; exit 5", timeout=1.5)
     pid = wait_for(lambda: _text(runner.work / "pid")).strip()

@@ -101,6 +101,12 @@ def has_children() -> bool:
     return True
 
 
+def is_one_ready_to_run() -> bool:
+    """Whether a descendant of this process wants a processor: it is not silent, it has not had its turn yet."""
+    states = (_state(pid) for pid in _descendants(os.getpid()))
+    return any(state is not None and state[0] == b"R" for state in states)
+
+
 def unread(pipe: int) -> int:
     """How many bytes `pipe` holds."""
     import fcntl
@@ -192,9 +198,14 @@ def _descendants(root: int) -> list[int]:
 
 
 def _living_parent(pid: str) -> int | None:
+    state = _state(pid)
+    return None if state is None or state[0] in (b"Z", b"X") else int(state[1])
+
+
+def _state(pid: str | int) -> list[bytes] | None:
+    """A process's state, its parent, and what follows them in proc_pid_stat(5); None when it is gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b") ")[2].split()
+            return file.read().rpartition(b") ")[2].split()
     except (FileNotFoundError, ProcessLookupError, PermissionError):
         return None
-    return None if fields[0] in (b"Z", b"X") else int(fields[1])

@@ -17,8 +17,8 @@ _SMALL = 16 * 1024
 BURST = 16e6
 """Bytes of frames that are free: most output is shorter, and then a log is rotated at most once."""
 _BREATH = 0.1  # then some at a time: who follows a log works for every write that it sees
-_DRAIN_QUIET = 0.1  # how long a silent child may hold the pipes of a command that has ended,
-_DRAIN_TOTAL = 0.5  # and how long a noisy one,
+_DRAIN_QUIET = 0.1  # how long a silent child that waits may hold the pipes of a command that has ended,
+_DRAIN_TOTAL = 0.5  # and how long a noisy or a busy one,
 _DRAIN_BYTES = 4 << 20  # to say how much, what is in the pipes included
 _KILL_AGAIN = 0.05
 _UNKILLABLE = 2.0
@@ -207,6 +207,9 @@ class Supervisor:
         if self._phase == _RUNNING:
             self._stop("timeout")
             return
+        if self._phase == _ENDED and self._is_owed_time(now):
+            self._drain(now, self._drain_until)
+            return
         if self._phase in (_STOPPING, _ENDED):
             self._phase = _KILLED
             self._give_up_at = now + _UNKILLABLE
@@ -220,9 +223,16 @@ class Supervisor:
         self._due = now + _KILL_AGAIN
 
     def _drain(self, now: float, until: float) -> None:
-        """The command has ended. Its children have a little time after each output, and while our reader is slow."""
+        """The command has ended. Its children have a little time after each output, while our reader is slow, and
+        while one only waits for a processor, as it does where the pod's limit is used up.
+        """
         self._drain_until = until
         self._due = min(now + _DRAIN_QUIET, until, self._deadline) if self._drain_bytes > 0 else now
+
+    def _is_owed_time(self, now: float) -> bool:
+        """Whether there is some left, and a child has been silent because it has no processor."""
+        left = self._drain_bytes > 0 and now < min(self._drain_until, self._deadline)
+        return left and process.is_one_ready_to_run()
 
     def _kill_what_is_left(self) -> None:
         """End descendants that kept no pipe open: a command leaves no process behind."""
