@@ -1,8 +1,13 @@
 """`k8s-mcp config` says what holds and where it is from; `serve --help` has groups; completion knows every option."""
 
 import json
+import os
+import pty
+import select
 import shutil
 import subprocess
+import time
+from pathlib import Path
 
 import pytest
 
@@ -92,6 +97,81 @@ def test_fish_and_zsh_know_every_command_and_option() -> None:
         assert f" -l {name.replace('_', '-')} " in fish
         assert f"--{name.replace('_', '-')}" in zsh
     assert "bashcompinit" in zsh
-    for shell, text in (("fish", fish), ("zsh", zsh)):
-        if shutil.which(shell):
-            subprocess.run([shell, "--no-execute"], input=text, text=True, check=True)
+
+
+def test_fish_completes(tmp_path: Path) -> None:
+    fish = _installed("fish")
+    (tmp_path / "known.crt").touch()
+    asked = {
+        "": set(COMMANDS),
+        "clusters ": {"add", "list", "remove"},
+        "clusters add --rene": {"--renew"},
+        "serve --runner-to": {"--runner-tolerations"},
+        "completion f": {"fish"},
+        "exec --ca-file kno": {"known.crt"},
+        "exec -- kno": set[str](),
+    }
+    lines = [f"complete -C 'k8s-mcp {line}'; echo /" for line in asked]
+    script = "\n".join(["source (printf '%s' $SCRIPT | psub)", *lines])
+    environment = {**os.environ, "SCRIPT": k8s_mcp("completion", "fish").stdout, "HOME": str(tmp_path)}
+    done = subprocess.run(
+        [fish, "--no-config", "--command", script],
+        env=environment,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stderr == ""
+    answers = [{line.split("\t")[0] for line in one.splitlines() if line} for one in done.stdout.split("/\n")]
+    assert dict(zip(asked, answers, strict=False)) == asked
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"),
+    [
+        ("runs can", "runs cancel "),
+        ("clusters add --rene", "clusters add --renew "),
+        ("serve --runner-to", "serve --runner-tolerations "),
+        ("exec --ca-file kno", "exec --ca-file known.crt "),
+    ],
+)
+def test_zsh_completes(tmp_path: Path, typed: str, completed: str) -> None:
+    zsh = _installed("zsh")
+    (tmp_path / "known.crt").touch()
+    (tmp_path / "script").write_text(k8s_mcp("completion", "zsh").stdout)
+    terminal, its_end = pty.openpty()
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"], "TERM": "dumb"}
+    process = subprocess.Popen(
+        [zsh, "-f", "-i"],
+        env=environment,
+        cwd=tmp_path,
+        stdin=its_end,
+        stdout=its_end,
+        stderr=its_end,
+        start_new_session=True,
+    )
+    os.close(its_end)
+    try:
+        os.write(terminal, b"source script; print rea''dy\n")
+        _shown(terminal, "ready\r\n")
+        os.write(terminal, f"k8s-mcp {typed}\t".encode())
+        _shown(terminal, f"k8s-mcp {completed}")
+    finally:
+        process.kill()
+        process.wait()
+        os.close(terminal)
+
+
+def _installed(shell: str) -> str:
+    path = shutil.which(shell)
+    assert path or "CI" not in os.environ, f"{shell} is not installed"
+    return path or pytest.skip(f"{shell} is not installed")
+
+
+def _shown(terminal: int, text: str, seconds: float = 30) -> None:
+    """Wait until the terminal shows it."""
+    shown, until = b"", time.monotonic() + seconds
+    while text.encode() not in shown:
+        assert select.select([terminal], [], [], max(until - time.monotonic(), 0))[0], shown
+        shown += os.read(terminal, 4096)
