@@ -158,6 +158,7 @@ rm -rf chart; helm create chart >/dev/null; sed -i "s/replicaCount: 1/replicaCou
 h install web chart --wait; h install web chart; h list; h status web | head -5; h upgrade web chart --set replicaCount=0,x=y; h history web
 h get values web; h get manifest web | md5sum; h rollback web 1; h list -o json | jq '.[].revision'; h upgrade none chart
 h template web chart --validate | head -3; h test web --timeout=1s >/dev/null 2>&1; echo $?; h uninstall web --wait; h list; h status web
+k delete --now pod web-chart-test-connection
 
 ### namespaces
 kubectl create namespace $NS-x; kubectl delete namespace $NS-x --wait=false; kubectl delete namespace $NS-none
