@@ -6,6 +6,7 @@ other. What measures or tests the start itself does not come here: a `Service` s
 otherwise.
 """
 
+import gc
 import importlib
 import json
 import os
@@ -200,6 +201,7 @@ def main() -> int:
     kind, descriptor = sys.argv[1:]
     for module in _IMPORTED[kind][1]:
         importlib.import_module(module)
+    gc.freeze()  # or each child's collector would write to all of it, and so copy it
     with socket.socket(fileno=int(descriptor)) as requests:
         words = _next(requests)
     if words is None:
