@@ -1,19 +1,23 @@
 """The history as clients find it: after a restart, on another replica, for who may see it, by every path."""
 
 import json
+import os
 import sqlite3
 import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
 
+from k8s_mcp.history.database import database
+from k8s_mcp.history.store import Store
 from tests.support import kubeconfigs
 from tests.support.callers import Callers
 from tests.support.client import Client
-from tests.support.execute import Exec
+from tests.support.execute import Exec, k8s_mcp
 from tests.support.postgres import PASSWORD, Postgres
 from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, wait_for
@@ -223,3 +227,46 @@ def test_where_nothing_can_be_written_the_service_goes_on(serve: StartService, t
     assert service.get("/runs").status_code == 200
     assert service.get("/runs?past=true").status_code == 503
     assert "the history cannot be written" in service.log.read_text()
+
+
+def test_check_says_whether_the_database_answers_and_makes_nothing(
+    postgres: Postgres, prepared: Prepared, tmp_path: Path
+) -> None:
+    new, newer, file = postgres.new(), postgres.new(), tmp_path / "state" / "history.sqlite"
+    session = Store(database(newer)).connect()
+    session.ask("UPDATE k8s_mcp_history SET version = 99")
+    session.close()
+    (tmp_path / "plain").write_text("")
+    found = {
+        url: history_finding(prepared, tmp_path, url)
+        for url in (new, newer, f"sqlite:///{file}", f"sqlite:///{tmp_path}/plain/x", new.replace("%", "%2", 1))
+    }
+    assert [status for status, _ in found.values()] == ["ok", "failed", "ok", "failed", "failed"]
+    assert "a later version of the service has used it" in found[newer][1]
+    assert Store(database(new)).version() == 0
+    assert not file.parent.exists()
+    with postgres.away():
+        assert history_finding(prepared, tmp_path, new)[0] == "failed"
+
+
+def history_finding(prepared: Prepared, home: Path, url: str) -> tuple[str, str]:
+    """What `check` says of it; and that it says no password, as `config` does not."""
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "K8S_MCP_HISTORY_URL": url}
+    checked = prepared.run("local", ["check", "--json", "--local-dir", str(home / "runs")], environment, home)
+    shown = prepared.run("local", ["config"], environment, home)
+    for secret in (PASSWORD, quote(PASSWORD, safe=""), "only-here"):
+        assert secret.encode() not in checked.stdout + checked.stderr + shown.stdout + shown.stderr
+    [finding] = [one for one in json.loads(checked.stdout)["checks"] if one["what"] == "history"]
+    return finding["status"], finding["said"]
+
+
+def test_a_service_does_not_start_on_a_later_version(serve: StartService, tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'history.sqlite'}"
+    session = Store(database(url)).connect()
+    session.ask("UPDATE k8s_mcp_history SET version = 99")
+    session.close()
+    words = ["serve", "--port", "0", "--local-dir", str(tmp_path / "runs"), "--history-url", url]
+    done = k8s_mcp(*words)
+    assert (done.returncode, done.stdout) == (1, "")
+    [said] = done.stderr.splitlines()
+    assert "a later version of the service has used it" in said

@@ -27,4 +27,4 @@ async def of_history(settings: Settings) -> Finding | None:
             f"{store.name}: a later version of the service has used it (tables {version}, this one knows {VERSION})"
         )
         return Finding(_WHAT, "failed", said, _ADVICE)
-    return Finding(_WHAT, "ok", f"{store.name} answers")
+    return Finding(_WHAT, "ok", f"{store.name} {'answers' if version else 'can be used'}")

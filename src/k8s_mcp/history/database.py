@@ -43,6 +43,10 @@ class Database(Protocol):
         """Raises Away."""
         ...
 
+    def is_missing(self) -> bool:
+        """Whether nothing is there yet, and `connect` would make it. Raises Away where it could not."""
+        ...
+
 
 def database(url: str) -> Database:
     """The database of a URL. What PostgreSQL needs is imported only if it is one. Raises StartError."""

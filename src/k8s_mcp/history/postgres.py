@@ -56,6 +56,9 @@ class Postgres:
             raise
         return session
 
+    def is_missing(self) -> bool:
+        return False
+
     def _masked(self, text: str) -> str:
         return text.replace(self._password, "[masked]") if self._password else text
 

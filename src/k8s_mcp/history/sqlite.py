@@ -37,6 +37,14 @@ class Sqlite:
             raise
         return session
 
+    def is_missing(self) -> bool:
+        if self._file.exists():
+            return False
+        place = next(parent for parent in self._file.absolute().parents if parent.exists())
+        if not (place.is_dir() and os.access(place, os.W_OK)):
+            raise Away(f"{self._file} cannot be made in {place}")
+        return True
+
 
 class _Session:
     def __init__(self, file: Path) -> None:

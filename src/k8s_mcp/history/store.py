@@ -58,7 +58,9 @@ class Store:
         return session
 
     def version(self) -> int:
-        """Of the tables that are there, without a change to them; 0 if there are none."""
+        """Of the tables that are there, without a change to anything; 0 if there are none."""
+        if self._database.is_missing():
+            return 0
         session = self._database.connect()
         try:
             return version_of(session, self._database.find_table)
