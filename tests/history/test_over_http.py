@@ -7,7 +7,7 @@ import stat
 from contextlib import closing
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import httpx
 import pytest
@@ -243,15 +243,20 @@ def test_check_says_whether_the_database_answers_and_makes_nothing(
     }
     assert [status for status, _ in found.values()] == ["ok", "failed", "ok", "failed", "failed"]
     assert "a later version of the service has used it" in found[newer][1]
+    elsewhere, passwords = urlsplit(new), tmp_path / "passwords"
+    passwords.write_text(f"*:*:*:*:{PASSWORD.replace(':', chr(92) + ':')}\n")
+    passwords.chmod(0o600)
+    without = f"postgresql://history@127.0.0.1:{elsewhere.port}{elsewhere.path}"
+    assert history_finding(prepared, tmp_path, without, PGPASSFILE=str(passwords))[0] == "ok"
     assert Store(database(new)).version() == 0
     assert not file.parent.exists()
     with postgres.away():
         assert history_finding(prepared, tmp_path, new)[0] == "failed"
 
 
-def history_finding(prepared: Prepared, home: Path, url: str) -> tuple[str, str]:
+def history_finding(prepared: Prepared, home: Path, url: str, **more: str) -> tuple[str, str]:
     """What `check` says of it; and that it says no password, as `config` does not."""
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "K8S_MCP_HISTORY_URL": url}
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "K8S_MCP_HISTORY_URL": url, **more}
     checked = prepared.run("local", ["check", "--json", "--local-dir", str(home / "runs")], environment, home)
     shown = prepared.run("local", ["config"], environment, home)
     for secret in (PASSWORD, quote(PASSWORD, safe=""), "only-here"):

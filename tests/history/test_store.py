@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from k8s_mcp.history.database import Session, database
-from k8s_mcp.history.kept import past_run, row_of_ended
+from k8s_mcp.history.kept import past_run, row_of, row_of_ended
 from k8s_mcp.history.store import Missed, Store
 from k8s_mcp.history.writer import MOST_RUNS
+from k8s_mcp.models import RunSpec
+from k8s_mcp.observe.facts import OrphanRemoved
 from tests.history.rows import CHANGE, OWNER, created, ended, row, run_id
 
 ANY = "2000-01-01T00:00:00.000Z"
@@ -95,6 +97,19 @@ def test_whatever_was_written_by_callers_comes_back_as_it_was(store: Store, sess
     assert "principal" not in found.state
     long = row_of_ended(ended(2, "x" * 5_000_000), 5_000_000)
     assert len(long.state) < 2000
+
+
+def test_a_run_whose_replica_is_gone_has_what_its_job_said(store: Store, session: Session) -> None:
+    spec = RunSpec(run_id(1), "run-1", OWNER, "d", "https://s", 60, created(1), "secret", access="dry_run")
+    orphan = row_of(OrphanRemoved(spec.run_id, spec.server, spec.created, replace(spec, principal="alice")), 99, ANY)
+    assert orphan
+    store.write(session, [orphan], None)
+    found = store.past(session, OWNER, ANY, LATEST, 1)[0]
+    state = found.state
+    assert found.spec.principal == "alice"
+    assert (state["status"], state["reason"], state["command"]) == ("cancelled", "ReplicaLost", None)
+    assert (state["cluster"], state["dry_run"], state["ended"]) == ("https://s", True, ANY)
+    assert row_of(OrphanRemoved("r", "https://s", created(1)), 99, ANY) is None, "of whom nobody knows whose it was"
 
 
 @pytest.mark.parametrize(
