@@ -65,8 +65,8 @@ class Postgres:
 
 def _is_whole(parts: Mapping[str, object]) -> bool:
     """Whether no part of a password with an @ or a slash in it was taken for something else, which errors name."""
-    ports = str(parts.get("port") or "0").split(",")
-    return all("@" not in str(parts.get(name, "")) for name in ("host", "dbname")) and all(map(str.isdigit, ports))
+    ports = str(parts.get("port") or "").replace(",", "")
+    return all("@" not in str(parts.get(name, "")) for name in ("host", "dbname")) and (not ports or ports.isdigit())
 
 
 class _Session:

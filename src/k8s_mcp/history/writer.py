@@ -32,6 +32,7 @@ MOST_WAITING = 1000
 MOST_WAITING_BYTES = 16 * 2**20
 _BATCH = 100
 _ROW_BYTES = 2048
+_EVENT_BYTES = 200
 _LONGEST_PAUSE = 5.0
 _LAST_SECONDS = 5.0
 
@@ -145,22 +146,32 @@ class Writer:
         """Whether the database was there. It is told once that it is away, and once that it is back."""
         try:
             work()
-        except (Away, StartError) as error:
-            if isinstance(error, StartError) and not self._trouble:
-                raise
-            if self._session:
-                self._session.close()
-                self._session = None
+        except StartError as error:
             if not self._trouble:
-                _logger.warning("the history cannot be written; what ends meanwhile waits: %s", error)
-            self._trouble = str(error)
-            self._told.reachable(is_so=False)
+                raise
+            self._on_trouble(str(error))
+            return False
+        except Away as error:
+            self._on_trouble(str(error))
+            return False
+        except Exception as error:
+            _logger.exception("the history failed")
+            self._on_trouble(type(error).__name__)
             return False
         if self._trouble:
             _logger.warning("the history is written again")
             self._trouble = ""
         self._told.reachable(is_so=True)
         return True
+
+    def _on_trouble(self, why: str) -> None:
+        if self._session:
+            self._session.close()
+            self._session = None
+        if not self._trouble:
+            _logger.warning("the history cannot be written; what ends meanwhile waits: %s", why)
+        self._trouble = why
+        self._told.reachable(is_so=False)
 
     def _connect(self) -> None:
         self._session = self._session or self._store.connect()
@@ -170,6 +181,7 @@ class Writer:
         return self._session
 
     def _flush(self) -> None:
+        self._connect()  # before any work for it
         with self._changed:
             batch = list(islice(self._waiting, _BATCH))
             missed = self._missed
@@ -222,5 +234,5 @@ def _size(fact: RunEnded | OrphanRemoved) -> int:
     if isinstance(fact, OrphanRemoved):
         return _ROW_BYTES
     requests = fact.outcome.requests
-    sent = sum(len(event.data) for _, event in fact.outcome.sent if isinstance(event, Output))
+    sent = sum(_EVENT_BYTES + (len(one.data) if isinstance(one, Output) else 0) for _, one in fact.outcome.sent)
     return _ROW_BYTES + len(fact.run.command or "") + (requests.size if requests else 0) + sent

@@ -33,7 +33,7 @@ def run_before(service: Service, *commands: str) -> None:
 def test_runs_of_before_a_restart_are_listed_and_replayed(
     serve: StartService, settings: dict[str, object], tab: NewTab
 ) -> None:
-    command = f"echo first; sleep 0.7; echo '{HOSTILE}' >&2; exit 3"
+    command = f"echo first; sleep 1.5; echo '{HOSTILE}' >&2; exit 3"
     run_before(serve(**settings), command)
     service = serve(**settings)
     page = tab(service).open()
