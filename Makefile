@@ -55,8 +55,8 @@ soak: $(VENV)/installed ## replicas under random faults, ten minutes; ARGS="--mi
 	@exec $(BIN)/python -m tests.soak $(ARGS)
 
 lock: $(VENV)/installed ## write requirements/*.lock anew from pyproject.toml; ARGS=--upgrade takes the newest versions
-	$(COMPILE) pyproject.toml --extra otel --output-file requirements/runtime.lock $(ARGS)
-	$(COMPILE) pyproject.toml --extra otel --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock $(ARGS)
+	$(COMPILE) pyproject.toml --extra otel --extra postgresql --output-file requirements/runtime.lock $(ARGS)
+	$(COMPILE) pyproject.toml --extra otel --extra postgresql --group dev --constraints requirements/runtime.lock --output-file requirements/dev.lock $(ARGS)
 	$(COMPILE) --group audit --output-file requirements/audit.lock $(ARGS)
 	$(COMPILE) --group fuzz --output-file requirements/fuzz.lock $(ARGS)
 

@@ -3,9 +3,11 @@
 What needs a real cluster starts one where the machine can; what was left out is listed at the end.
 """
 
+import os
 import shutil
 import signal
 import subprocess
+import tempfile
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -38,6 +40,9 @@ def pytest_configure(config: pytest.Config) -> None:
     when its terminal is closed, and a program that is told to hang up ends.
     """
     config.pluginmanager.register(side_by_side)
+    state = tempfile.mkdtemp(prefix="k8s-mcp-tests-state-")  # not the history of who runs the tests
+    os.environ["XDG_STATE_HOME"] = state
+    config.add_cleanup(lambda: shutil.rmtree(state, ignore_errors=True))
     in_their_time = [hypothesis.HealthCheck.too_slow]  # a busy machine is no fault of the code
     hypothesis.settings.register_profile(
         "k8s-mcp", hypothesis.settings.default, deadline=None, suppress_health_check=in_their_time

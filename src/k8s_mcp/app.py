@@ -25,6 +25,7 @@ from k8s_mcp.auth.tokens import Tokens
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local.directory import default_directory
 from k8s_mcp.executors.local.executor import LocalExecutor
+from k8s_mcp.history.made import OUTPUT_BYTES, history_of, is_wanted
 from k8s_mcp.kubeconfig.resolver import Resolver
 from k8s_mcp.mcp.limits import McpLimits
 from k8s_mcp.mcp.server import McpApi
@@ -38,6 +39,7 @@ from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.policy.rules import everything
 from k8s_mcp.runs.handles import Handles, MemoryStore
 from k8s_mcp.runs.limits import Limits
+from k8s_mcp.runs.past import PastRuns
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.settings import Settings
 from k8s_mcp.web import api_page, openapi, routes
@@ -76,7 +78,9 @@ def create_app(settings: Settings) -> FastAPI:
     metrics = Metrics(settings.executor)
     audit = audit_log(settings.audit_log, settings.audit_command_bytes, metrics.audit_failed)
     traced = traces(os.environ)
-    observe = to_all(audit.observe, metrics.observe, traced.observe, on_failure=metrics.observer_failed)
+    history = history_of(settings, metrics.history)
+    observers = [audit.observe, metrics.observe, traced.observe, *([history.observe] if history else ())]
+    observe = to_all(*observers, on_failure=metrics.observer_failed)
     if settings.executor == "kubernetes":
         parts = _on_kubernetes(settings, observe, metrics)
     else:
@@ -88,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
         with audit.open(), traced.open():
             async with (
+                history.open() if history else nullcontext(),
                 metrics.open(),
                 authentication.open(),
                 parts.policy,
@@ -107,7 +112,8 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,  # to http:// behind whatever speaks TLS, and a client would send its kubeconfig there
     )
     app.state.runs = parts.runs
-    api = routes.router(parts.runs, parts.handles, mcp.streamable_http, metrics.exposition)
+    past = PastRuns(history, parts.runs.sight)
+    api = routes.router(parts.runs, past, parts.handles, mcp.streamable_http, metrics.exposition)
     app.include_router(api)
     app.routes.extend(mcp.routes())
     api_page.add_to(app)
@@ -272,6 +278,7 @@ def _limits(settings: Settings) -> Limits:
         replay_seconds=settings.replay_seconds,
         replay_bytes=settings.replay_bytes,
         replay_total_bytes=settings.replay_total_bytes,
+        recorded_bytes=OUTPUT_BYTES if settings.history_output and is_wanted(settings) else 0,
     )
 
 

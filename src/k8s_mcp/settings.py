@@ -14,6 +14,7 @@ HEADINGS = {
     "allowed_hosts": "Who may call",
     "max_timeout": "Runs",
     "max_connections": "Bounds",
+    "history_seconds": "History",
     "allow_insecure_tls": "Kubeconfigs",
     "mcp_text_limit": "MCP",
     "kubeconfig": "The cluster of runner pods",
@@ -148,6 +149,22 @@ class Settings(BaseSettings):
     replay_seconds: float = Field(900, ge=0, description="how long a finished run can be read and replayed")
     replay_bytes: int = Field(16 << 20, ge=1 << 20, description="most output kept of one run for replay")
     replay_total_bytes: int = Field(64 << 20, ge=0, description="most output kept of all finished runs together")
+
+    history_seconds: int = Field(
+        604_800,
+        ge=0,
+        description="how long it is kept what runs were, how they ended, what they changed; 0: not at all",
+    )
+    history_url: str = Field(
+        "",
+        repr=False,
+        description="database for that: `sqlite:////FILE`, or `postgresql://USER:PASSWORD@HOST/DATABASE`, which "
+        "replicas share; by default a file in the user's state directory with the local executor, and none with "
+        "Kubernetes",
+    )
+    history_output: bool = Field(
+        False, description="keep what they wrote as well, up to 1 MiB of each: its beginning and its end"
+    )
 
     allow_insecure_tls: bool = Field(False, description="accept kubeconfigs with insecure-skip-tls-verify")
     allow_proxy_url: bool = Field(False, description="accept kubeconfigs with proxy-url")

@@ -44,7 +44,7 @@ class Manifests:
 
     @property
     def environment(self) -> dict[str, str]:
-        return {variable["name"]: variable["value"] for variable in self.server["env"]}
+        return {variable["name"]: variable["value"] for variable in self.server["env"] if "value" in variable}
 
 
 @dataclass(frozen=True)

@@ -141,6 +141,16 @@ def _dashboard(manifests: Manifests) -> object:
     return json.loads(manifests.one("ConfigMap")["data"]["k8s-mcp-server.json"]) == written
 
 
+def _history(manifests: Manifests) -> object:
+    """From which Secret, and key, all that run the service's image have the URL."""
+    variables = [each for container in _server_containers(manifests) for each in container.get("env", [])]
+    return {
+        tuple(each["valueFrom"]["secretKeyRef"].values())
+        for each in variables
+        if each["name"] == "K8S_MCP_HISTORY_URL"
+    }
+
+
 def _policy(manifests: Manifests) -> object:
     """What is in the file, and whether it is where the service looks."""
     file = manifests.environment["K8S_MCP_POLICY"]
@@ -183,6 +193,8 @@ _TABLE: list[_Row] = [
     ("auth.insecureNoAuth", True, _setting("INSECURE_NO_AUTH"), "true"),
     ("policy", {"rules": []}, _policy, ({"rules": []}, True)),
     ("settings", {"maxTimeout": 60}, _setting("MAX_TIMEOUT"), "60"),
+    ("history.urlSecret", "h", _history, {("h", "url")}),
+    ("history.urlKey", "k", _history, {("h", "k")}),
     ("clusters", {"prod": {"kubeconfig": "k", "offeredTo": ["a", "b"]}}, _offered, ("prod", "a,b", "k")),
     ("runner.namespace", "pods", _runner_namespaces, {"pods"}),
     ("runner.createNamespace", False, _names("Namespace"), set[str]()),
@@ -244,6 +256,7 @@ _BASES: dict[str, Json] = {
     "auth.serviceAccounts.enabled": {"auth": {"tokensSecret": "t"}},
     "auth.oidcCA.key": {"auth": {"oidcCA": {"configMap": "c"}}},
     "auth.insecureNoAuth": {"auth": {"serviceAccounts": {"enabled": False}}},
+    "history.urlKey": {"history": {"urlSecret": "h"}},
 }
 """Without what else a value has nothing to change, by its path or that of its parent."""
 

@@ -47,7 +47,7 @@ def programs(directory: Path, *names: str) -> str:
 def test_all_is_well(check: Check, tmp_path: Path) -> None:
     code, found = check("--local-dir", str(tmp_path / "runs"), path=programs(tmp_path / "bin", "bash", "kubectl"))
     assert code == 0
-    assert list(found) == ["address", "bash", "kubectl", "directory", "memory", "one run"]
+    assert list(found) == ["address", "history", "bash", "kubectl", "directory", "memory", "one run"]
     assert {finding["status"] for name, finding in found.items() if name != "memory"} == {"ok"}
     assert list((tmp_path / "runs").iterdir()) == []
 
@@ -101,8 +101,9 @@ def test_table_for_people(tmp_path: Path) -> None:
     path = programs(tmp_path / "bin", "bash")
     done = subprocess.run(call, env={"PATH": path}, capture_output=True, text=True, check=False)
     assert done.returncode == FAILED
-    address, bash, kubectl, advice, *_ = done.stdout.splitlines()
+    address, history, bash, kubectl, advice, *_ = done.stdout.splitlines()
     assert address.split()[:2] == ["ok", "address"]
+    assert history.split()[:2] == ["ok", "history"]
     assert bash.split() == ["ok", "bash", f"{path}/bash"]
     assert kubectl.startswith("FAILED  kubectl ")
     assert advice.split(maxsplit=1) == ["→", "install kubectl where the service finds it"]

@@ -58,7 +58,7 @@ def project(engine: Engine, kubeconfig: str, kubectl: Path, tmp_path: Path) -> I
     try:
         yield project
     finally:
-        project.compose("--profile", "tls", "down", "--timeout=10")
+        project.compose("--profile", "tls", "down", "--timeout=10", "--volumes")
     assert _everything(engine) == before
 
 

@@ -37,6 +37,7 @@ BY_CHART = frozenset(
         "runner_image_pull_secrets",
         "runner_service_account",
         "local_dir",
+        "history_url",
     )
 )
 """Settings that the chart sets itself, from other values or always alike."""

@@ -43,8 +43,8 @@ class Service:
     """`k8s-mcp serve` on a free port, its log in `directory`/log, what it prints (its audit log, by default) in
     `directory`/printed, the local executor's files in `directory`/runs.
 
-    Settings are environment variables without their prefix, in lower case: `resume_window=1`. Service(…) returns when
-    requests are answered.
+    Settings are environment variables without their prefix, in lower case: `resume_window=1`; there is no history
+    without one for it. Service(…) returns when requests are answered.
     """
 
     program: ClassVar = ("-m", "k8s_mcp")
@@ -56,7 +56,7 @@ class Service:
     def __init__(
         self, directory: Path, path: str, settings: Mapping[str, object], start: Start = from_scratch
     ) -> None:
-        given = {"local_dir": directory / "runs", "port": 0, **settings}
+        given = {"local_dir": directory / "runs", "port": 0, "history_seconds": 0, **settings}
         self.runs = Path(str(given["local_dir"]))
         self.log = directory / "log"
         self.printed = directory / "printed"

@@ -131,6 +131,11 @@ capabilities: {drop: [ALL]}
 - name: K8S_MCP_POLICY
   value: /etc/k8s-mcp/policy/policy.yaml
 {{- end }}
+{{- with .Values.history.urlSecret }}
+- name: K8S_MCP_HISTORY_URL
+  valueFrom:
+    secretKeyRef: {name: {{ . }}, key: {{ $.Values.history.urlKey | quote }}}
+{{- end }}
 {{- if .Values.auth.tokensSecret }}
 - name: K8S_MCP_AUTH_TOKENS
   value: /etc/k8s-mcp/tokens

@@ -11,6 +11,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from k8s_mcp.app import create_app, local_directory
+from k8s_mcp.cli.check_history import of_history
 from k8s_mcp.cli.check_service import of_service
 from k8s_mcp.cli.finding import Finding
 from k8s_mcp.cluster.access import FOR_HANDLES, Permission, needed, not_allowed
@@ -82,6 +83,10 @@ async def _findings(settings: Settings) -> AsyncGenerator[Finding]:
         policy = await _policy(settings.policy)
         failed = failed or policy.status == "failed"
         yield policy
+    history = await of_history(settings)
+    if history is not None:
+        failed = failed or history.status == "failed"
+        yield history
     async with aclosing(_cluster(settings) if settings.executor == "kubernetes" else _host(settings)) as found:
         async for finding in found:
             failed = failed or finding.status == "failed"
@@ -202,7 +207,10 @@ async def _one_run(settings: Settings) -> list[Finding]:
     """A real run, as any other: through the service's own parts, from the request to the clean-up."""
     # No rule of a policy is for this caller, who shows no token. Standard output has the table, or the JSON.
     audit_log = "off" if settings.audit_log == "stdout" else settings.audit_log
-    without = {"policy": "", "auth_tokens": "", "oidc_issuer": "", "service_account_audience": "", "warm_pods": 0}
+    without: dict[str, object] = dict.fromkeys(
+        ("policy", "auth_tokens", "oidc_issuer", "service_account_audience"), ""
+    )
+    without |= {"warm_pods": 0, "history_seconds": 0}
     request = RunRequest.model_validate({"command": "echo ok", "kubeconfig": _KUBECONFIG, "timeout": _TIMEOUT})
     seen = _Watched()
     error: BaseException | None = None

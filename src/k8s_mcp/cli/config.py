@@ -43,7 +43,16 @@ def _setting(settings: Settings, options: argparse.Namespace, name: str) -> tupl
         # as pydantic-settings reads them: whatever the case, and an empty one is none
         given = next((key for key, said in os.environ.items() if key.upper() == variable and said), "")
         origin = given or "default"
-    return variable, _PASSWORD.sub(_MASK, text), origin
+    return variable, _masked(name, text), origin
+
+
+def _masked(name: str, text: str) -> str:
+    """Without passwords, also one with a slash or an @ in it, or behind the `?` of a database's URL."""
+    if name != "history_url":
+        return _PASSWORD.sub(_MASK, text)
+    scheme, separator, rest = text.partition("://")
+    _, at, where = rest.rpartition("@")
+    return f"{scheme}{separator}{_MASK if at else ''}{at}{where.partition('?')[0]}"
 
 
 def _of_client(environment: Mapping[str, str], name: str) -> tuple[str, str, str]:

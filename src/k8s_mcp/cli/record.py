@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
+from k8s_mcp.cli.replay import seconds_of
 from k8s_mcp.cli.standard_files import FILES
 from k8s_mcp.cli.tell import printable
 from k8s_mcp.client.event_source import Control, Event, Lines
@@ -23,21 +24,28 @@ def record(
 ) -> None:
     """Write a recording of the run with this state: a line for each event, as it comes.
 
-    A line's time is that of its arrival, since the run's start. What was written before somebody came to record has
-    that time, and the output of a run that is over all comes at its beginning. Raises OSError.
+    A line's time is the one at which it was sent, since the run's start, where the service has kept that. Else it is
+    that of its arrival: what was written before somebody came to record has that time, and the output of a run that
+    is over all comes at its beginning. Raises OSError.
     """
-    started = _time(state.get("started")) or _time(state.get("created")) or now()
+    created = _time(state.get("created"))
+    started = _time(state.get("started")) or created or now()
+    waited = (started - created).total_seconds() if created else 0.0
     ended = _time(state.get("ended"))
+    sent: float | None = None
     header = {"version": 2, "width": _WIDTH, "height": _HEIGHT, "timestamp": int(started.timestamp())}
     title = printable(str(state.get("command") or state.get("run_id")))
     write(FILES["stdout"], _line({**header, "title": title}))
     last = 0.0
     for event in events:
+        sent = sent if (said := seconds_of(event)) is None else said
         entry = _entry(event)
         if entry is None:
             continue
         kind, text = entry
-        if ended is not None:
+        if sent is not None:
+            last = max(sent - waited, last)
+        elif ended is not None:
             last = max((ended - started).total_seconds(), 0) if kind == "m" else 0.0
         else:
             last = max((now() - started).total_seconds(), last)

@@ -50,11 +50,14 @@ class RemoteRun:
         tell: Callable[[str], None],
         *,
         watches: bool = False,
+        timed: bool = False,
     ) -> None:
         """`request` is what starts the run, or the id of one that is there; who only `watches` that keeps it neither
-        alive nor waiting. Raises ServiceError.
+        alive nor waiting. With `timed` there are events that say when the others were sent, if the service knows.
+        Raises ServiceError.
         """
         self.watches = watches
+        self._timed = timed
         self.run_id: str | None = request if isinstance(request, str) else None
         self._url = service.url
         self._request = request
@@ -138,7 +141,8 @@ class RemoteRun:
             headers = {"Idempotency-Key": self._key}
             return self._http.stream("POST", "/sse", self._request, headers)
         headers = {} if self._last_id is None else {"Last-Event-ID": str(self._last_id)}
-        query = "?watch=true" if self.watches else ""
+        asked = [f"{name}=true" for name, is_so in (("watch", self.watches), ("timed", self._timed)) if is_so]
+        query = f"?{'&'.join(asked)}" if asked else ""
         return self._http.stream("GET", f"/runs/{self.run_id}/events{query}", headers=headers)
 
     def _check(self, response: Response) -> None:

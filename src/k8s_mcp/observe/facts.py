@@ -6,12 +6,12 @@ wrote is masked before it becomes one.
 
 import hashlib
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal
 
 from k8s_mcp.errors import Unavailable
-from k8s_mcp.models import Ended, Principal, RunSpec, StreamName
+from k8s_mcp.models import Ended, Event, Principal, RunSpec, StreamName
 from k8s_mcp.recorded import Requests
 
 _logger = logging.getLogger(__name__)
@@ -113,7 +113,8 @@ class Outcome:
     """How a run ended. `place`: where the command ran (`pod`, `pod_uid`, `node`), as far as there is such a thing.
 
     `gaps` and `lost_lines` are what was lost on the way from the command to here. `left`: what could not be removed,
-    and why; empty when all is gone. `requests`: what the command asked of its cluster; None without a gate.
+    and why; empty when all is gone. `requests`: what the command asked of its cluster; None without a gate. `sent`:
+    its events, with the seconds since it was accepted, where somebody keeps them; masked, as they were sent.
     """
 
     ended: Ended
@@ -125,6 +126,7 @@ class Outcome:
     place: Mapping[str, str]
     left: str
     requests: Requests | None = None
+    sent: Sequence[tuple[float, Event]] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,11 +173,12 @@ class RunReleased:
 
 @dataclass(frozen=True, slots=True)
 class OrphanRemoved:
-    """The run of a replica that is gone was ended, because nobody came for it."""
+    """The run of a replica that is gone was ended, because nobody came for it. `run` is what its Job says of it."""
 
     run_id: str
     server: str
     created: str
+    run: RunSpec | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from k8s_mcp.observe.facts import (
     WarmPodAsked,
     WarmPodsWait,
 )
+from k8s_mcp.observe.history_metrics import HistoryMetrics
 from k8s_mcp.observe.warm_metrics import WarmMetrics
 
 _LATENCY = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3, 5, 10, 30, 60)
@@ -85,6 +86,7 @@ class Metrics:
         self._observer_failures = counter("k8s_mcp_observer_failures", what)
         self._lag = histogram("k8s_mcp_event_loop_lag_seconds", "How late a timer of a second fires.", buckets=_LAG)
         self._warm_pods = WarmMetrics(registry)
+        self.history = HistoryMetrics(registry)
         labels = (self._runs, _OUTCOMES), (self._odd_objects, _ODD), (self._bytes, _STREAMS), (self._lines, _STREAMS)
         for metric, known in labels:
             for label in known:

@@ -6,6 +6,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 
 from k8s_mcp.models import Control, Event, Output, StreamName, gap
+from k8s_mcp.runs.recording import Recording
 
 _BATCH_BYTES = 256 * 1024
 _CONTROL_BYTES = 200
@@ -23,10 +24,13 @@ class EventLog:
     finds it among those kept without a search. The byte position says how far a reader is behind, for the bounds are
     in bytes. The id is what a client knows that comes back: one event has those of many lines, and some have none.
     So what was forgotten is counted in all three; and by stream, which a `gap` names.
+
+    A `recording` has every event, too, within `recorded_bytes` of its own.
     """
 
-    def __init__(self, capacity: int) -> None:
+    def __init__(self, capacity: int, recorded_bytes: int = 0) -> None:
         self.ended = False
+        self.recording = Recording(recorded_bytes) if recorded_bytes else None
         self._closed = False
         self._capacity = capacity
         self._events: deque[Event] = deque()
@@ -53,6 +57,8 @@ class EventLog:
 
     def add(self, event: Event) -> None:
         """Add an event at once, over the bound if need be."""
+        if self.recording is not None:
+            self.recording.add(event)
         self._events.append(event)
         self._bytes += _size(event)
         self.wake()

@@ -13,3 +13,5 @@ class Limits:
     replay_seconds: float
     replay_bytes: int
     replay_total_bytes: int
+    recorded_bytes: int = 0
+    """Of the output of each run, for its history; 0: none."""

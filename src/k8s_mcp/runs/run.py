@@ -37,7 +37,7 @@ class Run:
         self.run_id = spec.run_id
         self.facts = facts
         self.spec = spec
-        self.log = EventLog(limits.replay_bytes)
+        self.log = EventLog(limits.replay_bytes, limits.recorded_bytes)
         self.ended: Ended | None = None
         self.released = False
         """Whether the run goes on, but no longer here: its streams end without a final event."""
@@ -65,16 +65,15 @@ class Run:
     def describe(self) -> dict[str, object]:
         """The run's state as `GET /runs/{id}` gives it."""
         status = "running" if self._running else "pending"
-        state = describe(self.spec, self.ended.status if self.ended else status)
-        state |= {
+        return describe(self.spec, self.ended.status if self.ended else status) | {
             "exit_code": self.ended.exit_code if self.ended else None,
             **self._times,
             "handle": self.facts.target.handle or None,
             "command": self._command,
             "bytes": self._transcript.bytes,
             "lines": self._output_limit.last_id if self._output_limit.passed else self._transcript.lines,
+            **self._why,
         }
-        return state | self._why
 
     @contextmanager
     def events(self, after: int | None = None, *, watching: bool = False) -> Generator[Reader]:
@@ -272,6 +271,7 @@ class Run:
         """The run is over, and all was said about it: what it was asked with goes."""
         self.spec = replace(self.spec, command="", stdin=None, kubeconfig="", proxied_kubeconfig="")
         self.facts = replace(self.facts, command=None)
+        self.log.recording = None
 
     def _outcome(self) -> Outcome:
         ended = self.ended or Ended("error", None, "InternalError")
@@ -285,6 +285,7 @@ class Run:
             place=self._execution.place if self._execution else {},
             left=self.masked(self._execution.left) if self._execution else "",
             requests=self.requests,
+            sent=self.log.recording.kept() if self.log.recording else (),
         )
 
     def _cancel_unless_read_within(self, seconds: float) -> None:

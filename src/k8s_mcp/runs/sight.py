@@ -16,7 +16,7 @@ from k8s_mcp.policy.observers import Deed, Observing
 _AGAIN_SECONDS = 600.0
 """After so long a look is told once more."""
 _MOST_REMEMBERED = 10_000
-_NO_SUCH = "no such run; a finished run can be read for a limited time only"
+NO_SUCH = "no such run; a finished run can be read for a limited time only"
 
 _State = dict[str, object]
 
@@ -39,7 +39,7 @@ class Sight:
     def checked(self, who: Principal, spec: RunSpec | None, deed: Deed, via: Via) -> RunSpec:
         """The run, if `who` may do that with it. Raises NotFound; and Forbidden where the run may be seen."""
         if spec is None or not self.sees(who, spec):
-            raise NotFound(_NO_SUCH)
+            raise NotFound(NO_SUCH)
         if spec.is_of(who):
             return spec
         if not self._admission.observing(who).allows(deed):

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from http import HTTPStatus
+from typing import Protocol
 
 import anyio
 from starlette.responses import Response
@@ -12,7 +14,6 @@ from starlette.types import Receive, Scope, Send
 from k8s_mcp.log_format import about_run
 from k8s_mcp.models import Control, Event
 from k8s_mcp.runs.eventlog import Reader
-from k8s_mcp.runs.run import Run
 from k8s_mcp.web import sse
 
 SEND_SECONDS = 300.0
@@ -21,6 +22,17 @@ SEND_SECONDS = 300.0
 _NO_STORE = [(b"cache-control", b"no-store")]
 
 _logger = logging.getLogger(__name__)
+
+
+class Followable(Protocol):
+    """A run that goes on, or is over and kept."""
+
+    run_id: str
+
+    @property
+    def is_over(self) -> bool: ...
+    def started_event(self) -> Control: ...
+    def events(self, after: int | None = None, *, watching: bool = False) -> AbstractContextManager[Reader]: ...
 
 
 class EventStream(Response):
@@ -36,7 +48,7 @@ class EventStream(Response):
 
     media_type = sse.MEDIA_TYPE
 
-    def __init__(self, run: Run, after: int | None = None, *, watching: bool = False) -> None:
+    def __init__(self, run: Followable, after: int | None = None, *, watching: bool = False) -> None:
         super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self._run = run

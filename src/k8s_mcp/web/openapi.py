@@ -92,6 +92,7 @@ SCHEMAS: Mapping[str, _Json] = {
             _control(
                 {"status": "gap", "stream": "stdout", "missing": 12}, "Lines were lost; `null`: of both streams."
             ),
+            _control({"status": "at", "seconds": 1.5}, "With `timed`: when what follows was sent, since accepted."),
             _control({"status": "done", "exit_code": 0}, "The command ended by itself."),
             _control({"status": "timeout", "exit_code": 124, "timeout": 300}, "It was ended at its timeout."),
             _control({"status": "cancelled", "exit_code": None}, "Somebody ended it."),
@@ -148,3 +149,14 @@ SCHEMAS: Mapping[str, _Json] = {
         offered={"type": "boolean", "description": "Whether the operator offers it."},
     ),
 }
+
+OF_LISTS: Mapping[str, _Json] = {
+    "all": {"type": "boolean", "description": "With `all`: whether these are the runs of all callers."},
+    "next": _or_null(_text("With `past`: what `before` takes to go on further back; `null` at the end.")),
+    "missed": {
+        "type": "array",
+        "description": "With `past`: times at which runs ended that the history misses.",
+        "items": _object("", "from to", **{"from": _text(_TIME), "to": _text(_TIME)}, runs=_number("For observers.")),
+    },
+}
+"""What a list of runs has besides them."""

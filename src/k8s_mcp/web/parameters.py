@@ -81,10 +81,40 @@ _SINCE = Query(
     description="Without the runs that had ended before, in UTC, as `ended` has it.",
     json_schema_extra=_as_time,
 )
+_PAST = Query(
+    alias="past",
+    description="Those that the history has, which have ended, the latest first.",
+)
+_BEFORE_PATTERN = f"{_TIME_PATTERN}/[0-9a-f]{{32}}"
+
+
+def _place(value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(_BEFORE_PATTERN, value):
+        raise ValueError("must be the `next` of an earlier answer")
+    return value
+
+
+def _as_place(schema: dict[str, Any]) -> None:
+    _not_null(schema)
+    schema["pattern"] = f"^{_BEFORE_PATTERN}$"
+
+
+_BEFORE = Query(
+    description="With `past`: those behind, further back; the answer's `next`.", json_schema_extra=_as_place
+)
+_LIMIT = Query(description="With `past`: how many at most.", ge=1, le=1000)
+_TIMED = Query(
+    description="From the history, with control events `at` between the others: when what follows was sent, in "
+    "seconds since the run was accepted. Without those where it has no output of the run."
+)
 _WATCH = Query(description="Look on without following: the run neither goes on for that nor waits for it.")
 Everybodys = Annotated[bool, _EVERYBODYS]
 Since = Annotated[str | None, _SINCE, AfterValidator(_time)]
 Watch = Annotated[bool, _WATCH]
+InPast = Annotated[bool, _PAST]
+Before = Annotated[str | None, _BEFORE, AfterValidator(_place)]
+Limit = Annotated[int, _LIMIT]
+Timed = Annotated[bool, _TIMED]
 STREAM = {
     200: {
         "description": "Events, as they come.",

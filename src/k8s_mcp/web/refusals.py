@@ -22,7 +22,8 @@ _FIELDS = frozenset(
     (
         *RunRequest.model_fields,
         *ClusterRequest.model_fields,
-        *("body", "name", "run_id", "all", "since", "watch", "Idempotency-Key", "Last-Event-ID"),
+        *("body", "name", "run_id", "all", "since", "watch", "past", "before", "limit", "timed"),
+        *("Idempotency-Key", "Last-Event-ID"),
         *("start_line", "max_lines", "stream", "grep"),
     )
 )

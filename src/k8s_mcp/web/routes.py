@@ -1,6 +1,7 @@
 """The HTTP front end: translates requests into calls of `Runs`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Request
@@ -12,10 +13,11 @@ from k8s_mcp import __version__, errors
 from k8s_mcp.auth.guard import ANONYMOUS
 from k8s_mcp.models import ClusterRequest, RunRequest
 from k8s_mcp.runs.handles import Handles
+from k8s_mcp.runs.past import PastRuns
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.web.body import as_model, is_json_rpc, read_again, read_json
 from k8s_mcp.web.event_stream import EventStream
-from k8s_mcp.web.openapi import reference
+from k8s_mcp.web.openapi import OF_LISTS, reference
 from k8s_mcp.web.parameters import (
     KEY,
     LAST_EVENT_ID,
@@ -25,11 +27,15 @@ from k8s_mcp.web.parameters import (
     RUN_ID,
     SEEN_BEFORE,
     STREAM,
+    Before,
     Caller,
     ClusterName,
     EventId,
     Everybodys,
+    InPast,
+    Limit,
     Since,
+    Timed,
     Watch,
     after_of,
 )
@@ -42,12 +48,14 @@ def _body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": content}}
 
 
-def _answer(name: str, *, listed: str = "", code: int = 200) -> dict[int | str, dict[str, Any]]:
-    """An answer in OpenAPI: one of the schemas, or a list of them under `listed`."""
+def _answer(
+    name: str, *, listed: str = "", code: int = 200, more: Mapping[str, Any] | None = None
+) -> dict[int | str, dict[str, Any]]:
+    """An answer in OpenAPI: one of the schemas, or a list of them under `listed`, and `more` beside it."""
     schema: dict[str, Any] = reference(name)
     if listed:
         items = {"type": "array", "items": schema}
-        schema = {"type": "object", "required": [listed], "properties": {listed: items}}
+        schema = {"type": "object", "required": [listed], "properties": {listed: items, **(more or {})}}
     return {code: {"description": "As it is now.", "content": {"application/json": {"schema": schema}}}}
 
 
@@ -63,15 +71,23 @@ class PassedOn(Response):
         await self._app(scope, read_again(self._body, receive), send)
 
 
-def router(runs: Runs, handles: Handles, json_rpc: ASGIApp, metrics: Callable[[str], tuple[bytes, str]]) -> APIRouter:
+def router(
+    runs: Runs,
+    past: PastRuns,
+    handles: Handles,
+    json_rpc: ASGIApp,
+    metrics: Callable[[str], tuple[bytes, str]],
+) -> APIRouter:
     """The paths of this front end. `json_rpc` answers bodies that are JSON-RPC: MCP shares a path with us.
 
     `metrics` gives them, and their media type, for a header `Accept`.
     """
     api = APIRouter()
     _add_start(api, runs, json_rpc)
-    _add_runs(api, runs)
+    _add_list(api, runs, past)
+    _add_runs(api, runs, past)
     _add_clusters(api, handles)
+    _add_caller(api, runs, past)
     _add_operations(api, runs, metrics)
     return api
 
@@ -114,21 +130,37 @@ def _add_start(api: APIRouter, runs: Runs, json_rpc: ASGIApp) -> None:
         return EventStream(run, after)
 
 
-def _add_runs(api: APIRouter, runs: Runs) -> None:
-    @api.get("/runs", responses={**_answer("Run", listed="runs"), **documented(*REFUSED, errors.InvalidRequest)})
-    async def list_runs(caller: Caller, everybodys: Everybodys = False, since: Since = None) -> dict[str, object]:
-        """The caller's runs, oldest first; for an observer, if asked for, those of all callers."""
-        found = runs.list_all(caller) if everybodys else runs.list(caller)
-        listed = {"runs": [state for state in found if since is None or str(state["ended"] or since) >= since]}
-        return {"all": runs.sight.sees_all(caller) or caller == ANONYMOUS, **listed} if everybodys else {**listed}
+def _add_list(api: APIRouter, runs: Runs, past: PastRuns) -> None:
+    refused = documented(*REFUSED, errors.InvalidRequest, errors.NotFound)
 
+    @api.get("/runs", responses={**_answer("Run", listed="runs", more=OF_LISTS), **refused})
+    async def list_runs(
+        caller: Caller,
+        everybodys: Everybodys = False,
+        since: Since = None,
+        in_past: InPast = False,
+        before: Before = None,
+        limit: Limit = 100,
+    ) -> dict[str, object]:
+        """The caller's runs, oldest first; for an observer, if asked for, those of all callers."""
+        of_all = {"all": runs.sight.sees_all(caller) or caller == ANONYMOUS} if everybodys else {}
+        if in_past:
+            return {**of_all, **await past.list(caller, since, before, limit, everybodys=everybodys)}
+        found = runs.list_all(caller) if everybodys else runs.list(caller)
+        return {**of_all, "runs": [one for one in found if since is None or str(one["ended"] or since) >= since]}
+
+
+def _add_runs(api: APIRouter, runs: Runs, past: PastRuns) -> None:
     one_run = documented(*REFUSED, errors.NotFound)
     stream = {**STREAM, **NOTHING_LEFT, **one_run, **documented(errors.InvalidRequest)}
 
     @api.get("/runs/{run_id}", responses={**_answer("Run"), **one_run})
     async def get_run(caller: Caller, run_id: Annotated[str, RUN_ID]) -> dict[str, object]:
-        """One run's state."""
-        return runs.describe(caller, run_id)
+        """One run's state, also of one that the history has."""
+        try:
+            return runs.describe(caller, run_id)
+        except errors.NotFound:
+            return await past.describe(caller, run_id)
 
     @api.delete("/runs/{run_id}", status_code=202, responses={**_answer("Run", code=202), **one_run})
     async def cancel_run(caller: Caller, run_id: Annotated[str, RUN_ID]) -> dict[str, object]:
@@ -142,9 +174,16 @@ def _add_runs(api: APIRouter, runs: Runs) -> None:
         run_id: Annotated[str, RUN_ID],
         last_event_id: Annotated[EventId | None, LAST_EVENT_ID] = None,
         watch: Watch = False,
+        timed: Timed = False,
     ) -> EventStream:
         """A run's stream again, or the rest of it. Who follows somebody else's run only looks on."""
-        run = await runs.follow(caller, run_id)
+        if timed:
+            with suppress(errors.NotFound, errors.Unavailable):
+                return EventStream(await past.follow(caller, run_id, timed=True), last_event_id)
+        try:
+            run = await runs.follow(caller, run_id)
+        except errors.NotFound:
+            return EventStream(await past.follow(caller, run_id, timed=timed), last_event_id)
         return EventStream(run, last_event_id, watching=watch or not run.spec.is_of(caller))
 
 
@@ -177,6 +216,19 @@ def _add_clusters(api: APIRouter, handles: Handles) -> None:
         await handles.delete(caller, name)
 
 
+def _add_caller(api: APIRouter, runs: Runs, past: PastRuns) -> None:
+    @api.get("/me", responses=documented(*REFUSED))
+    async def me(caller: Caller) -> dict[str, object]:
+        """Who the caller is, and what holds for its runs: rules, limits, whether it sees those of others."""
+        return {
+            **runs.sight.about(caller),
+            "access": runs.most_access(caller),
+            "read_only_runs": runs.can_be_read_only,
+            "max_timeout": runs.limits.max_timeout,
+            "history": past.about(),
+        }
+
+
 def _add_operations(api: APIRouter, runs: Runs, metrics: Callable[[str], tuple[bytes, str]]) -> None:
     @api.get("/healthz", responses=documented(*OPEN))
     async def healthz() -> dict[str, str]:
@@ -188,16 +240,6 @@ def _add_operations(api: APIRouter, runs: Runs, metrics: Callable[[str], tuple[b
         """Whether runs are accepted."""
         runs.check()
         return {"status": "ready"}
-
-    @api.get("/me", responses=documented(*REFUSED))
-    async def me(caller: Caller) -> dict[str, object]:
-        """Who the caller is, and what holds for its runs: rules, limits, whether it sees those of others."""
-        return {
-            **runs.sight.about(caller),
-            "access": runs.most_access(caller),
-            "read_only_runs": runs.can_be_read_only,
-            "max_timeout": runs.limits.max_timeout,
-        }
 
     @api.get("/version", responses=documented(*REFUSED))
     async def version() -> dict[str, str | float]:

@@ -126,7 +126,7 @@ class Janitor:
             )
             run = read_run(job)
             if was_so and run is not None and state is not Standing.OVER:
-                self._observe(OrphanRemoved(run.run_id, run.server, run.created))
+                self._observe(OrphanRemoved(run.run_id, run.server, run.created, run))
 
     def _leases_of_the_dead(self) -> list[Json]:
         """Those that no run needs any more to be known as orphaned; what has no holder is not ours to judge."""

@@ -106,6 +106,28 @@ class Follower {
     if (id !== null) this.pending = null;
   }
 
+  // Show it again as it came then, where the service knows when that was.
+  async replay(signal) {
+    const answer = await send("GET", `runs/${this.id}/events?watch=true&timed=true`, { signal });
+    const all = [];
+    for await (const batch of events(answer)) all.push(...batch); // the service would not wait for long
+    this.lines.clear();
+    let began = null;
+    for (const event of all) {
+      const said = event.event === "control" ? JSON.parse(event.data) : {};
+      if (said.status === "at") {
+        began ??= performance.now() - 1000 * said.seconds;
+        const wait = began + 1000 * said.seconds - performance.now();
+        if (wait > 0) {
+          this.#tell();
+          await new Promise((resolve) => setTimeout(resolve, wait));
+          if (signal.aborted) return;
+        }
+      } else this.#take(event);
+    }
+    this.#tell();
+  }
+
   #tell() {
     for (const watcher of this.watchers) watcher(this);
   }

@@ -62,6 +62,8 @@ export function listView({ runs }) {
   const head = h("div", { role: "row", class: "row head" });
   const table = h("div", { role: "table", class: "table", "aria-label": t("runs") }, h("div", { role: "rowgroup" }, head), body);
   const empty = h("div", { class: "empty" });
+  const back = button(t("earlier"), () => runs.goBack().catch((error) => (gaps.textContent = error.message)));
+  const gaps = h("p", { class: "quiet", role: "status" });
   let found = [];
   body.append(space);
   input.addEventListener("input", () => ((filter.text = input.value.trim().toLowerCase()), draw(true)));
@@ -92,6 +94,8 @@ export function listView({ runs }) {
     table.setAttribute("aria-rowcount", found.length + 1);
     table.hidden = !found.length;
     empty.hidden = !runs.asked || found.length > 0;
+    back.hidden = runs.earlier === null;
+    gaps.textContent = runs.gaps.map(({ from, to }) => t("missed", { from: at(from), to: at(to) })).join(" ");
     const kind = all.length ? "no matches" : "no runs";
     const clear = button(t("clear"), () => {
       Object.assign(filter, { text: "", status: "", cluster: "", caller: "" });
@@ -140,7 +144,8 @@ export function listView({ runs }) {
     title: t("runs"),
     elements: [
       h("div", { class: "bar" }, h("h1", null, t("runs")), summary),
-      h("div", { class: "bar" }, input, selects.status, selects.cluster, selects.caller),
+      h("div", { class: "bar" }, input, selects.status, selects.cluster, selects.caller, back),
+      gaps,
       table,
       empty,
     ],

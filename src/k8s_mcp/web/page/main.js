@@ -14,7 +14,7 @@ import { otherLanguage, t } from "./words.js";
 const NAVIGATION = [["runs", ""], ["clusters", "clusters"]];
 const main = h("main", { id: "main", tabindex: -1 });
 const banner = h("p", { class: "banner", role: "status", hidden: true });
-const page = { me: null, runs: new Runs(), leave: null };
+const page = { me: null, runs: new Runs(false), leave: null };
 
 function theme() {
   const root = document.documentElement;
@@ -115,7 +115,7 @@ async function begin(said) {
     setTimeout(begin, 2000, said);
     return;
   }
-  page.runs = new Runs();
+  page.runs = new Runs(Boolean(page.me.history));
   page.runs.listeners.add(() => {
     const { lost } = page.runs;
     if (lost?.status === 401) return page.logOut(t("token wrong", { why: lost.message }));

@@ -73,6 +73,9 @@ export function runView({ runs, me }, id) {
     copier(t("copy"), () => [...follower.lines.texts(false)].join(""), t("copied")),
     button(t("download"), () => download(`${id}.log`, [...follower.lines.texts()])),
   );
+  const again = button(t("replay"), replay, { hidden: true });
+  bar.append(again);
+  let playing = new AbortController();
   let timer;
   let left = false;
   let unknown = false;
@@ -86,6 +89,7 @@ export function runView({ runs, me }, id) {
     put(list, ...facts(run));
     why.textContent = ending(run);
     why.className = `why ${run.status === "done" && !run.exit_code ? "ok" : isOver(run) ? "bad" : ""}`;
+    again.hidden = !(isOver(run) && me.history?.output && follower.lines.count);
     end.hidden = isOver(run) || Boolean(run.principal && run.principal !== me.principal && !me.observer?.cancel);
     put(asked, ...(run.requests ? requests(run.requests, isOver(run)) : []));
   }
@@ -105,6 +109,13 @@ export function runView({ runs, me }, id) {
       follower.said = true;
       poll();
     }
+  }
+
+  async function replay() {
+    playing.abort();
+    playing = new AbortController();
+    const { signal } = playing;
+    await follower.replay(signal).catch((error) => signal.aborted || (notes.textContent = error.message));
   }
 
   async function cancel() {
@@ -150,6 +161,7 @@ export function runView({ runs, me }, id) {
     ],
     leave() {
       left = true;
+      playing.abort();
       clearTimeout(timer);
       output.close();
       leave();

@@ -12,8 +12,11 @@ export const isOver = (run) => ENDED.has(run.status);
 export const failed = (run) => isOver(run) && !(run.status === "done" && run.exit_code === 0) && run.status !== "gone";
 
 export class Runs {
-  constructor() {
+  // `history`: whether the service has runs of days before.
+  constructor(history) {
     this.all = new Map();
+    this.earlier = history ? "" : null; // where to go on further back; null at the end
+    this.gaps = []; // what the history has missed
     this.listeners = new Set();
     this.lost = null; // the Failed of the last question
     this.asked = false;
@@ -44,6 +47,7 @@ export class Runs {
       this.#take(answer.runs);
       await this.#lookFor(answer.runs);
       this.lost = null;
+      if (this.earlier === "") await this.goBack().catch(() => {}); // a button asks again
     } catch (error) {
       if (!(error instanceof Failed)) throw error;
       this.lost = error;
@@ -55,6 +59,16 @@ export class Runs {
     const took = performance.now() - began;
     const pause = document.hidden ? 15_000 : this.lost ? 2000 : 1000;
     if (this.lost?.status !== 401) this.soon(Math.max(pause, Math.min(SHARE * took, LONGEST_PAUSE)));
+  }
+
+  // Runs of earlier on, some at a time; raises what is wrong.
+  async goBack() {
+    const before = this.earlier ? `&before=${encodeURIComponent(this.earlier)}` : "";
+    const answer = await call("GET", `runs?all=true&past=true&limit=500${before}`);
+    this.#take(answer.runs);
+    this.gaps = answer.missed;
+    this.earlier = answer.next;
+    for (const listener of this.listeners) listener();
   }
 
   #take(runs) {
@@ -80,7 +94,7 @@ export class Runs {
       try {
         this.#take([await call("GET", `runs/${run.run_id}`)]);
       } catch (error) {
-        if (error.status !== 404) throw error;
+        if (error.status !== 404 && error.status !== 503) throw error; // 503: the history is away
         const times = (this.missed.get(run.run_id) ?? 0) + 1;
         this.missed.set(run.run_id, times);
         if (times > 3) this.all.set(run.run_id, { ...run, status: "gone" });

@@ -22,6 +22,8 @@ const ENGLISH = {
   "token in address":
     "The address held a token, which was not used: addresses end up in histories and logs. Have that token replaced, and enter the new one here.",
   // the list
+  "earlier": "Earlier",
+  "missed": "Runs that ended between {from} and {to} are missing here: the history could not be written.",
   "filter": "Search: command, cluster, id",
   "all statuses": "Every status",
   "all clusters": "Every cluster",
@@ -75,6 +77,7 @@ const ENGLISH = {
   "not copied": "Not allowed here",
   "too many here": "This tab follows {n} commands already. Wait for one to end, or use another browser.",
   "download": "Download",
+  "replay": "Replay",
   "no output": "No output yet.",
   "no output end": "It wrote nothing.",
   "forgotten": "The first {n} lines are not kept here.",
@@ -183,6 +186,8 @@ const CHINESE = {
   "token wrong": "令牌不被接受：{why}",
   "token forget": "忘记令牌",
   "token in address": "地址中含有令牌，未被使用：地址会留在历史记录和日志里。请更换该令牌，并在这里输入新的。",
+  "earlier": "更早",
+  "missed": "此处缺少在 {from} 与 {to} 之间结束的运行：当时无法写入历史。",
   "filter": "搜索：命令、集群、id",
   "all statuses": "所有状态",
   "all clusters": "所有集群",
@@ -235,6 +240,7 @@ const CHINESE = {
   "not copied": "此处不允许",
   "too many here": "此标签页已在跟踪 {n} 条命令。请等其中一条结束，或使用其他浏览器。",
   "download": "下载",
+  "replay": "重放",
   "no output": "还没有输出。",
   "no output end": "没有任何输出。",
   "forgotten": "前 {n} 行未保留在此。",
