@@ -14,7 +14,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --no-input
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run check test lint cluster cluster-down images bench fuzz soak lock audit clean
+.PHONY: help run check test lint cluster cluster-down images bench fuzz soak warm-claims lock audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' Makefile
@@ -53,6 +53,9 @@ fuzz: $(VENV)/fuzzer ## fuzz every target for ten minutes; ARGS="kubeconfig --mi
 
 soak: $(VENV)/installed ## replicas under random faults, ten minutes; ARGS="--minutes 60 --replicas 3 --seed N"
 	@exec $(BIN)/python -m tests.soak $(ARGS)
+
+warm-claims: $(VENV)/installed ## a hundred claims of ten warm pods at once, without faults and with them
+	@K8S_MCP_TEST_MANY_CLAIMS=1 exec $(BIN)/python -m pytest -s --numprocesses 0 tests/e2e/test_warm_many.py $(ARGS)
 
 lock: $(VENV)/installed ## write requirements/*.lock anew from pyproject.toml; ARGS=--upgrade takes the newest versions
 	$(COMPILE) pyproject.toml --extra otel --extra postgresql --output-file requirements/runtime.lock $(ARGS)

@@ -8,7 +8,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -18,6 +18,7 @@ from anyio.from_thread import start_blocking_portal
 from tests.e2e.place import Json, Place
 from tests.support.passing_on import abort, kept, served, session_with
 
+_HELD_SECONDS = 60
 _OF_REPLICA = re.compile(r"lease|watch=true|GET secrets\?labelSelector=.*handle")
 
 
@@ -27,7 +28,7 @@ class Fault:
 
     `pattern` is searched in `METHOD resource[/name[/subresource]][?query]`. With `status` the call is answered so and
     passed on to nobody; else it is carried out, and its answer breaks off after `cut` bytes, or is `late` by so many
-    seconds.
+    seconds. With `held` it is passed on as it is, once a test has set that to False.
     """
 
     pattern: str
@@ -37,6 +38,7 @@ class Fault:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     cut: int = 0
     late: float = 0
+    held: bool = False
     seen: int = 0
 
 
@@ -91,6 +93,9 @@ class ApiProxy:
         call = f"{request.method} {where}"
         self.calls.append(call)
         fault = self._fault(call)
+        if fault and fault.held:
+            await _released(fault)
+            fault = None
         if fault and fault.status:
             return web.Response(status=fault.status, body=fault.body, headers=fault.headers)
         self._open[id(request)] = (request, call)
@@ -140,6 +145,13 @@ class ApiProxy:
                     return response
         await response.write_eof()
         return response
+
+
+async def _released(fault: Fault) -> None:
+    with suppress(TimeoutError):  # where the test has failed
+        async with asyncio.timeout(_HELD_SECONDS):
+            while fault.held:  # noqa: ASYNC110 - it is a test in another thread that changes it
+                await asyncio.sleep(0.02)
 
 
 def _silence(_call: str) -> Fault | None:

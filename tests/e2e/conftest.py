@@ -14,6 +14,7 @@ import pytest
 from tests import testcluster
 from tests.e2e.api_proxy import ApiProxy, api_proxy
 from tests.e2e.place import Place, created
+from tests.e2e.warm import WAITING
 from tests.support.client import Client
 from tests.support.left_out import leave_out
 from tests.support.prepared import Prepared
@@ -80,6 +81,21 @@ def serve_kubernetes(
             return start(**{**settings, **changed})
 
         yield start_with
+
+
+@pytest.fixture
+def serve_warm(serve_kubernetes: StartService, place: Place) -> Iterator[StartService]:
+    """Services that keep pods warm, for one test: none of another test keeps them beside it, or leaves any."""
+    started: list[Service] = []
+
+    def start(**settings: object) -> Service:
+        started.append(serve_kubernetes(**{"warm_pods": 1, **settings}))
+        return started[-1]
+
+    yield start
+    for service in started:
+        service.stop()
+    place.kubectl("delete", "jobs", f"--namespace={place.namespace}", f"--selector={WAITING}")
 
 
 @pytest.fixture(scope="module")

@@ -17,7 +17,8 @@ Json = dict[str, Any]
 
 IMAGE = "k8s-mcp-test/busybox:1"
 _OURS = "app.kubernetes.io/managed-by=k8s-mcp-server"
-_RUN = "k8s-mcp-server/run"
+ANY_RUN = "k8s-mcp-server/run"
+"""Selects what belongs to runs, and not what waits warm."""
 _ACCOUNT = "k8s-mcp-server"  # images/runner/namespace.yaml gives it the Role
 
 
@@ -62,18 +63,19 @@ class Place:
 
     async def one(self, kind: str, run_id: str) -> Json:
         """The run's Job, pod or Secret."""
-        found = await self.items(kind, f"{_RUN}={run_id}")
+        found = await self.items(kind, f"{ANY_RUN}={run_id}")
         assert len(found) == 1, found
         return found[0]
 
-    async def nothing_left(self, run_id: str = "", seconds: float = 0) -> None:
-        """Wait until the run, or without an id the service, has no Job, pod or Secret any more.
+    async def nothing_left(self, run_id: str = "", seconds: float = 0, selector: str = _OURS) -> None:
+        """Wait until the run, or without an id the service, has no Job, pod or Secret any more; or with a selector
+        what that selects, as ANY_RUN.
 
         A run whose client left before its end is kept for that client for the resume window, 30 s: runs of an
         earlier test can be such.
         """
         seconds = seconds or (30 if run_id else 60)  # a kubelet with 70 pods takes its time
-        selector = f"{_RUN}={run_id}" if run_id else _OURS
+        selector = f"{ANY_RUN}={run_id}" if run_id else selector
         left: list[str] = []
         with anyio.move_on_after(seconds):
             while True:

@@ -238,6 +238,15 @@ def test_dashboard_and_alerts_use_metrics_and_labels_that_exist(server: Service)
         assert {label.strip() for group in used for label in group.split(",")} <= labels, where
 
 
+def test_dashboard_shows_whether_warm_pods_are_worth_their_place() -> None:
+    shown = set(re.findall(r"k8s_mcp_warm_pod\w+", " ".join(expressions().values())))
+    assert shown == {
+        "k8s_mcp_warm_pods_waiting",
+        "k8s_mcp_warm_pods_asked_total",
+        "k8s_mcp_warm_pod_claim_seconds_bucket",
+    }
+
+
 def test_every_alert_says_what_to_do() -> None:
     alerts = {name for name in expressions() if name.startswith("K8sMcp")}
     assert alerts == set(re.findall(r"`(K8sMcp\w+)`", _PAGE.read_text()))

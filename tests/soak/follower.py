@@ -24,7 +24,8 @@ def http_client() -> httpx.AsyncClient:
     """For any number of followers; every request has a connection of its own."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=0)
     silence = httpx.Timeout(45, connect=10)  # the service writes something every 15 s
-    return httpx.AsyncClient(timeout=silence, limits=limits, trust_env=False)
+    headers = {"Accept-Encoding": "identity"}  # what is garbled on the way is an event to be judged
+    return httpx.AsyncClient(timeout=silence, limits=limits, trust_env=False, headers=headers)
 
 
 @dataclass(frozen=True)

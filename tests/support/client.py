@@ -20,6 +20,7 @@ class Client:
             verify=verify,
             timeout=90,
             trust_env=False,
+            headers={"Accept-Encoding": "identity"},
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=0),
         )
         self.kubeconfig = kubeconfig

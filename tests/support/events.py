@@ -142,7 +142,7 @@ class Stream:
 
     async def _read(self) -> AsyncIterator[Event]:
         parser = Parser()
-        async for chunk in self.response.aiter_raw():
+        async for chunk in self.response.aiter_bytes():
             for event in parser.feed(chunk):
                 self.seen.append(event)
                 yield event

@@ -53,7 +53,7 @@ async def test_comments_are_sent_while_nothing_else_is(
     async def send(message: Message) -> None:
         events.extend(parser.feed(message.get("body", b"")))
 
-    await EventStream(await start(app, "sleep 1; echo one; sleep 1", fake_kubeconfig))({}, never, send)
+    await EventStream(await start(app, "sleep 1; echo one; sleep 1", fake_kubeconfig))({"headers": []}, never, send)
     names = [event.name for event in events]
     assert {"comment"} == set(names[1 : names.index("stdout")])
     assert {"comment"} == set(names[names.index("stdout") + 1 : -1])
@@ -72,7 +72,7 @@ async def test_client_that_never_reads_is_left(
             await never()
 
     with anyio.fail_after(30):
-        await EventStream(run)({}, never, send)
+        await EventStream(run)({"headers": []}, never, send)
         with run.events() as reader:
             while await reader.next():
                 pass

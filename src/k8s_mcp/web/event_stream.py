@@ -8,17 +8,19 @@ from http import HTTPStatus
 from typing import Protocol
 
 import anyio
+from starlette.datastructures import Headers
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from k8s_mcp.log_format import about_run
 from k8s_mcp.models import Control, Event
 from k8s_mcp.runs.eventlog import Reader
-from k8s_mcp.web import sse
+from k8s_mcp.web import compressed, sse
 
 SEND_SECONDS = 300.0
 """How long a client may leave a stream unread before its connection is closed; it can come back and resume."""
 
+_HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Vary": "Accept-Encoding"}
 _NO_STORE = [(b"cache-control", b"no-store")]
 
 _logger = logging.getLogger(__name__)
@@ -43,19 +45,23 @@ class EventStream(Response):
     a browser's `EventSource`, which comes back after every end, is told to stop:
     https://html.spec.whatwg.org/multipage/server-sent-events.html#the-eventsource-interface
 
-    The run goes on for the client's sake, unless it is only `watching`.
+    The run goes on for the client's sake, unless it is only `watching`. Who asks for gzip gets that, event by event.
     """
 
     media_type = sse.MEDIA_TYPE
 
     def __init__(self, run: Followable, after: int | None = None, *, watching: bool = False) -> None:
-        super().__init__(headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
+        super().__init__(headers=_HEADERS)
         del self.headers["content-length"]
         self._run = run
         self._after = after
         self._watching = watching
+        self._gzip: compressed.Gzip | None = None
 
-    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if compressed.asked_for(", ".join(Headers(scope=scope).getlist("accept-encoding"))):
+            self._gzip = compressed.Gzip()
+            self.headers["Content-Encoding"] = "gzip"
         with about_run(self._run.run_id):
             await self._until_read_or_left(receive, send)
 
@@ -74,24 +80,27 @@ class EventStream(Response):
         try:
             if self._after is not None and self._run.is_over and _is_behind(self._after, await pending):
                 await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": _NO_STORE})
-                await _write(send, b"", more=False)
+                await _send(send, b"", more=False)
                 return
             await send({"type": "http.response.start", "status": HTTPStatus.OK, "headers": self.raw_headers})
             if self._after is None:
-                await _write(send, sse.encode([self._run.started_event()]))
+                await self._write(send, sse.encode([self._run.started_event()]))
             while True:
                 done, _ = await asyncio.wait([pending], timeout=sse.PING_SECONDS)
                 if not done:
-                    await _write(send, sse.PING)
+                    await self._write(send, sse.PING)
                     continue
                 events = pending.result()
                 if not events:
                     break
-                await _write(send, sse.encode(events))
+                await self._write(send, sse.encode(events))
                 pending = asyncio.ensure_future(reader.next())
         finally:
             pending.cancel()
-        await _write(send, b"", more=False)
+        await _send(send, self._gzip.end() if self._gzip else b"", more=False)
+
+    async def _write(self, send: Send, data: bytes) -> None:
+        await _send(send, self._gzip.piece(data) if self._gzip else data)
 
 
 def _is_behind(after: int, events: list[Event]) -> bool:
@@ -100,7 +109,7 @@ def _is_behind(after: int, events: list[Event]) -> bool:
     return isinstance(first, Control) and first.final and first.id is not None and first.id <= after
 
 
-async def _write(send: Send, data: bytes, *, more: bool = True) -> None:
+async def _send(send: Send, data: bytes, *, more: bool = True) -> None:
     async with asyncio.timeout(SEND_SECONDS):
         await send({"type": "http.response.body", "body": data, "more_body": more})
 

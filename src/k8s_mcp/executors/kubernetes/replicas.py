@@ -102,6 +102,12 @@ class Replicas:
         """Whether keeping pods warm is this replica's. Between two looks at who is there two may think so."""
         return keeper_of_warm_pods(self.leases, self.is_gone) == self._replica
 
+    async def is_alone(self) -> bool:
+        """Whether it can be seen now that no other replica lives."""
+        seen = await self._look()
+        others = {holder_of(lease) for lease in self.leases} - {"", self._replica}
+        return seen and all(map(self.is_gone, others))
+
     @property
     def surely_alive(self) -> bool:
         """Whether our Lease was renewed so lately that nobody can take this replica for gone."""
@@ -170,19 +176,21 @@ class Replicas:
             await asyncio.sleep(ROUND_SECONDS)
             await self._look()
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Whether anything could be seen."""
         at = asyncio.get_running_loop().time()
         try:
             answer = await self._api.list(LEASES, {"labelSelector": f"{MANAGED_BY}={MANAGER}"})
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("not seen which replicas live: %s", error)
-            return
+            return False
         self.leases = answer["items"]
         for lease in self.leases:
             if not holder_of(lease):
                 self._cluster.odd("leases", lease["metadata"]["name"], "it names no replica")
         self._census.take_note(self.leases, at)
         self._cluster.watch.wake_all()
+        return True
 
 
 def _duration(spec: Json) -> float:

@@ -26,6 +26,7 @@ _ROUND_SECONDS = 5.0
 _NO_ROOM_SECONDS = 3.0  # for so long a run without a place waits before warm pods make room for it
 _UNSEEN_SECONDS = 10.0
 _SETTLED_SECONDS = 10.0  # one that is up for so long shows that the others can be
+_LAST_WORD_SECONDS = 3.0
 _FIRST_BACKOFF, _LONGEST_BACKOFF = 5.0, 300.0
 
 _logger = logging.getLogger(__name__)
@@ -51,13 +52,26 @@ class WarmKeeper:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Work until the context ends. What waits then is left to other replicas, or to its own deadline."""
-        async with asyncio.TaskGroup() as group:
-            work = group.create_task(self._work())
-            try:
-                yield
-            finally:
-                work.cancel()
+        """Work until the context ends. What waits then is left to other replicas; the last one takes it along."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                work = group.create_task(self._work())
+                try:
+                    yield
+                finally:
+                    work.cancel()
+        finally:
+            await self._leave()
+
+    async def _leave(self) -> None:
+        """Where this replica is the last one: else what waits would do so until its own deadline, for nobody."""
+        try:
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                if self._pool.enabled and await self._replicas.is_alone():
+                    for one in self._pool.waiting(self._cluster.watch, asyncio.get_running_loop().time()):
+                        await self._retire(one.job)
+        except (ApiError, ApiUnreachable, TimeoutError) as error:
+            _logger.warning("warm pods go by their own deadline: %s", error or "no answer in time")
 
     async def _work(self) -> None:
         while True:
