@@ -29,11 +29,14 @@ check: lint $(VENV)/installed ## the short loop: lint, and all tests that need n
 test: $(VENV)/installed ## run all tests; those on a real cluster start one where the machine can
 	@exec $(BIN)/python -m pytest --numprocesses $(WORKERS) $(ARGS)
 
-lint: $(VENV)/installed ## check style, formatting, types and layers
+DOCUMENTS = $(wildcard *.md docs/*.md charts/*/README.md gate/README.md tests/*/README.md)
+
+lint: $(VENV)/installed ## check style, formatting, types, layers and the documents' words
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/proselint check $(DOCUMENTS)
 	gate/lint.sh
 
 cluster: ## start the test cluster, or find it running; the last line is its `export KUBECONFIG=…`
