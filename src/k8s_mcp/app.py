@@ -3,7 +3,7 @@
 import logging
 import os
 import secrets
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator
 from contextlib import (
     AbstractAsyncContextManager,
     asynccontextmanager,
@@ -18,10 +18,9 @@ from fastapi import FastAPI
 
 from k8s_mcp import __version__
 from k8s_mcp.auth import resource_metadata
-from k8s_mcp.auth.guard import OPEN_PATHS, Authentication, Authenticator, Guard
+from k8s_mcp.auth.guard import OPEN_PATHS, Authentication, Guard, Open
 from k8s_mcp.auth.host import Served
-from k8s_mcp.auth.resource_metadata import ResourceMetadata
-from k8s_mcp.auth.tokens import Tokens
+from k8s_mcp.auth.made import authentication_of, metadata_of
 from k8s_mcp.executors.base import Executor
 from k8s_mcp.executors.local.directory import default_directory
 from k8s_mcp.executors.local.executor import LocalExecutor
@@ -29,7 +28,6 @@ from k8s_mcp.history.made import OUTPUT_BYTES, history_of, is_wanted
 from k8s_mcp.kubeconfig.resolver import Resolver
 from k8s_mcp.mcp.limits import McpLimits
 from k8s_mcp.mcp.server import McpApi
-from k8s_mcp.models import READ_SCOPE, WRITE_SCOPE
 from k8s_mcp.observe.facts import Observe, to_all
 from k8s_mcp.observe.metrics import Metrics
 from k8s_mcp.observe.observers import audit_log, traces
@@ -43,6 +41,7 @@ from k8s_mcp.runs.past import PastRuns
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.settings import Settings
 from k8s_mcp.web import api_page, openapi, routes
+from k8s_mcp.web import login as login_path
 from k8s_mcp.web.cors import Cors
 from k8s_mcp.web.error_handlers import add_error_handlers
 from k8s_mcp.web.head import Head
@@ -52,6 +51,7 @@ from k8s_mcp.web.refusals import Refusals
 from k8s_mcp.web.traced import Traced
 
 if TYPE_CHECKING:
+    from k8s_mcp.auth.login import Login
     from k8s_mcp.cluster.objects import PodTemplate
 
 _logger = logging.getLogger(__name__)
@@ -86,7 +86,7 @@ def create_app(settings: Settings) -> FastAPI:
     else:
         parts = _on_this_host(settings, observe)
     mcp = McpApi(parts.runs, parts.handles, _mcp_limits(settings), observe)
-    authentication = _authentication(settings, metrics.api_answered)
+    authentication, login = authentication_of(settings, metrics.api_answered)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -95,6 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
                 history.open() if history else nullcontext(),
                 metrics.open(),
                 authentication.open(),
+                login.open() if login else nullcontext(),
                 parts.policy,
                 parts.runs.open(),
                 parts.janitor,
@@ -116,20 +117,29 @@ def create_app(settings: Settings) -> FastAPI:
     api = routes.router(parts.runs, past, parts.handles, mcp.streamable_http, metrics.exposition)
     app.include_router(api)
     app.routes.extend(mcp.routes())
-    api_page.add_to(app)
-    page = Page(wanted=settings.page)
-    page.add_to(app)
+    page = _add_pages(app, settings, login)
     add_error_handlers(app, api)
-    _add_middlewares(app, settings, authentication, page, observe)
+    _add_middlewares(app, settings, authentication, page, observe, login_path.PATH if login else "")
     return app
 
 
+def _add_pages(app: FastAPI, settings: Settings, login: "Login | None") -> Page:
+    """What is for browsers."""
+    api_page.add_to(app)
+    login_path.add_to(app, login)
+    page = Page(wanted=settings.page)
+    page.add_to(app)
+    return page
+
+
 def _add_middlewares(
-    app: FastAPI, settings: Settings, authentication: Authentication, page: Page, observe: Observe
+    app: FastAPI, settings: Settings, authentication: Authentication, page: Page, observe: Observe, login: str
 ) -> None:
     """What every request passes through; each is put around those before it."""
-    metadata = _metadata(settings)
-    open_paths = OPEN_PATHS | page.paths | (resource_metadata.PATHS if metadata else frozenset[str]())
+    metadata = metadata_of(settings)
+    open_paths = (
+        OPEN_PATHS | page.paths | {login_path.PATH} | (resource_metadata.PATHS if metadata else frozenset[str]())
+    )
     if metadata:
         app.routes.extend(metadata.routes())
     app.add_middleware(Traced)
@@ -139,8 +149,7 @@ def _add_middlewares(
         served=Served(settings.allowed_hosts, settings.allowed_origins, _public_origin(settings)),
         refuse=lambda error, unread: problem_of(error, unread=unread),
         authentication=authentication,
-        open_paths=open_paths,
-        html_paths=page.html_paths,
+        open=Open(open_paths, page.html_paths, login),
         hint=metadata.challenge if metadata else lambda _: "",
     )
     app.add_middleware(Cors, origins=settings.allowed_origins)
@@ -183,40 +192,6 @@ def pod_template(settings: Settings) -> "PodTemplate":
 def local_directory(settings: Settings) -> Path:
     """Where the local executor keeps its runs."""
     return Path(settings.local_dir) if settings.local_dir else default_directory()
-
-
-def _authentication(settings: Settings, on_answer: Callable[[str, str, str], None]) -> Authentication:
-    """All that callers may show."""
-    kinds: list[Authenticator] = []
-    if settings.auth_tokens:
-        kinds.append(Tokens(Path(settings.auth_tokens)))
-    if settings.oidc_issuer:
-        from k8s_mcp.auth.oidc import Oidc
-
-        kinds.append(
-            Oidc(
-                settings.oidc_issuer,
-                settings.oidc_audiences,
-                settings.oidc_principal_claim,
-                settings.oidc_groups_claim,
-                require_scopes=settings.oidc_require_scopes,
-            )
-        )
-    if settings.service_account_audience:
-        from k8s_mcp.auth.token_review import TokenReview
-        from k8s_mcp.cluster.client import connect
-
-        api = connect(settings.kubeconfig, settings.context, settings.namespace, on_answer)
-        kinds.append(TokenReview(settings.service_account_audience, api))
-    return Authentication(kinds, most_requests=settings.max_connections // 2)
-
-
-def _metadata(settings: Settings) -> ResourceMetadata | None:
-    """Where clients find out how to get a token, if they can."""
-    if not settings.oidc_issuer:
-        return None
-    ours = (READ_SCOPE, WRITE_SCOPE) if settings.oidc_require_scopes else ()
-    return ResourceMetadata(settings.oidc_issuer, (*settings.oidc_scopes, *ours), settings.public_url)
 
 
 def _on_kubernetes(settings: Settings, observe: Observe, metrics: Metrics) -> _Parts:

@@ -101,6 +101,11 @@ class Settings(BaseSettings):
         description="refuse such tokens without the scope `k8s-mcp:read` or `k8s-mcp:write`; otherwise one without "
         "either may do what its principal may",
     )
+    oidc_client_id: str = Field(
+        "",
+        description="the page's own client at that issuer, public and with PKCE: with it people log in to the page "
+        "instead of entering a token",
+    )
     service_account_audience: str = Field(
         "",
         description="audience for which tokens of Kubernetes service accounts are accepted; the API server of the "

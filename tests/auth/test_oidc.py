@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives import serialization
 
 from k8s_mcp.auth import jwks
-from k8s_mcp.auth.jwks import ALGORITHMS, safe_url
+from k8s_mcp.auth.discovery import safe_url
+from k8s_mcp.auth.jwks import ALGORITHMS
 from k8s_mcp.auth.oidc import Oidc
 from k8s_mcp.errors import StartError, Unauthorized, Unavailable
 from k8s_mcp.models import Principal

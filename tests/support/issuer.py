@@ -1,14 +1,18 @@
-"""An OpenID Connect issuer with real keys, on a port of this machine: discovery, key set, tokens, rotation."""
+"""An OpenID Connect issuer with real keys, on a port of this machine: discovery, keys, tokens, rotation, logins."""
 
+import base64
+import hashlib
 import json
+import secrets
 import ssl
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Thread
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import jwt
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
@@ -41,7 +45,11 @@ def public_jwk(key: PrivateKey) -> dict[str, Any]:
 
 
 class Issuer:
-    """`keys` are those it shows, by their id; `requests` counts what it was asked. While `down` it answers 500."""
+    """`keys` are those it shows, by their id; `requests` counts what it was asked. While `down` it answers 500.
+
+    Whoever comes to log in is alice, and is sent back at once; `said` replaces what her browser brings along, `login`
+    the claims of her ID token, `bad_answer` what a code or a refresh token is exchanged for.
+    """
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -52,6 +60,11 @@ class Issuer:
         self.redirect = ""
         self.jwks_uri = f"{url}/keys"
         self.claimed = url
+        self.client = "page"
+        self.said: dict[str, str] = {}
+        self.login: dict[str, Any] = {}
+        self.bad_answer: tuple[int, bytes] | None = None
+        self._granted: dict[str, dict[str, str]] = {}
         self.rotate("first")
 
     def rotate(self, kid: str, algorithm: str = "RS256") -> None:
@@ -91,8 +104,43 @@ class Issuer:
         if self.down:
             return 500, {}
         if path == "/.well-known/openid-configuration":
-            return 200, {"issuer": self.claimed, "jwks_uri": self.jwks_uri}
+            return 200, {
+                "issuer": self.claimed,
+                "jwks_uri": self.jwks_uri,
+                "authorization_endpoint": f"{self.url}/authorize",
+                "token_endpoint": f"{self.url}/token",
+                "authorization_response_iss_parameter_supported": True,
+            }
         return (200, {"keys": list(self.shown.values())}) if path == "/keys" else (404, {})
+
+    def authorize(self, query: str) -> str:
+        """Where a browser that came with this query is sent."""
+        asked = dict(parse_qsl(query))
+        code = secrets.token_hex(8)
+        self._granted[code] = asked
+        back = {"code": code, "state": asked["state"], "iss": self.url, **self.said}
+        return f"{asked['redirect_uri']}?{urlencode(back)}"
+
+    def exchange(self, form: Mapping[str, str]) -> tuple[int, bytes]:
+        """The answer of the token endpoint."""
+        if self.bad_answer:
+            return self.bad_answer
+        name = {"authorization_code": "code", "refresh_token": "refresh_token"}[form["grant_type"]]
+        asked = self._granted.pop(form[name], None)
+        digest = hashlib.sha256(form.get("code_verifier", "").encode()).digest()
+        challenge = base64.urlsafe_b64encode(digest).decode().rstrip("=")
+        proven = asked and (name == "refresh_token" or challenge == asked["code_challenge"])
+        if not asked or not proven or form["client_id"] != self.client:
+            return 400, b'{"error": "invalid_grant"}'
+        refresh = secrets.token_hex(8)
+        self._granted[refresh] = asked
+        id_token = {"aud": self.client, "nonce": asked["nonce"], **self.login}
+        answer = {
+            "access_token": self.token(jti=refresh),
+            "id_token": self.token(**id_token),
+            "refresh_token": refresh,
+        }
+        return 200, json.dumps(answer).encode()
 
 
 @contextmanager
@@ -101,11 +149,19 @@ def running_issuer(host: str = "127.0.0.1", tls: ssl.SSLContext | None = None) -
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            path, _, query = self.path.partition("?")
             status, value = issuer.answer(self.path)
-            body = json.dumps(value).encode()
-            self.send_response(302 if issuer.redirect else status)
-            if issuer.redirect:
-                self.send_header("Location", issuer.redirect)
+            to = issuer.authorize(query) if path == "/authorize" else issuer.redirect
+            self._send(302 if to else status, json.dumps(value).encode(), to)
+
+        def do_POST(self) -> None:
+            form = dict(parse_qsl(self.rfile.read(int(self.headers["Content-Length"])).decode()))
+            self._send(*issuer.exchange(form))
+
+        def _send(self, status: int, body: bytes, to: str = "") -> None:
+            self.send_response(status)
+            if to:
+                self.send_header("Location", to)
             self.send_header("Content-Length", str(len(body)))
             self.end_headers()
             self.wfile.write(body)

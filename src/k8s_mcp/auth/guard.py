@@ -3,7 +3,7 @@
 import re
 from collections.abc import AsyncGenerator, Callable, Collection, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from starlette.datastructures import Headers
@@ -95,15 +95,29 @@ class Authentication:
         raise _invalid("the token is of no kind that this service accepts; its operator says which one to send")
 
 
+@dataclass(frozen=True)
+class Open:
+    """What is for everybody: `paths`, `html` for who asks for HTML, and to send something to `login`."""
+
+    paths: Collection[str] = OPEN_PATHS
+    html: Collection[str] = ()
+    login: str = ""
+
+    def has(self, method: str, path: str, headers: Headers) -> bool:
+        """Whether a request is one of these."""
+        if method not in ("GET", "HEAD"):
+            return method == "POST" and path == self.login != ""
+        return path in self.paths or (path in self.html and "text/html" in headers.get("accept", ""))
+
+
 class Guard:
     """On every path, before anything else looks at a request or reads its body: keeps browsers from becoming callers,
     and says who calls.
 
     A `Host` that is not `served` is a name that an attacker pointed at us (DNS rebinding); that page has no token, so
     with `authentication` any name will do. A request with an `Origin` is a web page's, and refused unless that is
-    served (CSRF). `open_paths` need no principal, and have none; nor do `html_paths` for who asks for HTML. `refuse`
-    makes the answer to an error; its second argument says whether a body may follow. `hint` gives a parameter for
-    WWW-Authenticate.
+    served (CSRF). What is `open` needs no principal, and has none. `refuse` makes the answer to an error; its second
+    argument says whether a body may follow. `hint` gives a parameter for WWW-Authenticate.
     """
 
     def __init__(
@@ -112,16 +126,14 @@ class Guard:
         served: Served,
         refuse: Callable[[K8sMcpError, bool], ASGIApp],
         authentication: Authentication,
-        open_paths: Collection[str] = OPEN_PATHS,
-        html_paths: Collection[str] = (),
+        open: "Open | None" = None,  # noqa: A002 - nothing here opens a file
         hint: Callable[[Scope], str] = lambda _: "",
     ) -> None:
         self._app = app
         self._served = served
         self._refuse = refuse
         self._authentication = authentication
-        self._open_paths = open_paths
-        self._html_paths = html_paths
+        self._open = open or Open()
         self._hint = hint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -160,13 +172,9 @@ class Guard:
             )
         if not self._authentication.kinds:
             return ANONYMOUS
-        if scope["method"] in ("GET", "HEAD") and self._is_open(scope["path"], headers):
+        if self._open.has(scope["method"], scope["path"], headers):
             return None
         return await self._authentication.principal(headers)
-
-    def _is_open(self, path: str, headers: Headers) -> bool:
-        html = path in self._html_paths and "text/html" in headers.get("accept", "")
-        return html or path in self._open_paths
 
 
 def is_loopback(host: str) -> bool:

@@ -1,30 +1,22 @@
-"""The public keys of an OpenID Connect issuer, found by discovery, and again when they change.
-
-https://openid.net/specs/openid-connect-discovery-1_0.html, RFC 7517
-"""
+"""The public keys of an OpenID Connect issuer, found by discovery, and again when they change: RFC 7517."""
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from ipaddress import ip_address
 from typing import Any, cast
-from urllib.parse import urlsplit
 
-import httpx2
 from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
+from k8s_mcp.auth.discovery import FAILURES, TIMEOUT, IssuerClient, safe_url
 from k8s_mcp.errors import Unavailable
 
 REFRESH_SECONDS = 300.0
 """A key that the issuer has withdrawn is accepted for so long, and longer only while the issuer cannot be asked."""
 LEAST_SECONDS = 10.0
 """Between two requests, whatever callers send."""
-_TIMEOUT = 5.0
-_MOST_BYTES = 1024 * 1024
 
 _FAMILIES: Mapping[str, tuple[str, ...]] = {
     "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -42,6 +34,7 @@ class Jwks:
 
     def __init__(self, issuer: str) -> None:
         self._issuer = issuer
+        self._client = IssuerClient(issuer)
         self._keys: list[Mapping[str, Any]] = []
         self._made: dict[tuple[str, str], PyJWK] = {}
         self._asked: float | None = None
@@ -51,7 +44,7 @@ class Jwks:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Ask every few minutes until the context ends. An issuer out of reach is no reason not to start."""
-        async with connect(self._issuer) as self._http, asyncio.TaskGroup() as group:
+        async with self._client.open(), asyncio.TaskGroup() as group:
             refreshing = group.create_task(self._refresh())
             try:
                 yield
@@ -92,11 +85,12 @@ class Jwks:
             if self._asked != before and self._asked is not None:
                 return
             try:
-                async with asyncio.timeout(_TIMEOUT):
-                    self._keys = _keys_in(await self._get(await self._jwks_uri()))
+                async with asyncio.timeout(TIMEOUT):
+                    document = await self._client.document()
+                    self._keys = _keys_in(await self._client.get(safe_url(str(document.get("jwks_uri")))))
                 self._made.clear()
                 trouble = None
-            except (httpx2.HTTPError, httpx2.InvalidURL, OSError, TimeoutError, ValueError) as error:
+            except FAILURES as error:
                 trouble = str(error) or type(error).__name__
             finally:
                 self._asked = time.monotonic()
@@ -105,26 +99,6 @@ class Jwks:
             if self._trouble and not trouble:
                 _logger.info("have the keys of %s again", self._issuer)
             self._trouble = trouble
-
-    async def _jwks_uri(self) -> str:
-        document = await self._get(f"{self._issuer.rstrip('/')}/.well-known/openid-configuration")
-        if document.get("issuer") != self._issuer:
-            raise ValueError(f"the discovery document is that of another issuer, {document.get('issuer')!r}")
-        return safe_url(str(document.get("jwks_uri")))
-
-    async def _get(self, url: str) -> Mapping[str, Any]:
-        content = bytearray()
-        async with self._http.stream("GET", url) as response:
-            if response.status_code != 200:  # not followed: a redirect could lead anywhere
-                raise ValueError(f"{url} answered {response.status_code}")
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > _MOST_BYTES:
-                    raise ValueError(f"{url} answered with over {_MOST_BYTES} bytes")
-        value = json.loads(content)
-        if not isinstance(value, dict):
-            raise ValueError(f"{url} answered with no JSON object")  # noqa: TRY004 # data, not a programming error
-        return cast("Mapping[str, Any]", value)
 
     def _find(self, kid: str | None, algorithm: str) -> PyJWK | None:
         made = self._made.get((kid or "", algorithm))
@@ -149,31 +123,8 @@ class Jwks:
         return made
 
 
-def safe_url(url: str) -> str:
-    """`url`, if nobody on the way can change what it answers: https, or this machine. Raises ValueError."""
-    parts = urlsplit(url)
-    if not parts.hostname or parts.username is not None:
-        raise ValueError(f"{url!r} is no URL")
-    if parts.scheme != "https" and not (parts.scheme == "http" and _is_loopback(parts.hostname)):
-        raise ValueError(f"{url!r} must begin with https://")
-    return url
-
-
-def connect(issuer: str) -> httpx2.AsyncClient:
-    """Through the environment's proxies, except to this machine itself."""
-    local = _is_loopback(urlsplit(issuer).hostname or "")
-    return httpx2.AsyncClient(timeout=_TIMEOUT, trust_env=not local, follow_redirects=False)
-
-
 def _keys_in(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     keys = document.get("keys")
     if not isinstance(keys, list):
         raise ValueError("the key set has no list of keys")  # noqa: TRY004 # data, not a programming error
     return [key for key in cast("list[Any]", keys) if isinstance(key, dict)]
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -18,7 +18,8 @@ from jwt.exceptions import (
     PyJWTError,
 )
 
-from k8s_mcp.auth.jwks import ALGORITHMS, Jwks, safe_url
+from k8s_mcp.auth.discovery import safe_url
+from k8s_mcp.auth.jwks import ALGORITHMS, Jwks
 from k8s_mcp.errors import InsufficientScope, StartError, Unauthorized
 from k8s_mcp.models import READ_SCOPE, WRITE_SCOPE, Principal
 
@@ -77,9 +78,22 @@ class Oidc:
 
         Raises Unauthorized, InsufficientScope, Unavailable.
         """
-        header, claims = unverified(token)
+        _, claims = unverified(token)
         if claims.get("iss") != self._issuer:
             return None
+        return self._principal(await self.verified(token, self._audiences))
+
+    @staticmethod
+    def seconds_left(token: str, now: float) -> int:
+        """Until a token that was accepted expires."""
+        return max(int(unverified(token)[1]["exp"] - now), 1)
+
+    async def verified(self, token: str, audiences: Sequence[str]) -> Mapping[str, Any]:
+        """The claims of a token that is the issuer's, for one of `audiences`, and holds now.
+
+        Raises Unauthorized, Unavailable.
+        """
+        header, _ = unverified(token)
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or not isinstance(kid, str | None):
             raise Unauthorized("the token is not signed in a way that is accepted")
@@ -89,16 +103,16 @@ class Oidc:
         key = await self._jwks.key(kid, algorithm)
         if key is None:
             raise Unauthorized("the token's issuer has no key that could have signed it")
-        return self._principal(self._verified(token, key, algorithm))
+        return self._decoded(token, key, algorithm, audiences)
 
-    def _verified(self, token: str, key: jwt.PyJWK, algorithm: str) -> Mapping[str, Any]:
+    def _decoded(self, token: str, key: jwt.PyJWK, algorithm: str, audiences: Sequence[str]) -> Mapping[str, Any]:
         try:
             return self._jwt.decode(
                 token,
                 key,
                 [algorithm],
                 {"require": ["exp", "iss", "aud"]},
-                audience=self._audiences,
+                audience=audiences,
                 issuer=self._issuer,
                 leeway=_LEEWAY,
             )

@@ -38,8 +38,8 @@ def as_model(value: object, model: type[_Model]) -> _Model:
         raise InvalidRequest.of(fields) from None
 
 
-async def read_json(request: Request) -> tuple[object, bytes]:
-    """The body as a JSON value, and as it came.
+async def read_json(request: Request, most: int = MAX_BYTES) -> tuple[object, bytes]:
+    """The body, of `most` bytes, as a JSON value, and as it came.
 
     Raises MalformedRequest, RequestTimeout, TooLarge or UnsupportedMediaType.
     """
@@ -50,7 +50,7 @@ async def read_json(request: Request) -> tuple[object, bytes]:
         raise UnsupportedMediaType("send the body as it is, without `Content-Encoding`")
     try:
         async with asyncio.timeout(_SECONDS):
-            body = await _read(request)
+            body = await _read(request, most)
     except TimeoutError:
         raise RequestTimeout(f"the body did not arrive within {_SECONDS:g} seconds") from None
     return _parsed(body), body
@@ -88,15 +88,15 @@ def _parsed(body: bytes) -> object:
         raise MalformedRequest("the body has a number of too many digits") from None
 
 
-async def _read(request: Request) -> bytes:
-    too_large = TooLarge(f"the body is over {MAX_BYTES} bytes")
+async def _read(request: Request, most: int) -> bytes:
+    too_large = TooLarge(f"the body is over {most} bytes")
     length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > MAX_BYTES:
+    if length.isdigit() and int(length) > most:
         raise too_large
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
-        if len(body) > MAX_BYTES:
+        if len(body) > most:
             raise too_large
     return bytes(body)
 

@@ -6,6 +6,7 @@ import { commandView } from "./command.js";
 import { button, h, put, shown } from "./dom.js";
 import { forget, resume } from "./follow.js";
 import { listView } from "./list.js";
+import { comeBack, forgetLogin, keepFresh, loginWay, logIn } from "./login.js";
 import { meView } from "./me.js";
 import { runView } from "./run.js";
 import { Runs } from "./runs.js";
@@ -71,6 +72,7 @@ function askForToken(said) {
     begin();
   };
   document.title = `${t("token title")} · k8s-mcp`;
+  const login = h("div");
   put(
     main,
     h(
@@ -78,12 +80,17 @@ function askForToken(said) {
       { class: "card narrow", submit: enter },
       h("h1", null, t("token title")),
       said ? h("p", { class: "problem", role: "alert" }, said) : null,
+      login,
       h("p", null, t("token why")),
       h("label", { class: "field" }, h("span", { class: "label" }, t("token")), given),
       h("button", { class: "primary" }, t("token enter")),
     ),
   );
   given.focus();
+  loginWay().then(
+    (way) => way && put(login, h("p", null, t("login why")), button(t("login"), () => logIn(way), { class: "primary", type: "button" })),
+    (error) => put(login, h("p", { class: "problem", role: "alert" }, t("login failed", { why: error.message }))),
+  );
 }
 
 // A token in an address has been in the history, and perhaps in logs: it is taken out there, and not used.
@@ -95,6 +102,7 @@ function refuseTokenInAddress() {
 
 page.logOut = (said) => {
   token.set("");
+  forgetLogin();
   forget();
   page.runs.stop();
   askForToken(said);
@@ -158,4 +166,7 @@ addEventListener("keydown", (event) => {
 
 const remembered = localStorage.getItem("k8s-mcp-theme");
 if (remembered) document.documentElement.dataset.theme = remembered;
-begin(refuseTokenInAddress());
+const refused = refuseTokenInAddress();
+const failed = await comeBack();
+keepFresh();
+begin(refused ?? (failed && t("login failed", { why: { state: t("login state"), iss: t("login iss") }[failed] ?? failed })));

@@ -21,6 +21,11 @@ const ENGLISH = {
   "token forget": "Forget the token",
   "token in address":
     "The address held a token, which was not used: addresses end up in histories and logs. Have that token replaced, and enter the new one here.",
+  "login": "Log in",
+  "login why": "You log in where your tokens are issued, and come back here. Or enter a token yourself:",
+  "login failed": "The login did not succeed: {why}",
+  "login state": "it was not begun in this tab",
+  "login iss": "the answer is not that of the issuer",
   // the list
   "earlier": "Earlier",
   "missed": "Runs that ended between {from} and {to} are missing here: the history could not be written.",
@@ -185,6 +190,11 @@ const CHINESE = {
   "token enter": "进入",
   "token wrong": "令牌不被接受：{why}",
   "token forget": "忘记令牌",
+  "login": "登录",
+  "login why": "在签发令牌之处登录，然后返回此页。也可以自己输入令牌：",
+  "login failed": "登录未成功：{why}",
+  "login state": "它不是在此标签页中开始的",
+  "login iss": "回答不是来自该签发方",
   "token in address": "地址中含有令牌，未被使用：地址会留在历史记录和日志里。请更换该令牌，并在这里输入新的。",
   "earlier": "更早",
   "missed": "此处缺少在 {from} 与 {to} 之间结束的运行：当时无法写入历史。",
