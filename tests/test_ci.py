@@ -38,7 +38,7 @@ def _ci(home: Path, *tries: str) -> "subprocess.CompletedProcess[str]":
         leave_out("no jq here")
     (home / ".ci").mkdir()
     shutil.copy(ROOT / ".ci" / "run", home / ".ci")
-    for name in ("chromium", "curl", "npm", "openssl", "promtool", "python3"):
+    for name in ("chromium", "curl", "npm", "openssl", "pg_ctlcluster", "promtool", "python3"):
         _program(home / "bin" / name, "#!/bin/bash\n")
     _program(home / "bin" / "make", _MAKE)
     for number, commands in enumerate(tries, 1):

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from threading import Lock
+from time import monotonic
 
 import pytest
 from anyio.to_thread import run_sync
@@ -133,6 +134,32 @@ async def test_a_service_begins_and_ends_without_its_database(
                 await replica.history.past(OWNER, None, None, 10)
     assert replica.counted.lost == 2
     assert "the service ends, and the history misses its last 2 runs" in secretless.text
+
+
+async def test_a_database_that_says_nothing_holds_nothing_up(
+    postgres: Postgres, secretless: pytest.LogCaptureFixture
+) -> None:
+    url = postgres.new()
+    impatient = replace(KEPT, answer_seconds=0.5)
+    for beforehand in (True, False):
+        replica, began = Replica(url, impatient), monotonic()
+        async with AsyncExitStack() as stack:
+            if beforehand:
+                await stack.enter_async_context(replica.history.open())
+                replica.end(1)
+                await replica.has_written(1)
+            began = monotonic()
+            stack.enter_context(postgres.frozen())
+            async with AsyncExitStack() as service:
+                if not beforehand:
+                    await service.enter_async_context(replica.history.open())
+                replica.end(*range(2, 10))
+                for _ in range(5):  # more than there are threads
+                    with pytest.raises(Unavailable):
+                        await replica.history.one(run_id(1))
+                    replica.history._away_until = 0  # pyright: ignore[reportPrivateUsage]
+        assert monotonic() < began + 20
+    assert "the history misses its last" in secretless.text
 
 
 async def test_a_later_version_ends_the_start_and_nothing_else(url: str) -> None:

@@ -54,7 +54,7 @@ class Postgres:
         program = [self._programs / "postgres", "-D", self._data, "-p", str(self._port), "-k", self._home, *words]
         log = (self._home / "log").open("ab")
         with log:
-            self._process = subprocess.Popen(program, stdout=log, stderr=log, user=self._user)
+            self._process = subprocess.Popen(program, stdout=log, stderr=log, user=self._user, start_new_session=True)
         wait_for(self._answers, what="PostgreSQL")
 
     def stop(self) -> None:
@@ -72,6 +72,17 @@ class Postgres:
             yield
         finally:
             self.start()
+
+    @contextmanager
+    def frozen(self) -> Generator[None]:
+        """It is there, takes connections, and says nothing."""
+        assert self._process
+        group = self._process.pid
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            os.killpg(group, signal.SIGCONT)
 
     @property
     def _data(self) -> Path:

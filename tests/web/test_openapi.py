@@ -20,7 +20,7 @@ checks.allow_header_conformance.enabled = false
 
 @pytest.mark.timeout(300)
 def test_schemathesis_finds_nothing(serve: StartService, tmp_path: Path) -> None:
-    service = serve(replay_seconds=3600)
+    service = serve(replay_seconds=3600, history_seconds=3600, history_output="true")
     (tmp_path / "schemathesis.toml").write_text(CONFIG)
     root = Path(__file__).parents[2]
     found = subprocess.run(

@@ -3,10 +3,10 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
+from threading import Thread
 from typing import TypeVar
 
 from k8s_mcp.errors import StartError, Unavailable
@@ -16,7 +16,6 @@ from k8s_mcp.history.store import Missed, Store
 from k8s_mcp.history.writer import Keeping, Writer
 
 _THREADS = 2
-_SECONDS = 5.0
 _AGAIN_SECONDS = 1.0
 _LATEST = ("~", "")  # behind every time
 
@@ -40,9 +39,10 @@ class History:
         self.observe = writer.observe
         self._store = store
         self._writer = writer
-        self._threads = ThreadPoolExecutor(_THREADS, "history")
+        self._threads = asyncio.Semaphore(_THREADS)
         self._sessions: SimpleQueue[Session] = SimpleQueue()
         self._away_until = 0.0
+        self._closed = False
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
@@ -51,7 +51,7 @@ class History:
             try:
                 yield
             finally:
-                self._threads.shutdown(wait=False, cancel_futures=True)
+                self._closed = True
                 self._close_all()
 
     async def past(self, owner: str | None, since: str | None, before: tuple[str, str] | None, most: int) -> Found:
@@ -80,13 +80,39 @@ class History:
     async def _ask(self, question: Callable[[Session], _Answer]) -> _Answer:
         if time.monotonic() < self._away_until:
             raise Unavailable(_AWAY)
-        loop = asyncio.get_running_loop()
         try:
-            async with asyncio.timeout(_SECONDS):
-                return await loop.run_in_executor(self._threads, self._carry_out, question)
+            async with asyncio.timeout(self.keeping.answer_seconds):
+                await self._threads.acquire()
+                return await self._in_thread(question)
         except (Away, StartError, TimeoutError) as error:
             self._away_until = time.monotonic() + _AGAIN_SECONDS
             raise Unavailable(_AWAY) from error
+
+    def _in_thread(self, question: Callable[[Session], _Answer]) -> asyncio.Future[_Answer]:
+        """The answer. The thread is one that the end of the process does not wait for, whatever the database does."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[_Answer] = loop.create_future()
+
+        def give(value: _Answer | None, error: BaseException | None) -> None:
+            self._threads.release()
+            if answer.done():  # nobody waits any more
+                return
+            if error is not None:
+                answer.set_exception(error)
+            else:
+                answer.set_result(value)  # type: ignore[arg-type]
+
+        def work() -> None:
+            value, error = None, None
+            try:
+                value = self._carry_out(question)
+            except Exception as raised:  # noqa: BLE001 - who asked gets it
+                error = raised
+            with suppress(RuntimeError):  # the loop has ended
+                loop.call_soon_threadsafe(give, value, error)
+
+        Thread(target=work, name="history", daemon=True).start()
+        return answer
 
     def _carry_out(self, question: Callable[[Session], _Answer]) -> _Answer:
         """In a thread. A connection that was left too long may be gone: then it is asked once more."""
@@ -106,6 +132,8 @@ class History:
             session.close()
             raise
         self._sessions.put(session)
+        if self._closed:
+            self._close_all()
         return answer
 
     def _close_all(self) -> None:

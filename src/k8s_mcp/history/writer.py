@@ -34,7 +34,6 @@ _BATCH = 100
 _ROW_BYTES = 2048
 _EVENT_BYTES = 200
 _LONGEST_PAUSE = 5.0
-_LAST_SECONDS = 5.0
 
 _logger = logging.getLogger(__name__)
 
@@ -50,13 +49,14 @@ class Told(Protocol):
 @dataclass(frozen=True)
 class Keeping:
     """What is kept: for how many seconds, of how many runs, and how much of a command. What is beyond that goes every
-    `prune_seconds`.
+    `prune_seconds`; nobody waits for the database for longer than `answer_seconds`.
     """
 
     seconds: float
     command_bytes: int
     runs: int = MOST_RUNS
     prune_seconds: float = 30.0
+    answer_seconds: float = 5.0
 
     def since(self) -> str:
         """What ended before that is forgotten."""
@@ -79,6 +79,8 @@ class Writer:
         self._bytes = 0
         self._missed: Missed | None = None
         self._changed = threading.Condition()
+        self._begun = threading.Event()
+        self._refused: StartError | None = None
         self._ending = False
         self._session: Session | None = None
         self._trouble = ""
@@ -89,16 +91,18 @@ class Writer:
         """Raises StartError for a database that a later version has used; one that is away may come later. At the
         end, a few seconds are left for what still waits.
         """
-        await run_sync(self._try, self._connect)
         thread = threading.Thread(target=self._work, name="history", daemon=True)
         thread.start()
+        await run_sync(self._begun.wait, self._keeping.answer_seconds)
+        if self._refused:
+            raise self._refused
         try:
             yield
         finally:
             with self._changed:
                 self._ending = True
                 self._changed.notify_all()
-            await run_sync(thread.join, _LAST_SECONDS)
+            await run_sync(thread.join, self._keeping.answer_seconds)
             with self._changed:
                 left = len(self._waiting)
             if left:
@@ -126,10 +130,19 @@ class Writer:
         self._told.missed(1)
 
     def _work(self) -> None:
+        try:
+            self._try(self._connect)
+        except StartError as error:
+            self._refused = error
+            return
+        finally:
+            self._begun.set()
         pause = 0.0
         while self._next(pause):
             done = self._try(self._flush)
             pause = 0.0 if done else min(max(1.0, 2 * pause), _LONGEST_PAUSE)
+        while self._waiting and self._try(self._flush):
+            pass
         if self._session:
             self._session.close()
 

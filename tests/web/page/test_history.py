@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.support.service import Service, StartService, wait_for
 from tests.web.page.browser import SECONDS, Client
@@ -77,11 +77,23 @@ def test_there_is_a_way_back_and_a_word_about_what_is_missing(
         False: {"runs": listed[:1:-1], "next": f"{listed[2]['created']}/{listed[2]['run_id']}", "missed": gaps},
         True: {"runs": listed[1::-1], "next": None, "missed": gaps},
     }
-    page_of.page.route(
-        lambda url: "past=true" in url,
-        lambda route: route.fulfill(json={"all": True, **pages["before=" in route.request.url]}),
-    )
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        if len(asked) == 1:
+            route.fulfill(status=503, json={"detail": "the history is away"})
+        else:
+            route.fulfill(json={"all": True, **pages["before=" in route.request.url]})
+
+    page_of.page.route(lambda url: "past=true" in url, answer)
     page = page_of.open()
+    expect(page.get_by_text("the history is away")).to_be_visible()
+    for _ in range(3):
+        with page.expect_response(lambda answer: answer.url.endswith("/runs?all=true")):
+            pass
+    assert len(asked) == 1, "who asks every second, asks for that once"
+    page.get_by_role("button", name="Earlier").click()
     expect(page.get_by_text("Runs that ended between")).to_be_visible()
     expect(page.get_by_role("row")).to_have_count(1 + 2)
     page.get_by_role("button", name="Earlier").click()

@@ -62,7 +62,7 @@ export function listView({ runs }) {
   const head = h("div", { role: "row", class: "row head" });
   const table = h("div", { role: "table", class: "table", "aria-label": t("runs") }, h("div", { role: "rowgroup" }, head), body);
   const empty = h("div", { class: "empty" });
-  const back = button(t("earlier"), () => runs.goBack().catch((error) => (gaps.textContent = error.message)));
+  const back = button(t("earlier"), () => runs.goBack());
   const gaps = h("p", { class: "quiet", role: "status" });
   let found = [];
   body.append(space);
@@ -95,7 +95,8 @@ export function listView({ runs }) {
     table.hidden = !found.length;
     empty.hidden = !runs.asked || found.length > 0;
     back.hidden = runs.earlier === null;
-    gaps.textContent = runs.gaps.map(({ from, to }) => t("missed", { from: at(from), to: at(to) })).join(" ");
+    const said = runs.trouble || runs.gaps.map(({ from, to }) => t("missed", { from: at(from), to: at(to) })).join(" ");
+    if (gaps.textContent !== said) gaps.textContent = said;
     const kind = all.length ? "no matches" : "no runs";
     const clear = button(t("clear"), () => {
       Object.assign(filter, { text: "", status: "", cluster: "", caller: "" });

@@ -17,6 +17,7 @@ export class Runs {
     this.all = new Map();
     this.earlier = history ? "" : null; // where to go on further back; null at the end
     this.gaps = []; // what the history has missed
+    this.trouble = ""; // why it could not be asked
     this.listeners = new Set();
     this.lost = null; // the Failed of the last question
     this.asked = false;
@@ -47,7 +48,7 @@ export class Runs {
       this.#take(answer.runs);
       await this.#lookFor(answer.runs);
       this.lost = null;
-      if (this.earlier === "") await this.goBack().catch(() => {}); // a button asks again
+      if (this.earlier === "" && !this.trouble) await this.goBack(); // later, a button does
     } catch (error) {
       if (!(error instanceof Failed)) throw error;
       this.lost = error;
@@ -61,13 +62,17 @@ export class Runs {
     if (this.lost?.status !== 401) this.soon(Math.max(pause, Math.min(SHARE * took, LONGEST_PAUSE)));
   }
 
-  // Runs of earlier on, some at a time; raises what is wrong.
+  // Runs of earlier on, some at a time.
   async goBack() {
     const before = this.earlier ? `&before=${encodeURIComponent(this.earlier)}` : "";
-    const answer = await call("GET", `runs?all=true&past=true&limit=500${before}`);
-    this.#take(answer.runs);
-    this.gaps = answer.missed;
-    this.earlier = answer.next;
+    try {
+      const answer = await call("GET", `runs?all=true&past=true&limit=500${before}`);
+      this.#take(answer.runs);
+      [this.gaps, this.earlier, this.trouble] = [answer.missed, answer.next, ""];
+    } catch (error) {
+      if (!(error instanceof Failed)) throw error;
+      this.trouble = error.message;
+    }
     for (const listener of this.listeners) listener();
   }
 
