@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import authentication, gate, kubernetes, local, mcp, warm
+from bench import authentication, gate, kubernetes, local, mcp, warm, warm_load
 from bench.figures import Row
 from bench.table import as_json, table
 
-_PARTS = ("local", "authentication", "mcp", "gate", "warm", "kubernetes")
+_PARTS = ("local", "authentication", "mcp", "gate", "warm", "warm-load", "kubernetes")
 
 
 def main() -> int:
@@ -26,6 +26,7 @@ def main() -> int:
         "mcp": lambda directory: mcp.measure(directory, options.rounds),
         "gate": lambda directory: gate.measure(directory, options.rounds),
         "warm": lambda directory: warm.measure(directory, options.rounds),
+        "warm-load": lambda directory: warm_load.measure(directory, options.rounds),
         "kubernetes": lambda directory: kubernetes.measure(directory, options.rounds, options.log_lines),
     }
     report: dict[str, Any] = {"machine": _machine()}

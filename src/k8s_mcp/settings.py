@@ -229,7 +229,7 @@ class Settings(BaseSettings):
     )
 
     warm_pods: int = Field(
-        0,
+        2,
         ge=0,
         description="most pods that wait for commands, of all replicas together; with one that waits a command "
         "begins at once; 0: none",

@@ -50,6 +50,7 @@ def release(namespaces: Place, server_image: None, only_release: None) -> Iterat
         "settings": {
             "allowedHosts": [node_address(namespaces)],
             "runnerCpuRequest": "10m",
+            "warmPods": 0,
             "shutdownGrace": 2,  # so that runs are handed over rather than waited for
         },
     }

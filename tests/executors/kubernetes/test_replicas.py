@@ -4,8 +4,11 @@ from typing import Any
 
 import pytest
 
+from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.leases import make_lease
-from k8s_mcp.executors.kubernetes.replicas import ROUND_SECONDS, Census, holder_of, keeper_of_warm_pods
+from k8s_mcp.cluster.watch import Watch
+from k8s_mcp.executors.kubernetes.replicas import ROUND_SECONDS, Census, Replicas, holder_of, keeper_of_warm_pods
+from tests.support.fake_api import Said, http, talking_to
 
 DURATION = 30
 
@@ -107,3 +110,26 @@ def test_a_lease_that_is_good_for_no_time_we_know_is_good_for_the_usual_one(seco
 def test_one_replica_keeps_the_warm_pods(taking_part: str, others: str, gone: str, keeper: str) -> None:
     leases = [make_lease(name, DURATION, keeps_warm=name in taking_part) for name in others + taking_part]
     assert keeper_of_warm_pods(leases, lambda name: name in gone) == keeper
+
+
+@pytest.mark.parametrize(
+    ("holders", "alone"),
+    [
+        pytest.param(["me"], True, id="the last one"),
+        pytest.param([], True, id="its own Lease is gone already"),
+        pytest.param(["me", "other"], False, id="another one lives"),
+        pytest.param(None, False, id="nothing can be seen"),
+    ],
+)
+async def test_the_last_replica_knows_that_it_is(holders: list[str] | None, alone: bool) -> None:
+    def answer(_call: str, _body: bytes) -> Said:
+        if holders is None:
+            return Said(http("503 Service Unavailable"))
+        metadata = {"uid": "u", "resourceVersion": "7"}
+        items = [{**make_lease(name, DURATION), "metadata": {**metadata, "name": name}} for name in holders]
+        return Said(http("200 OK", {"kind": "LeaseList", "metadata": {"resourceVersion": "7"}, "items": items}))
+
+    async with talking_to(answer) as (_, api):
+        cluster = Cluster("", "", "here")
+        cluster.api, cluster.watch = api, Watch(api)
+        assert await Replicas(cluster, "me").is_alone() is alone
