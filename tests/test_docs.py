@@ -40,6 +40,7 @@ _OTHER_VARIABLES = {
     "K8S_MCP_PUBLISH_TLS": "compose.yaml",
     "K8S_MCP_TEST_CLUSTER": "tests/testcluster/lifecycle.py",
     "K8S_MCP_TEST_KUBECONFIG": "tests/testcluster/state.py",
+    "K8S_MCP_TEST_KUBERNETES": "tests/testcluster/binaries.py",
     "K8S_MCP_TEST_PICTURES": "tests/web/page/test_for_everybody.py",
 }
 """Variables that are no settings of the service, and what reads them."""
