@@ -134,10 +134,10 @@ class Issuer:
             return 400, b'{"error": "invalid_grant"}'
         refresh = secrets.token_hex(8)
         self._granted[refresh] = asked
-        id_token = {"aud": self.client, "nonce": asked["nonce"], **self.login}
+        id_token: dict[str, Any] = {"aud": self.client, "nonce": asked["nonce"], **self.login}
         answer = {
             "access_token": self.token(jti=refresh),
-            "id_token": self.token(**id_token),
+            "id_token": self.token(header=None, **id_token),
             "refresh_token": refresh,
         }
         return 200, json.dumps(answer).encode()
