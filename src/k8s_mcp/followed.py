@@ -6,6 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Generic, TypeVar
 
+from k8s_mcp.beside import beside
 from k8s_mcp.errors import StartError
 
 SECONDS = 1.0
@@ -38,12 +39,8 @@ class Followed(Generic[_Value]):
             await self._look()
         except (OSError, ValueError) as error:
             raise StartError(f"{self._what}: {_said(error)}") from None
-        async with asyncio.TaskGroup() as group:
-            following = group.create_task(self._follow())
-            try:
-                yield
-            finally:
-                following.cancel()
+        async with beside(self._follow):
+            yield
 
     async def _follow(self) -> None:
         while True:

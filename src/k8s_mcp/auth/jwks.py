@@ -11,6 +11,7 @@ from jwt import PyJWK
 from jwt.exceptions import PyJWTError
 
 from k8s_mcp.auth.discovery import FAILURES, TIMEOUT, IssuerClient, safe_url
+from k8s_mcp.beside import beside
 from k8s_mcp.errors import Unavailable
 
 REFRESH_SECONDS = 300.0
@@ -44,12 +45,8 @@ class Jwks:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Ask every few minutes until the context ends. An issuer out of reach is no reason not to start."""
-        async with self._client.open(), asyncio.TaskGroup() as group:
-            refreshing = group.create_task(self._refresh())
-            try:
-                yield
-            finally:
-                refreshing.cancel()
+        async with self._client.open(), beside(self._refresh):
+            yield
 
     async def trouble(self) -> str | None:
         """Why the keys cannot be had, as the last answer was, or the first one is."""

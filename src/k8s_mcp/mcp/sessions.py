@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from anyio.streams.memory import MemoryObjectSendStream
 from mcp.shared.message import SessionMessage
 
+from k8s_mcp.beside import beside
 from k8s_mcp.errors import NotFound, TooManySessions
 from k8s_mcp.models import Principal
 
@@ -46,12 +47,8 @@ class Sessions:
     @asynccontextmanager
     async def expire(self) -> AsyncGenerator[None]:
         """End idle sessions, as long as the context lasts."""
-        async with asyncio.TaskGroup() as group:
-            looking = group.create_task(self._look())
-            try:
-                yield
-            finally:
-                looking.cancel()
+        async with beside(self._look):
+            yield
 
     @contextmanager
     def opened(

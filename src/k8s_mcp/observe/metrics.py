@@ -16,6 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.openmetrics import exposition as openmetrics
 
 from k8s_mcp import __version__
+from k8s_mcp.beside import beside
 from k8s_mcp.models import Ended
 from k8s_mcp.observe.facts import (
     CommandStarted,
@@ -95,12 +96,8 @@ class Metrics:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Measure the event loop's lag until the context ends."""
-        async with asyncio.TaskGroup() as group:
-            task = group.create_task(self._measure_lag())
-            try:
-                yield
-            finally:
-                task.cancel()
+        async with beside(self._measure_lag):
+            yield
 
     def exposition(self, accept: str) -> tuple[bytes, str]:
         """All metrics, and the media type: OpenMetrics if the header `Accept` names it, else Prometheus' own text."""

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from k8s_mcp.beside import beside
 from k8s_mcp.executors.base import Execution, Executor, Item, Pending
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.log_format import about_run, now
@@ -15,7 +16,6 @@ from k8s_mcp.models import Control, Ended, Event, RunSpec, final_event
 from k8s_mcp.observe.facts import CommandStarted, Observe, Outcome, OutputRead, RunEnded, RunFacts, RunReleased
 from k8s_mcp.recorded import Requests
 from k8s_mcp.runner.frames import Frame
-from k8s_mcp.runs.beside import beside
 from k8s_mcp.runs.eventlog import EventLog, Reader
 from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.output_limit import OutputLimit

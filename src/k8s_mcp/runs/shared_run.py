@@ -5,12 +5,12 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
+from k8s_mcp.beside import beside
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import Executor, Released, SharedExecution, SharedExecutor
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.observe.facts import CommandStarted, Observe, OutputRead, RunEnded, RunFacts, RunReleased, RunStarted
-from k8s_mcp.runs.beside import beside
 from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.run import Run
 

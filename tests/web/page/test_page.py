@@ -7,7 +7,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.support.callers import Callers
 from tests.support.kubeconfigs import fake
@@ -30,6 +30,8 @@ def test_runs_appear_as_they_start_and_end_and_can_be_found(server: Service, age
     expect(row).to_contain_text("running")
     expect(row).to_contain_text("prod")
     expect(page.get_by_role("row").filter(has_text="echo first")).to_contain_text("exit 3")
+    agent.run("kill -9 $PPID")
+    expect(page.get_by_role("row").filter(has_text="kill -9")).to_contain_text("RunnerLost")
     page.keyboard.press("/")
     page.keyboard.type("ready")
     expect(page.get_by_role("row")).to_have_count(2)  # the head, too
@@ -126,6 +128,27 @@ def test_command_runs_and_is_followed_as_long_as_the_page_is_there(
     page.get_by_label("Command").fill("true")
     page.get_by_role("button", name="Run", exact=True).click()
     expect(page.get_by_role("alert")).to_contain_text("must be at most 600")
+
+
+def test_an_answer_that_is_lost_is_asked_for_again_and_the_command_runs_once(
+    server: Service, agent: Client, tab: NewTab, tmp_path: Path
+) -> None:
+    assert agent.http.get("/clusters").json()["clusters"]
+    page = tab(server).open("#/new")
+    lost: list[str] = []
+
+    def lose(route: Route) -> None:
+        if lost:
+            route.continue_()
+        else:
+            lost.append(route.fetch().text())
+            route.abort("connectionreset")
+
+    page.route("**/sse", lose)
+    page.get_by_label("Command").fill(f"echo once >> {tmp_path}/ran")
+    page.get_by_role("button", name="Run", exact=True).click()
+    expect(page.locator(".why")).to_have_text("Ended with exit code 0.")
+    assert (tmp_path / "ran").read_text() == "once\n"
 
 
 def test_cluster_is_stored_used_by_clients_and_removed(server: Service, tab: NewTab) -> None:

@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 
+from k8s_mcp.beside import beside
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
@@ -61,12 +62,8 @@ class Janitor:
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
         """Work until the context ends."""
-        async with asyncio.TaskGroup() as group:
-            work = group.create_task(self._work())
-            try:
-                yield
-            finally:
-                work.cancel()
+        async with beside(self._work):
+            yield
 
     async def _work(self) -> None:
         while True:

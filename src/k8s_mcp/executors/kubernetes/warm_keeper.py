@@ -10,6 +10,7 @@ import secrets
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
+from k8s_mcp.beside import beside
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.access import FOR_WARM_PODS, not_allowed
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
@@ -54,12 +55,8 @@ class WarmKeeper:
     async def open(self) -> AsyncGenerator[None]:
         """Work until the context ends. What waits then is left to other replicas; the last one takes it along."""
         try:
-            async with asyncio.TaskGroup() as group:
-                work = group.create_task(self._work())
-                try:
-                    yield
-                finally:
-                    work.cancel()
+            async with beside(self._work):
+                yield
         finally:
             await self._leave()
 

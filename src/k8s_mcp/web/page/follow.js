@@ -154,10 +154,22 @@ export function follow(id, watcher) {
   ];
 }
 
-// Start a run, and follow it from now on, looked at or not. Gives its id.
+// Start a run, and follow it from now on, looked at or not. Gives its id. When the answer is lost it is asked for again,
+// with the same key: the command runs once.
 export async function start(request) {
   if (started.size >= MOST_HELD) throw new Failed(t("too many here", { n: MOST_HELD }), 0);
   const key = crypto.randomUUID?.() ?? [...crypto.getRandomValues(new Uint32Array(4))].join("-");
+  for (let pause = 250; ; pause *= 2) {
+    try {
+      return await begin(request, key);
+    } catch (error) {
+      if (error.status || pause > LONGEST_PAUSE) throw error;
+      await new Promise((resolve) => setTimeout(resolve, pause));
+    }
+  }
+}
+
+async function begin(request, key) {
   const stop = new AbortController();
   const answer = await send("POST", "sse", { body: request, headers: { "Idempotency-Key": key }, signal: stop.signal });
   for await (const [first] of events(answer)) {

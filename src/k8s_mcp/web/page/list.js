@@ -6,6 +6,7 @@ import { at, away, duration, t } from "./words.js";
 
 const AROUND = 8;
 const STATUSES = ["going", "pending", "running", "ok", "failed"];
+const WITH_A_REASON = new Set(["pending", "error"]);
 const filter = { text: "", status: "", cluster: "", caller: "" }; // stays while one looks at a run
 
 export function kindOf(run) {
@@ -34,7 +35,7 @@ function matches(run, wanted) {
 
 function row(run, number, seesAll) {
   const modes = [run.read_only && t("read only"), run.dry_run && t("dry run")].filter(Boolean);
-  const waits = run.status === "pending" && run.reason ? `${run.reason}: ${run.message}` : "";
+  const why = WITH_A_REASON.has(run.status) ? [run.reason, run.message].filter(Boolean).join(": ") : "";
   const cell = (name, ...content) => h("div", { role: "cell", class: name }, ...content);
   return h(
     "div",
@@ -43,7 +44,7 @@ function row(run, number, seesAll) {
     cell(
       "command",
       h("a", { href: `#/run/${run.run_id}` }, run.command ? h("bdi", { dir: "ltr" }, shown(run.command)) : h("i", null, t("command unknown"))),
-      waits ? h("small", { title: shown(waits) }, shown(waits)) : null,
+      why ? h("small", { title: shown(why) }, shown(why)) : null,
     ),
     cell("cluster", h("bdi", { title: shown(run.cluster) }, shown(clusterOf(run))), modes.map((mode) => h("span", { class: "tag" }, mode))),
     seesAll ? cell("caller", h("bdi", null, shown(run.principal))) : null,
