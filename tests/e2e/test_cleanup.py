@@ -104,7 +104,7 @@ async def ended(client: Client, run_id: str) -> None:
 
 async def test_the_secret_goes_first(client: Client, place: Place) -> None:
     """While a client is still reading the end, the credential is gone already."""
-    async with client.stream("echo go; sleep 0.5; seq 100000") as stream:
+    async with client.stream("echo go; sleep 5; seq 100000") as stream:
         await stream.first("stdout")
         run_id = Transcript(stream.seen).run_id
         assert await place.items("secrets", f"k8s-mcp-server/run={run_id}")
