@@ -78,10 +78,10 @@ class Oidc:
 
         Raises Unauthorized, InsufficientScope, Unavailable.
         """
-        _, claims = unverified(token)
+        header, claims = unverified(token)
         if claims.get("iss") != self._issuer:
             return None
-        return self._principal(await self.verified(token, self._audiences))
+        return self._principal(await self._verified(token, header, self._audiences))
 
     @staticmethod
     def seconds_left(token: str, now: float) -> int:
@@ -93,7 +93,9 @@ class Oidc:
 
         Raises Unauthorized, Unavailable.
         """
-        header, _ = unverified(token)
+        return await self._verified(token, unverified(token)[0], audiences)
+
+    async def _verified(self, token: str, header: Mapping[str, Any], audiences: Sequence[str]) -> Mapping[str, Any]:
         algorithm, kid = header.get("alg"), header.get("kid")
         if not isinstance(algorithm, str) or algorithm not in ALGORITHMS or not isinstance(kid, str | None):
             raise Unauthorized("the token is not signed in a way that is accepted")
