@@ -29,7 +29,7 @@ _LONGEST_PAUSE = 5.0
 _EVENTS_KEPT = 20
 _OPENED = "OPENED"  # comes before the API server's own ADDED, MODIFIED, …
 
-_NO_ANSWER = "the API server of the cluster for runner pods does not answer; try again later"
+NO_ANSWER = "the API server of the cluster for runner pods does not answer; try again later"
 _ODD_ANSWER = "what answers for the API server of the cluster for runner pods is none; try again later"
 _NO_CREDENTIAL = "the service has no credential for the API server of the cluster for runner pods; its log says why"
 
@@ -42,7 +42,7 @@ class Watch:
     def __init__(self, api: Api) -> None:
         self._api = api
         self._watched: dict[str, list[Watched]] = {}
-        self._troubles: dict[str, str] = dict.fromkeys((JOBS, PODS, EVENTS), _NO_ANSWER)
+        self._troubles: dict[str, str] = dict.fromkeys((JOBS, PODS, EVENTS), NO_ANSWER)
         self._ready = asyncio.Event()
         self._shown: dict[str, asyncio.Event] = {}  # by run's id
         self.news = asyncio.Event()
@@ -259,4 +259,4 @@ def _trouble(error: ApiError | ApiUnreachable) -> str:
         return f"the API server of the cluster for runner pods refuses: {error.status} {error.reason}"
     if isinstance(error, NoCredential):
         return _NO_CREDENTIAL
-    return _ODD_ANSWER if isinstance(error, OddAnswer) else _NO_ANSWER
+    return _ODD_ANSWER if isinstance(error, OddAnswer) else NO_ANSWER

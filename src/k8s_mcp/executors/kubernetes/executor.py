@@ -10,18 +10,18 @@ from http import HTTPStatus
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
-from k8s_mcp.cluster.objects import CANCELLED, RUN, PodTemplate, make_job, read_run
+from k8s_mcp.cluster.objects import CANCELLED, RUN, PodTemplate, read_run
 from k8s_mcp.cluster.run_files import SECRETS, read_files
 from k8s_mcp.cluster.warm import was_warm
-from k8s_mcp.cluster.watch import JOBS, job_of
+from k8s_mcp.cluster.watch import JOBS, NO_ANSWER, job_of
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import SharedExecution, uninterrupted
 from k8s_mcp.executors.kubernetes.gate_log import GateLog
-from k8s_mcp.executors.kubernetes.ownership import is_going
 from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
 from k8s_mcp.executors.kubernetes.replicas import Replicas
-from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, RunObjects, create_once, pause_after
+from k8s_mcp.executors.kubernetes.reservations import Reservations
+from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, RunObjects, pause_after
 from k8s_mcp.executors.kubernetes.warm_execution import Begun, WarmExecution
 from k8s_mcp.executors.kubernetes.warm_keeper import WarmKeeper
 from k8s_mcp.executors.kubernetes.warm_objects import WarmObjects
@@ -29,9 +29,7 @@ from k8s_mcp.executors.kubernetes.warm_pool import WarmPool
 from k8s_mcp.models import RunSpec
 from k8s_mcp.observe.facts import Observe, WarmPodAsked
 
-_UNREACHABLE = "the API server of the cluster for runner pods does not answer; try again later"
 _BEING_MADE_SECONDS = 5.0  # for the Secret of a run that another replica is starting just now
-_GOING_SECONDS = 10.0  # for a former run of the same name that is being deleted
 _WARM_TRIES = 2  # of claims that somebody else is faster with: then a pod of one's own is surer
 
 _logger = logging.getLogger(__name__)
@@ -57,7 +55,7 @@ class KubernetesExecutor:
         self._template = template
         self._observe = observe
         self._carried: set[str] = set()
-        self._reserved: dict[str, Json] = {}
+        self._reservations = Reservations(cluster, template, replica)
         self._pool = WarmPool(template, warm_pods)
         self._keeper = WarmKeeper(cluster, template, self.replicas, self._pool, observe)
         self.can_be_read_only = template.isolation
@@ -75,14 +73,14 @@ class KubernetesExecutor:
 
     def carries(self, name: str) -> bool:
         """Whether the run of that name is being carried out or followed here."""
-        return name in self._carried or name in self._reserved
+        return name in self._carried or self._reservations.has(name)
 
     @asynccontextmanager
     async def start(self, spec: RunSpec) -> AsyncGenerator[SharedExecution]:
         """Everything of the run is one Job and what belongs to it; leaving the context deletes it and waits until it
         is gone. Where a warm pod waits, that is the run's.
         """
-        reserved = self._reserved.pop(spec.name, None)
+        reserved = self._reservations.take(spec)
         async with AsyncExitStack() as stack:
             warm = None if spec.is_unique else await self._begun_in_a_warm_pod(spec, stack)
             yield warm or await stack.enter_async_context(self._in_its_own_pod(spec, reserved, made_here=True))
@@ -157,56 +155,12 @@ class KubernetesExecutor:
             self._carried.discard(spec.name)
 
     async def reserve(self, spec: RunSpec) -> RunSpec | None:
-        """See `SharedExecutor`. The Job is created, suspended: whoever comes second finds it there."""
-        try:
-            async with asyncio.timeout(_GOING_SECONDS):
-                while True:
-                    there = await self._create(spec)
-                    if there is None:
-                        return None
-                    if not is_going(there):
-                        return self._told_of(there)
-                    with self._cluster.watch.on(spec.name) as watched:
-                        watched.job = watched.job or there
-                        while not watched.job_deleted and watched.job["metadata"]["uid"] == there["metadata"]["uid"]:
-                            await watched.changed()
-        except TimeoutError:
-            raise Unavailable("the run that this key has started before is being removed; try again later") from None
-        except ApiUnreachable as error:
-            raise Unavailable(_UNREACHABLE) from error
-        except ApiError:
-            return None  # the run will say so
-
-    async def _create(self, spec: RunSpec) -> Json | None:
-        """None when the Job was created; else the one of that name that is there."""
-        try:
-            job = await create_once(self._cluster.api, JOBS, make_job(spec, self.replica, self._template), spec)
-        except ApiError as error:
-            if error.status != HTTPStatus.CONFLICT:
-                raise
-        else:
-            self._reserved[spec.name] = job
-            return None
-        try:
-            return await self._cluster.api.get(JOBS, spec.name)
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            return await self._create(spec)
-
-    def _told_of(self, job: Json) -> RunSpec:
-        run = read_run(job)
-        if run is None:
-            raise Unavailable("a Job of that name is there, and it is none of this service's runs")
-        return run
+        """See `SharedExecutor`."""
+        return await self._reservations.reserve(spec)
 
     async def unreserve(self, spec: RunSpec) -> None:
-        job = self._reserved.pop(spec.name, None)
-        if job is not None:
-            try:
-                await self._cluster.api.delete(JOBS, spec.name, uid=job["metadata"]["uid"])
-            except (ApiError, ApiUnreachable) as error:
-                _logger.warning("the janitor will remove %s: %s", spec.name, error)
+        """See `SharedExecutor`."""
+        await self._reservations.unreserve(spec)
 
     def elsewhere(self) -> list[tuple[RunSpec, str]]:
         watch = self._cluster.watch
@@ -234,7 +188,7 @@ class KubernetesExecutor:
         except ApiError as error:
             raise Unavailable(f"the run cannot be followed: {error.message}") from error
         except ApiUnreachable as error:
-            raise Unavailable(_UNREACHABLE) from error
+            raise Unavailable(NO_ANSWER) from error
         if secret is None:
             # The run is over, or was never started, which is for whoever has the request. With isolation its log
             # holds no credential; else nobody knows any more what to mask.

@@ -11,6 +11,7 @@ from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
 from k8s_mcp.cluster.run_files import SECRETS
+from k8s_mcp.cluster.watch import NO_ANSWER
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.models import Handle
 
@@ -193,4 +194,4 @@ def _secret_name(owner: str, name: str) -> str:
 def _unavailable(error: Exception) -> Unavailable:
     if isinstance(error, ApiError) and error.status == HTTPStatus.FORBIDDEN:
         return Unavailable("this service may not keep cluster handles: its role lacks rights on Secrets")
-    return Unavailable("the API server of the cluster for runner pods does not answer; try again later")
+    return Unavailable(NO_ANSWER)
