@@ -19,6 +19,8 @@ IMAGE = "k8s-mcp-test/busybox:1"
 _OURS = "app.kubernetes.io/managed-by=k8s-mcp-server"
 ANY_RUN = "k8s-mcp-server/run"
 """Selects what belongs to runs, and not what waits warm."""
+OF_KEYS = "k8s-mcp-server/key-of"
+"""Selects the Jobs that stand for idempotency keys whose runs are in warm pods."""
 _ACCOUNT = "k8s-mcp-server"  # images/runner/namespace.yaml gives it the Role
 
 
@@ -75,15 +77,17 @@ class Place:
         earlier test can be such.
         """
         seconds = seconds or (30 if run_id else 60)  # a kubelet with 70 pods takes its time
-        selector = f"{ANY_RUN}={run_id}" if run_id else selector
+        selectors = [f"{ANY_RUN}={run_id}", f"{OF_KEYS}={run_id}"] if run_id else [selector]
         left: list[str] = []
         with anyio.move_on_after(seconds):
-            while True:
-                names = ("--output=name", f"--namespace={self.namespace}", f"--selector={selector}")
+            while selectors:
+                names = ("--output=name", f"--namespace={self.namespace}", f"--selector={selectors[0]}")
                 left = (await self.akubectl("get", "jobs,pods,secrets", *names)).split()
-                if not left:
-                    return
-                await anyio.sleep(0.1)
+                if left:
+                    await anyio.sleep(0.1)
+                else:
+                    del selectors[0]
+            return
         raise AssertionError(f"left after {seconds} s: {left}")
 
     async def times_run(self, label: str) -> int:

@@ -16,6 +16,7 @@ from k8s_mcp.cluster.objects import (
     Manifest,
     PodTemplate,
     deadline_of,
+    make_job,
     make_pod_spec,
     run_annotations,
     single_job,
@@ -28,6 +29,9 @@ TEMPLATE = "k8s-mcp-server/template"
 """The label that says of which settings a warm pod is."""
 MOST_AGE = 3600.0
 """Seconds after which a warm pod that nobody claimed makes room for a new one."""
+KEY_OF = "k8s-mcp-server/key-of"
+"""The label of a key's Job whose run is in a warm pod; its value is the run's id."""
+_RUNS_IN = "k8s-mcp-server/runs-in"  # its annotation: the warm pod's Job
 _DEADLINE = int(MOST_AGE) + 600
 _NAME = "warm-"
 _TOLD = "k8s-mcp-server/told"
@@ -72,6 +76,54 @@ def told_pod(run: RunSpec, time: int) -> Manifest:
             "annotations": {SAFE_TO_EVICT: "false", _TOLD: str(time)},
         }
     }
+
+
+def make_key_job(run: RunSpec, replica: str, template: PodTemplate, warm: str) -> Manifest:
+    """The Job of a key whose run is to be in the pod of the warm Job of that name. It is never started as it is: it
+    has the key's name, so that there is no second one, and says where the run is.
+    """
+    job = make_job(run, replica, template)
+    metadata = job["metadata"]
+    labels = {MANAGED_BY: MANAGER, KEY_OF: run.run_id}
+    return {
+        **job,
+        "metadata": {**metadata, "labels": labels, "annotations": {**metadata["annotations"], _RUNS_IN: warm}},
+    }
+
+
+def own_job(run: RunSpec) -> Manifest:
+    """A patch: the key's Job is the run's own, as if no warm pod had waited."""
+    return {"metadata": {"labels": {RUN: run.run_id, KEY_OF: None}, "annotations": {_RUNS_IN: None}}}
+
+
+def bound_job(warm: Manifest) -> Manifest:
+    """A patch: the key's Job goes when the warm Job that its run is in does. Kubernetes' garbage collector does that:
+    https://kubernetes.io/docs/concepts/architecture/garbage-collection/#owners-dependents
+    """
+    metadata = warm["metadata"]
+    owner = {"apiVersion": "batch/v1", "kind": "Job", "name": metadata["name"], "uid": metadata["uid"]}
+    return {"metadata": {"ownerReferences": [owner]}}
+
+
+def is_of_key(job: Manifest) -> bool:
+    """Whether it only stands for a key, whose run is somewhere else."""
+    return KEY_OF in job["metadata"]["labels"]
+
+
+def warm_job_of(job: Manifest) -> str:
+    """Where the run of a key's Job is, or is to be: the warm Job's name; empty where it says nothing."""
+    return str(job["metadata"]["annotations"].get(_RUNS_IN, ""))
+
+
+def is_bound(job: Manifest) -> bool:
+    """Whether Kubernetes removes a key's Job with the one that its run is in."""
+    return bool(job["metadata"].get("ownerReferences"))
+
+
+def is_run_of_key(warm: Manifest | None, job: Manifest) -> bool:
+    """Whether the warm Job was claimed for the run of that key's Job."""
+    run_id = job["metadata"]["labels"].get(KEY_OF)
+    return warm is not None and run_id is not None and warm["metadata"]["labels"].get(RUN) == run_id
 
 
 def was_warm(name: str) -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from k8s_mcp.cluster.objects import make_job
-from k8s_mcp.cluster.warm import MOST_AGE, make_warm_job, template_hash
+from k8s_mcp.cluster.warm import MOST_AGE, make_key_job, make_warm_job, template_hash
 from k8s_mcp.executors.kubernetes.warm_pool import MEMORY_SECONDS, Aim, Demand, Waiting, plan
 from tests.cluster.test_objects import SPEC, TEMPLATE
 
@@ -104,7 +104,8 @@ def test_as_many_are_wanted_as_came_at_once_and_at_least_one() -> None:
     assert demand.target(5) == 1
 
 
-def test_runs_that_never_take_a_warm_pod_want_none() -> None:
+def test_runs_with_a_key_want_one_as_any_other_does_and_the_jobs_of_keys_want_none() -> None:
     demand = Demand()
-    demand.look(runs("a", "b", key=True) | {"warm": make_warm_job("0", TEMPLATE)}, 0)
-    assert demand.target(5) == 1
+    of_keys = {f"key-{one}": make_key_job(SPEC, "replica-1", TEMPLATE, one) for one in ("warm-1", "warm-2", "warm-3")}
+    demand.look(runs("a", "b", key=True) | of_keys | {"warm": make_warm_job("0", TEMPLATE)}, 0)
+    assert demand.target(5) == 2

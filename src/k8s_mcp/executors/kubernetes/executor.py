@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from http import HTTPStatus
@@ -20,12 +20,12 @@ from k8s_mcp.executors.base import SharedExecution, uninterrupted
 from k8s_mcp.executors.kubernetes.gate_log import GateLog
 from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
 from k8s_mcp.executors.kubernetes.replicas import Replicas
-from k8s_mcp.executors.kubernetes.reservations import Reservations
+from k8s_mcp.executors.kubernetes.reservations import Reservations, Reserved
 from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, RunObjects, pause_after
 from k8s_mcp.executors.kubernetes.warm_execution import Begun, WarmExecution
 from k8s_mcp.executors.kubernetes.warm_keeper import WarmKeeper
 from k8s_mcp.executors.kubernetes.warm_objects import WarmObjects
-from k8s_mcp.executors.kubernetes.warm_pool import WarmPool
+from k8s_mcp.executors.kubernetes.warm_pool import Waiting, WarmPool
 from k8s_mcp.models import RunSpec
 from k8s_mcp.observe.facts import Observe, WarmPodAsked
 
@@ -55,8 +55,8 @@ class KubernetesExecutor:
         self._template = template
         self._observe = observe
         self._carried: set[str] = set()
-        self._reservations = Reservations(cluster, template, replica)
         self._pool = WarmPool(template, warm_pods)
+        self._reservations = Reservations(cluster, template, replica, self.replicas, self._pool)
         self._keeper = WarmKeeper(cluster, template, self.replicas, self._pool, observe)
         self.can_be_read_only = template.isolation
 
@@ -81,18 +81,22 @@ class KubernetesExecutor:
         is gone. Where a warm pod waits, that is the run's.
         """
         reserved = self._reservations.take(spec)
-        async with AsyncExitStack() as stack:
-            warm = None if spec.is_unique else await self._begun_in_a_warm_pod(spec, stack)
-            yield warm or await stack.enter_async_context(self._in_its_own_pod(spec, reserved, made_here=True))
+        self._carried.add(spec.name)  # the Job of its key, if it has one, wherever the run is
+        try:
+            async with AsyncExitStack() as stack:
+                warm = await self._begun_in_a_warm_pod(spec, reserved, stack)
+                job = reserved.job if reserved else None
+                yield warm or await stack.enter_async_context(self._in_its_own_pod(spec, job, made_here=True))
+        finally:
+            self._carried.discard(spec.name)
 
-    async def _begun_in_a_warm_pod(self, spec: RunSpec, stack: AsyncExitStack) -> SharedExecution | None:
+    async def _begun_in_a_warm_pod(
+        self, spec: RunSpec, reserved: Reserved | None, stack: AsyncExitStack
+    ) -> SharedExecution | None:
         """The run in a warm pod, for the life of `stack`; None when it is certain that it is not executed in one."""
         clock = asyncio.get_running_loop()
-        for _ in range(_WARM_TRIES):
+        for waiting in self._waiting_for(spec, reserved):
             began = clock.time()
-            waiting = self._pool.choose(self._cluster.watch, began)
-            if waiting is None:
-                break
             name = waiting.job["metadata"]["name"]
             async with AsyncExitStack() as own:
                 warm = self._in_a_warm_pod(replace(spec, name=name), made_here=True)
@@ -101,6 +105,8 @@ class KubernetesExecutor:
                 if begun is Begun.YES or execution.claimed:
                     await stack.enter_async_context(own.pop_all())  # what was claimed in vain goes beside the run
             if begun is Begun.YES:
+                if reserved is not None and execution.claimed:
+                    await stack.enter_async_context(self._reservations.bound(reserved))
                 self._observe(WarmPodAsked("hit", clock.time() - began, waiting.age))
                 return execution
             if begun is Begun.NEVER:
@@ -109,6 +115,18 @@ class KubernetesExecutor:
         if self._pool.enabled:
             self._observe(WarmPodAsked("miss"))
         return None
+
+    def _waiting_for(self, spec: RunSpec, reserved: Reserved | None) -> Iterator[Waiting]:
+        """The warm pods that a run can try to claim, one after the other; with a key, the one that its Job names."""
+        if spec.is_unique:
+            if reserved is not None and reserved.waiting is not None:
+                yield reserved.waiting
+            return
+        for _ in range(_WARM_TRIES):
+            waiting = self._pool.choose(self._cluster.watch, asyncio.get_running_loop().time())
+            if waiting is None:
+                return
+            yield waiting
 
     @asynccontextmanager
     async def follow(self, spec: RunSpec) -> AsyncGenerator[SharedExecution]:

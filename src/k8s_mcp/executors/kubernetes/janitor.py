@@ -8,7 +8,7 @@ the preconditions of the deletes let one of them do it.
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 
 from k8s_mcp.beside import beside
@@ -16,13 +16,14 @@ from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import FOLLOWED, REPLICA, RUN, read_run
-from k8s_mcp.cluster.warm import waits
+from k8s_mcp.cluster.warm import is_bound, is_of_key, is_run_of_key, waits, warm_job_of
 from k8s_mcp.cluster.watch import JOBS
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
 from k8s_mcp.executors.kubernetes.handle_store import SecretStore
 from k8s_mcp.executors.kubernetes.ownership import NOBODY, Standing, annotations_of, owner_of, standing
 from k8s_mcp.executors.kubernetes.replicas import LEASES, ROUND_SECONDS, holder_of
+from k8s_mcp.executors.kubernetes.reservations import bind
 from k8s_mcp.log_format import about_run
 from k8s_mcp.observe.facts import Observe, OrphanRemoved
 
@@ -57,6 +58,7 @@ class Janitor:
         self._resume_window = resume_window
         self._observe = observe
         self._rounds = 0
+        self._keys_since: dict[str, float] = {}  # by Job's uid
         self._since: dict[tuple[str, Standing], float] = {}  # by Job's uid, and what it was found to be
 
     @asynccontextmanager
@@ -80,6 +82,7 @@ class Janitor:
             if cancelled or now >= self._since[uid, state] + self._patience(job, state):
                 given_away = state is Standing.OWNED and not cancelled and FOLLOWED in annotations_of(job)
                 work.append(self._give_away(job) if given_away else self._remove(job, state))
+        work += self._keys(now)
         work += [self._remove_lease(lease) for lease in self._leases_of_the_dead()]
         self._rounds += 1
         if self._rounds % _ROUNDS_PER_EXPIRY == 0:
@@ -90,13 +93,42 @@ class Janitor:
         """Runs that nobody carries out: orphaned, said to be ours, or over."""
         found: dict[tuple[str, Standing], Json] = {}
         for name, job in self._cluster.watch.jobs.items():
-            if waits(job):
-                continue  # it is nobody's run yet
+            if waits(job) or is_of_key(job):
+                continue  # it is nobody's run yet, or stands for one that is elsewhere
             state = standing(job, self._executor.replica, self._executor.replicas.is_gone)
             left_alone = state in (Standing.ORPHANED, Standing.OVER)
             if left_alone or (state is Standing.OWNED and not self._executor.carries(name)):
                 found[job["metadata"]["uid"], state] = job
         return found
+
+    def _keys(self, now: float) -> Iterator[Coroutine[object, object, None]]:
+        """What is to be done with Jobs that stand for a key, and that nobody looks after. In whatever pod its run is,
+        they go with that; where it never came into one, it never will.
+        """
+        watch, executor = self._cluster.watch, self._executor
+        found: dict[str, float] = {}
+        for name, job in watch.jobs.items():
+            ours = owner_of(job) == executor.replica
+            alone = not executor.carries(name) if ours else executor.replicas.is_gone(owner_of(job))
+            if not is_of_key(job) or not alone:
+                continue
+            warm = watch.jobs.get(warm_job_of(job))
+            if warm is not None and is_run_of_key(warm, job):
+                if not is_bound(job):
+                    yield bind(self._cluster, job, warm)
+                continue
+            uid = job["metadata"]["uid"]
+            found[uid] = self._keys_since.get(uid, now)
+            if now >= found[uid] + (_STRAY_SECONDS if ours else self._resume_window):
+                yield self._remove_key(job)
+        self._keys_since = found
+
+    async def _remove_key(self, job: Json) -> None:
+        metadata = job["metadata"]
+        _logger.info("removing %s, whose run was never begun, or is over", metadata["name"])
+        await self._cluster.api.delete(
+            JOBS, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+        )
 
     def _patience(self, job: Json, state: Standing) -> float:
         """Seconds for which a run may be left alone."""

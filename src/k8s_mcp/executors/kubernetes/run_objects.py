@@ -23,6 +23,7 @@ from k8s_mcp.cluster.objects import (
 )
 from k8s_mcp.cluster.run_files import SECRETS, run_files
 from k8s_mcp.cluster.verdict import VERDICT, kept_for, verdict
+from k8s_mcp.cluster.warm import KEY_OF, is_of_key, own_job
 from k8s_mcp.cluster.watch import JOBS, PODS
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.kubernetes.ownership import Standing, annotations_of
@@ -67,10 +68,22 @@ class RunObjects(RunJob):
     async def create(self) -> None:
         """Make Job and Secret; the pod is not started yet. Raises ApiError and ApiUnreachable."""
         self._made = True
+        if self._reserved is not None and is_of_key(self._reserved):
+            await self._have_for_itself(self._reserved)
         if self._reserved is None:
             manifest = make_job(self._spec, self._replica, self._template)
             self._watched.begin(await create_once(self._api, JOBS, manifest, self._spec))
         await self._create_secret()
+
+    async def _have_for_itself(self, of_key: Json) -> None:
+        """The run is in no warm pod, for certain: its key's Job is its own."""
+        try:
+            uid = of_key["metadata"]["uid"]
+            self._watched.note_job(await self._api.patch(JOBS, self._name, own_job(self._spec), uid=uid))
+        except ApiError as error:
+            if not error.is_conflict and error.status != HTTPStatus.NOT_FOUND:
+                raise
+            self._reserved = None  # this replica was taken for gone
 
     async def _create_secret(self) -> None:
         files = run_files(self._spec, self._template.isolation)
@@ -256,7 +269,8 @@ async def create_once(api: Api, path: str, manifest: Json, spec: RunSpec) -> Jso
         if error.status != HTTPStatus.CONFLICT:
             raise
     there = await api.get(path, spec.name)
-    if there["metadata"]["labels"].get(RUN) != spec.run_id:
+    labels = there["metadata"]["labels"]
+    if spec.run_id not in (labels.get(RUN), labels.get(KEY_OF)):
         raise ApiError(HTTPStatus.CONFLICT, "AlreadyExists", f"{spec.name} belongs to another run")
     return there
 

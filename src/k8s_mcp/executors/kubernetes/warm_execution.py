@@ -62,6 +62,11 @@ class WarmExecution(PodExecution):
         self.claimed = False
         """Whether Job and pod were the run's, be it for a moment."""
 
+    @property
+    def can_go_on(self) -> bool:
+        """Whether it was begun, as far as can be seen here, or the request is known."""
+        return bool(self._spec.command or self._decoder.next_seq)
+
     async def begin(self) -> Begun:
         """Claim the pod, hand the run over, and wait for the runner's first word."""
         try:
@@ -183,12 +188,14 @@ class WarmExecution(PodExecution):
         return await super()._explained(ended)
 
     async def _in_vain(self) -> Ended | None:
-        """Of a run that was taken over: whether its former owner had handed it to the pod. If so, the pod is told."""
+        """Of a run that was taken over: the pod is told of it. If its former owner had not come to hand it over, who
+        has its request does; else it ends here. The Secret's name is free only once, whoever creates it.
+        """
         if self._looked or not self.owned or self._decoder.next_seq:
             return None
         try:
             self._looked = True
-            if not await self._warm.is_handed_over():
+            if not await self._warm.is_handed_over() and not (self._spec.command and await self._warm.hand_over()):
                 return Ended("error", None, *endings.LOST)
             await self._warm.tell()
         except (ApiError, ApiUnreachable) as error:

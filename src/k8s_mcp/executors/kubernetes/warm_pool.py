@@ -73,6 +73,10 @@ class WarmPool:
         self._tried[chosen.job["metadata"]["uid"]] = now
         return chosen
 
+    def give_back(self, chosen: Waiting) -> None:
+        """Nobody has tried to claim it after all."""
+        self._tried.pop(chosen.job["metadata"]["uid"], None)
+
 
 class Demand:
     """How many runs came at once in the last minutes, on whatever replica."""
@@ -82,11 +86,11 @@ class Demand:
         self._came: deque[float] = deque()
 
     def look(self, jobs: Mapping[str, Json], now: float) -> None:
-        """Take note of the runs that are new. One whose name its key makes takes no warm pod."""
+        """Take note of the runs that are new."""
         runs = {job["metadata"]["labels"].get(RUN, ""): job for job in jobs.values()}
         for run_id in runs.keys() - self._known:
             run = read_run(runs[run_id])
-            if run is not None and not run.is_unique and not run.ended:
+            if run is not None and not run.ended:
                 self._came.append(now)
         self._known = set(runs)
         while self._came and self._came[0] < now - MEMORY_SECONDS:
