@@ -27,6 +27,7 @@ _PATH = f"/api/v1/namespaces/{_NAMESPACE}/configmaps"
 _MAPS, _MAP_BYTES = 30, 700 * 1024  # an object has at most 1 MiB
 _LISTINGS = 30  # in each round: one takes milliseconds
 _SMALL = "/api/v1/nodes"
+_CURL = ("curl", "--silent", "--show-error", "--fail")
 _PROXY_IS_UP = b"Starting to serve"
 
 _Ask = Callable[[str], bytes]
@@ -38,12 +39,17 @@ def measure(directory: Path, rounds: int, total: int = 1 << 30) -> Iterator[Row]
     program = gate.ensure(Cache.from_environment(), Path(__file__).parents[1]) / "gate"
     content = _with_contexts(yaml.safe_load(cluster.kubeconfig.read_text()))
     yield from _start(program, cluster, directory, content, rounds)
-    with started(program, _made(directory / "asked"), content) as running, _connected(cluster, directory) as straight:
+    files = _Files(cluster, directory)
+    with started(program, _made(directory / "asked"), content) as running, _connected(files) as straight:
         yield from _listings(running, straight, cluster, rounds)
         yield _memory(running)
         with _filled(cluster):
-            yield _bulk(running, cluster, rounds, total)
-            yield _bulk(running, cluster, rounds, total, "--disable-compression")
+            get = [str(cluster.kubectl), "get", "--raw", _PATH]
+            gated, plain = ([*get, f"--kubeconfig={file}"] for file in (running.kubeconfig, cluster.kubeconfig))
+            yield _bulk("kubectl get --raw", gated, plain, rounds, total)
+            # Over plain HTTP kubectl has no way to ask for what is not packed: client-go passes over the option.
+            gated, plain = [*_CURL, f"{running.server}{_PATH}"], [*_CURL, *files.options, f"{files.server}{_PATH}"]
+            yield _bulk("curl, not packed", gated, plain, rounds, total)
 
 
 def _start(program: Path, cluster: testcluster.Cluster, directory: Path, content: str, rounds: int) -> Iterator[Row]:
@@ -96,11 +102,9 @@ def _memory(running: Gate) -> Row:
     return at_most(f"memory, {_CONTEXTS} contexts that were used", "MiB", Sample.of([int(resident) / 1024]), 20)
 
 
-def _bulk(running: Gate, cluster: testcluster.Cluster, rounds: int, total: int, *options: str) -> Row:
-    """As kubectl asks for it, which is packed without an option, in pieces of a listing each."""
+def _bulk(what: str, gated: list[str], plain: list[str], rounds: int, total: int) -> Row:
+    """By turns, in pieces of a listing each."""
     pieces = max(1, total // rounds // (_MAPS * _MAP_BYTES))
-    get = [str(cluster.kubectl), "get", "--raw", _PATH, *options]
-    gated, plain = ([*get, f"--kubeconfig={file}"] for file in (running.kubeconfig, cluster.kubeconfig))
     speeds: tuple[list[float], list[float]] = ([], [])
     for _ in range(rounds):
         pairs = [_pair(lambda: _run(plain), lambda: _run(gated)) for _ in range(pieces)]
@@ -108,8 +112,7 @@ def _bulk(running: Gate, cluster: testcluster.Cluster, rounds: int, total: int, 
             speed.append(pieces * _MAPS * _MAP_BYTES / _MIB / sum(seconds))
     straight, through = map(Sample.of, speeds)
     size = rounds * pieces * _MAPS * _MAP_BYTES
-    name = f"{size / 2**30:.2g} GiB of JSON: {' '.join(['kubectl get --raw', *options])}"
-    return at_least_times(name, "MiB/s", through, ("straight", straight), 0.9)
+    return at_least_times(f"{size / 2**30:.2g} GiB of JSON: {what}", "MiB/s", through, ("straight", straight), 0.9)
 
 
 @contextmanager
@@ -128,17 +131,28 @@ def _filled(cluster: testcluster.Cluster) -> Generator[None]:
         _run([*kubectl, "delete", "namespace", _NAMESPACE])
 
 
+class _Files:
+    """The administrator's credential as files, for `server`; `options` are curl's for it."""
+
+    def __init__(self, cluster: testcluster.Cluster, directory: Path) -> None:
+        given = yaml.safe_load(cluster.kubeconfig.read_text())
+        there, user = given["clusters"][0]["cluster"], given["users"][0]["user"]
+        self.server = str(there["server"])
+        self.authority, self.certificate, self.key = (
+            directory / name for name in ("authority", "certificate", "key")
+        )
+        self.authority.write_bytes(base64.b64decode(there["certificate-authority-data"]))
+        self.certificate.write_bytes(base64.b64decode(user["client-certificate-data"]))
+        self.key.write_bytes(base64.b64decode(user["client-key-data"]))
+        self.options = ["--cacert", str(self.authority), "--cert", str(self.certificate), "--key", str(self.key)]
+
+
 @contextmanager
-def _connected(cluster: testcluster.Cluster, directory: Path) -> Generator[_Ask]:
+def _connected(files: _Files) -> Generator[_Ask]:
     """Asks the API server itself, over one connection."""
-    given = yaml.safe_load(cluster.kubeconfig.read_text())
-    there, user = given["clusters"][0]["cluster"], given["users"][0]["user"]
-    certificate, key = directory / "certificate", directory / "key"
-    certificate.write_bytes(base64.b64decode(user["client-certificate-data"]))
-    key.write_bytes(base64.b64decode(user["client-key-data"]))
-    context = ssl.create_default_context(cadata=base64.b64decode(there["certificate-authority-data"]).decode())
-    context.load_cert_chain(certificate, key)
-    connection = HTTPSConnection(there["server"].removeprefix("https://"), context=context)
+    context = ssl.create_default_context(cafile=files.authority)
+    context.load_cert_chain(files.certificate, files.key)
+    connection = HTTPSConnection(files.server.removeprefix("https://"), context=context)
 
     def ask(path: str) -> bytes:
         connection.request("GET", path)
