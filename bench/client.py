@@ -43,12 +43,15 @@ class Answer:
     lines: list[str]
 
 
-def short(url: str, run: Request) -> Answer:
-    """Start a run and read it to its end. Raises ValueError unless it ends with exit code 0."""
+def short(url: str, run: Request, key: str = "") -> Answer:
+    """Start a run, with that Idempotency-Key, and read it to its end. Raises ValueError unless it ends with exit code
+    0.
+    """
     start = time.perf_counter()
     address = urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port, timeout=_PATIENCE)
-    connection.request("POST", "/sse", json.dumps(run), {"Content-Type": "application/json"})
+    headers = {"Content-Type": "application/json"} | ({"Idempotency-Key": key} if key else {})
+    connection.request("POST", "/sse", json.dumps(run), headers)
     response = connection.getresponse()
     seen = b""
     first_line = 0.0

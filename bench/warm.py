@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import secrets
 import statistics
 import subprocess
 import time
@@ -21,6 +22,7 @@ from tests.support.service import Service, wait_for
 
 _NAMESPACE = "k8s-mcp-bench"
 _TURNS = 6  # in each round
+_WINDOW = 2  # seconds for which a run with a key is kept: the node is idle when it is gone
 _P50, _P95, _LATE, _KUBECTL = 150, 300, 50, 2.5
 _STAMPED = "date +%s.%N"
 _LISTING = "kubectl get namespaces"
@@ -44,7 +46,9 @@ def measure(directory: Path, rounds: int) -> Iterator[Row]:
             home = directory / f"warm-{most}"
             home.mkdir()
             settings = {"executor": "kubernetes", "kubeconfig": cluster.kubeconfig, "namespace": _NAMESPACE}
-            services.append(Service(home, os.environ["PATH"], {**settings, "warm_pods": most}))
+            services.append(
+                Service(home, os.environ["PATH"], {**settings, "warm_pods": most, "resume_window": _WINDOW})
+            )
             stack.callback(services[-1].stop)
         warm, cold = services
         yield from _rows(_Bench(warm, cold, cluster.kubeconfig.read_text(), kubectl), cluster, rounds)
@@ -54,33 +58,36 @@ def measure(directory: Path, rounds: int) -> Iterator[Row]:
 
 def _rows(bench: _Bench, cluster: testcluster.Cluster, rounds: int) -> list[Row]:
     warm: list[Answer] = []
+    keyed: list[Answer] = []
     cold: list[Answer] = []
     listing: list[float] = []
     plain: list[float] = []
     for _ in range(1 + _TURNS * rounds):
         warm.append(_hit(bench, _STAMPED))
+        keyed.append(_hit(bench, _STAMPED, key=secrets.token_hex(8)))
         cold.append(_on_an_idle_node(bench, cluster, _STAMPED))
         listing.append(_hit(bench, _LISTING).end)
         plain.append(_plain(bench))
-    del warm[0], cold[0], listing[0], plain[0]  # the first ones find cold caches everywhere
-    first, own = (_ms(answer.first_line for answer in answers) for answers in (warm, cold))
+    del warm[0], keyed[0], cold[0], listing[0], plain[0]  # the first ones find cold caches everywhere
+    first, with_key, own = (_ms(answer.first_line for answer in answers) for answers in (warm, keyed, cold))
     late = _ms(answer.ended_at - float(answer.lines[-1]) for answer in warm)
     return [
         median_at_most("first line of output in a warm pod, p50", "ms", first, _P50),
         at_most("  the same, p95", "ms", Sample.of([_p95(first)]), _P95),
         times("  the same", "ms", first, ("a pod of its own", own)),
+        times("  the same, with an Idempotency-Key", "ms", with_key, ("without one", first)),
         figure("  a pod of its own, p95", "ms", Sample.of([_p95(own)])),
         median_at_most("final event after the command's end", "ms", late, _LATE),
         at_most_times(f"`{_LISTING}`, to its end", "ms", _ms(listing), ("plain kubectl", _ms(plain)), _KUBECTL),
     ]
 
 
-def _hit(bench: _Bench, command: str) -> Answer:
+def _hit(bench: _Bench, command: str, key: str = "") -> Answer:
     """A run that found a pod, which had time to settle: the node has nothing else to do."""
     wait_for(lambda: _figure(bench.warm, "k8s_mcp_warm_pods_waiting") >= 1, 60, what="a warm pod")
     hits = _figure(bench.warm, 'k8s_mcp_warm_pods_asked_total{result="hit"}')
     time.sleep(2)  # not for a state: so that what the node does behind a pod's start is over
-    answer = short(bench.warm.url, {**request(command), "kubeconfig": bench.kubeconfig})
+    answer = short(bench.warm.url, {**request(command), "kubeconfig": bench.kubeconfig}, key)
     if _figure(bench.warm, 'k8s_mcp_warm_pods_asked_total{result="hit"}') != hits + 1:
         raise ValueError("the run was in no warm pod")
     return answer
