@@ -85,7 +85,8 @@ def create_app(settings: Settings) -> FastAPI:
         parts = _on_kubernetes(settings, observe, metrics)
     else:
         parts = _on_this_host(settings, observe)
-    mcp = McpApi(parts.runs, parts.handles, _mcp_limits(settings), observe)
+    past = PastRuns(history, parts.runs.sight)
+    mcp = McpApi(parts.runs, past, parts.handles, _mcp_limits(settings), observe)
     authentication, login = authentication_of(settings, metrics.api_answered)
 
     @asynccontextmanager
@@ -113,7 +114,6 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,  # to http:// behind whatever speaks TLS, and a client would send its kubeconfig there
     )
     app.state.runs = parts.runs
-    past = PastRuns(history, parts.runs.sight)
     api = routes.router(parts.runs, past, parts.handles, mcp.streamable_http, metrics.exposition)
     app.include_router(api)
     app.routes.extend(mcp.routes())

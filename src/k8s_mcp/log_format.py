@@ -11,7 +11,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 Format = Literal["text", "json"]
@@ -91,6 +91,12 @@ def json_line(values: object) -> str:
 def now() -> str:
     """The time in UTC (RFC 3339), to the millisecond."""
     return _written(datetime.now(UTC))
+
+
+def later(time: str, seconds: float) -> str:
+    """So many seconds after that time, to the second."""
+    at = datetime.fromisoformat(time) + timedelta(seconds=seconds)
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _time(record: logging.LogRecord) -> str:

@@ -8,6 +8,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, cast
 
 from k8s_mcp.models import Control, Ended, Event, Output, RunSpec, owner_of
@@ -44,6 +45,18 @@ class PastRun:
     state: Json
     requests: Json | None = None
     has_output: bool = False
+
+    @property
+    def how(self) -> Ended:
+        """How it ended."""
+        state = self.state
+        return Ended(state["status"], state["exit_code"], state.get("reason", ""), state.get("message", ""))
+
+    @property
+    def seconds(self) -> float:
+        """How long it took, from accepted on."""
+        ended = datetime.fromisoformat(self.state["ended"])
+        return (ended - datetime.fromisoformat(self.spec.created)).total_seconds()
 
 
 def row_of_ended(fact: RunEnded, command_bytes: int) -> Row:

@@ -83,7 +83,7 @@ class Collected:
         """How the run ended; or that it goes on, and how to go on with it."""
         run, ended = self.run, self.run.ended
         if ended:
-            return outcome(run, ended)
+            return outcome(ended, run.seconds, run.spec.timeout)
         return (
             f"still running after {run.seconds:.0f} s; "
             f'read_output(run_id="{run.run_id}", start_line={self._last_line + 1}, wait=45) waits for the rest, '
@@ -122,11 +122,11 @@ def shortened(command: str) -> str:
     return command if len(command) <= _COMMAND_CHARACTERS else f"{command[:_COMMAND_CHARACTERS]}…"
 
 
-def outcome(run: Run, ended: Ended) -> str:
-    """How a run ended, in a few words."""
+def outcome(ended: Ended, seconds: float, timeout: int) -> str:
+    """How a run ended, and after how many seconds, in a few words."""
     if ended.status == "done":
-        return f"exit code {ended.exit_code} after {run.seconds:.1f} s"
+        return f"exit code {ended.exit_code} after {seconds:.1f} s"
     if ended.status == "timeout":
-        return f"timed out after {run.spec.timeout} s; give it a longer `timeout`, or ask for less"
+        return f"timed out after {timeout} s; give it a longer `timeout`, or ask for less"
     said = " ".join(part for part in (ended.status, ended.reason, ended.message) if part)
-    return f"{said} after {run.seconds:.1f} s"
+    return f"{said} after {seconds:.1f} s"

@@ -8,9 +8,9 @@ from urllib.parse import parse_qsl, urlsplit
 import mcp_types as types
 from mcp.shared.exceptions import MCPError
 
-from k8s_mcp.errors import K8sMcpError
+from k8s_mcp.errors import K8sMcpError, NotFound
 from k8s_mcp.mcp.call import OUTPUT_TYPE, output_of
-from k8s_mcp.mcp.page import Wanted
+from k8s_mcp.mcp.page import Page, Wanted
 from k8s_mcp.mcp.reading import Reading
 from k8s_mcp.models import Principal
 from k8s_mcp.runs.runs import Runs
@@ -57,19 +57,28 @@ class Resources:
         run_id, start_line, column = _read_address(uri)
         wanted = Wanted(start_line, column, max_lines=_MOST_LINES)
         try:
-            run = await self._runs.follow(caller, run_id, "mcp")
+            page, lines = await self._page(caller, run_id, wanted)
         except K8sMcpError as error:
             raise MCPError(_RESOURCE_NOT_FOUND, error.message) from None
-        page = await self._reading.page(caller, run, wanted, 0)
         text = page.text
         if page.next_line:
             rest = f"&column={page.next_column}" if page.next_column else ""
-            text += f"\n[more: {output_of(run.run_id)}?start_line={page.next_line}{rest}]"
-        elif not run.ended:
-            text += f"\n[still running: {output_of(run.run_id)}?start_line={run.describe()['lines']}]"
+            text += f"\n[more: {output_of(run_id)}?start_line={page.next_line}{rest}]"
+        elif lines is not None:
+            text += f"\n[still running: {output_of(run_id)}?start_line={lines}]"
         return types.ReadResourceResult(
             contents=[types.TextResourceContents(uri=uri, mime_type=OUTPUT_TYPE, text=text)]
         )
+
+    async def _page(self, caller: Principal, run_id: str, wanted: Wanted) -> tuple[Page, object]:
+        """And how many lines a run has so far that goes on; None of one that has ended."""
+        try:
+            run = await self._runs.follow(caller, run_id, "mcp")
+        except NotFound:
+            page, _ = await self._reading.past_page(caller, run_id, wanted)
+            return page, None
+        page = await self._reading.page(caller, run, wanted, 0)
+        return page, None if run.ended else run.describe()["lines"]
 
 
 def _read_address(uri: str) -> tuple[str, int, int]:

@@ -42,6 +42,7 @@ from k8s_mcp.models import Principal
 from k8s_mcp.observe.asked import asked
 from k8s_mcp.observe.facts import Observe, Refused
 from k8s_mcp.runs.handles import Handles
+from k8s_mcp.runs.past import PastRuns
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.web import refusals, sse
 from k8s_mcp.web.body import MAX_BYTES, as_model, read_again, read_json
@@ -56,13 +57,13 @@ _Context = ServerRequestContext[Any, Request]
 class McpApi:
     """The MCP server and its transports."""
 
-    def __init__(self, runs: Runs, handles: Handles, limits: McpLimits, observe: Observe) -> None:
+    def __init__(self, runs: Runs, past: PastRuns, handles: Handles, limits: McpLimits, observe: Observe) -> None:
         self._runs = runs
         self._limits = limits
         self._observe = observe
         self._sessions = sessions = Sessions(limits.sessions, limits.session_idle)
         clusters = Clusters(handles, kubeconfigs=limits.kubeconfigs)
-        reading = Reading(runs, limits.text, limits.run_idle)
+        reading = Reading(runs, past, limits.text, limits.run_idle)
         self._resources = Resources(runs, reading)
         self._calls = Calls(runs, clusters, Running(runs, clusters, limits.text, limits.run_idle), reading)
         self._server: Server[Any] = Server(

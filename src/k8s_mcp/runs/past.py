@@ -1,20 +1,39 @@
 """Runs that are over, as their history has them, for who may see them: the rules are those of all other runs."""
 
 import re
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from k8s_mcp.errors import NotFound
 from k8s_mcp.history.history import History
 from k8s_mcp.history.kept import PastRun, Timed
+from k8s_mcp.log_format import later
 from k8s_mcp.models import Control, Principal, owner_of
+from k8s_mcp.observe.facts import Via
 from k8s_mcp.policy.observers import Deed
 from k8s_mcp.runs.eventlog import EventLog, Reader
 from k8s_mcp.runs.sight import NO_SUCH, Sight
 
 _RUN_ID = re.compile("[0-9a-f]{32}")
 _NO_HISTORY = "this service keeps no history: K8S_MCP_HISTORY_SECONDS and K8S_MCP_HISTORY_URL are its settings"
-_NO_OUTPUT = "the run is over, and its output is gone: the history has it only with K8S_MCP_HISTORY_OUTPUT"
+_ONLY_STATES = "the history has what runs were, and their output only with K8S_MCP_HISTORY_OUTPUT"
+_NONE_OF_IT = "the history has what the run was, and none of its output"
+
+
+@dataclass(frozen=True)
+class PastOutput:
+    """What a run sent, and when: all of it, or its beginning and its end. It is forgotten at `until`."""
+
+    run: PastRun
+    sent: Sequence[Timed]
+    until: str
+
+    @property
+    def missing(self) -> int:
+        """How many lines between are not kept, or were lost on the way."""
+        counts = (event.data.get("missing") for _, event in self.sent if isinstance(event, Control))
+        return sum(count for count in counts if isinstance(count, int))
 
 
 class PastRuns:
@@ -70,18 +89,31 @@ class PastRuns:
 
     async def follow(self, principal: Principal, run_id: str, *, timed: bool) -> "Replay":
         """What it sent; with `timed`, and when. Raises NotFound; Forbidden for an observer who may not read it."""
-        run = await self._checked(principal, run_id, "output")
-        sent = await self._history.output(run_id) if self._history and run.has_output else None
-        if sent is None:
-            raise NotFound(_NO_OUTPUT)
-        return Replay(run_id, sent, timed=timed)
+        output = await self.output(principal, run_id)
+        return Replay(run_id, output.sent, timed=timed)
 
-    async def _checked(self, principal: Principal, run_id: str, deed: Deed) -> PastRun:
+    async def output(self, principal: Principal, run_id: str, via: Via = "http") -> PastOutput:
+        """The same, to be looked into. Raises NotFound and Forbidden as `follow`."""
+        if self._history is None:
+            raise NotFound(NO_SUCH)
+        run = await self._checked(principal, run_id, "output", via)
+        sent = await self._history.output(run_id) if run.has_output else None
+        if sent is None:
+            raise NotFound(_without_output(run, _NONE_OF_IT if self._history.output_is_kept else _ONLY_STATES))
+        return PastOutput(run, sent, later(str(run.state["ended"]), self._history.keeping.seconds))
+
+    async def _checked(self, principal: Principal, run_id: str, deed: Deed, via: Via = "http") -> PastRun:
         known = await self._history.one(run_id) if self._history and _RUN_ID.fullmatch(run_id) else None
         if known is None:
             raise NotFound(NO_SUCH)
-        self._sight.checked(principal, known.spec, deed, "http")
+        self._sight.checked(principal, known.spec, deed, via)
         return known
+
+
+def _without_output(run: PastRun, why: str) -> str:
+    state = run.state
+    code = "" if state["exit_code"] is None else f", exit code {state['exit_code']}"
+    return f"the run ended at {state['ended']} ({state['status']}{code}), and its output is gone: {why}"
 
 
 class Replay:

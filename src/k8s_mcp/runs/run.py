@@ -6,12 +6,11 @@ import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
-from datetime import datetime, timedelta
 
 from k8s_mcp.beside import beside
 from k8s_mcp.executors.base import Execution, Executor, Item, Pending
 from k8s_mcp.kubeconfig.redact import Redactor
-from k8s_mcp.log_format import about_run, now
+from k8s_mcp.log_format import about_run, later, now
 from k8s_mcp.models import Control, Ended, Event, RunSpec, final_event
 from k8s_mcp.observe.facts import CommandStarted, Observe, Outcome, OutputRead, RunEnded, RunFacts, RunReleased
 from k8s_mcp.recorded import Requests
@@ -166,10 +165,7 @@ class Run:
     def readable_until(self) -> str | None:
         """When its output is forgotten at the latest, in UTC; None while it goes on."""
         ended = self._times["ended"]
-        if ended is None:
-            return None
-        until = datetime.fromisoformat(ended) + timedelta(seconds=self._replay_seconds)
-        return until.isoformat(timespec="seconds").replace("+00:00", "Z")
+        return None if ended is None else later(ended, self._replay_seconds)
 
     async def carry_out(self, executor: Executor) -> None:
         """From start to cleaned up. Unless the run is released, the last event is a final one, whatever happens."""
