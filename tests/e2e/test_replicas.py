@@ -219,6 +219,24 @@ async def test_run_of_a_killed_replica_is_cancelled_when_nobody_comes_for_it(
     assert [entry["event"] for entry in audited(logs[0])] == ["run.started"]
 
 
+async def test_runs_that_are_only_followed_here_push_none_of_our_own_out_of_the_replay_memory(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place
+) -> None:
+    first, second = serve_kubernetes(), serve_kubernetes(replay_total_bytes=1_500_000)
+    megabyte = [str(number) for number in range(150_000)]
+    command = f"seq 0 {len(megabyte) - 1}; sleep 2"
+    async with client_of(first) as one, client_of(second) as other:
+        own = await other.run(command)
+        async with one.stream(command) as stream:
+            await stream.first("stdout")
+            theirs = Transcript(stream.seen).run_id
+            copy = await other.replay(theirs, 0)
+            assert (await stream.to_end()).stdout == copy.stdout == megabyte
+        await place.nothing_left(theirs)
+        await run_sync(wait_for, lambda: second.get(f"/runs/{theirs}").status_code == 404)
+        assert (await other.replay(own.run_id, 0)).stdout == megabyte
+
+
 async def test_handle_is_known_to_every_replica(serve_kubernetes: StartService, client_of: ClientOf) -> None:
     first, second = serve_kubernetes(), serve_kubernetes()
     async with client_of(first) as one, client_of(second) as other:

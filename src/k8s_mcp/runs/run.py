@@ -38,6 +38,8 @@ class Run:
         self.spec = spec
         self.log = EventLog(limits.replay_bytes, limits.recorded_bytes)
         self.ended: Ended | None = None
+        self.ours = True
+        """Whether it is carried out here; else it is only followed."""
         self.released = False
         """Whether the run goes on, but no longer here: its streams end without a final event."""
         self._observe = observe

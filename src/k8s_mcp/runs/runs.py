@@ -283,11 +283,11 @@ class Runs:
         asyncio.get_running_loop().call_later(self._limits.replay_seconds, self._drop_if_there, weakref.ref(run))
         finished = [run for run in self._runs.values() if run.run_id not in self._active]
         held = sum(run.size for run in finished)
-        for oldest in finished:
+        for first in sorted(finished, key=lambda run: run.ours):  # copies before the oldest of our own
             if held <= self._limits.replay_total_bytes:
                 return
-            held -= oldest.size
-            self._drop(oldest)
+            held -= first.size
+            self._drop(first)
 
     def _drop_if_there(self, reference: weakref.ref[Run]) -> None:
         run = reference()

@@ -42,7 +42,7 @@ class SharedRun(Run):
         self._shared: SharedExecution | None = None
         self._may_take_over = may_take_over
         self._window = max(limits.resume_window, _LEAST_WINDOW)
-        self._ours = not facts.adopted
+        self.ours = not facts.adopted
         self._repeatable = facts.idempotent and facts.via == "http"  # MCP has keys to cancel by
         self._release_requested = asyncio.Event()
         self._news = asyncio.Event()
@@ -65,7 +65,7 @@ class SharedRun(Run):
                 ):
                     ended = await self._follow(execution)
                     self._finish(ended)
-                    if self._ours:
+                    if self.ours:
                         await self._end(execution, ended)
                     elif self.is_replay and await self._read_to_end():
                         await execution.remove_read()
@@ -128,7 +128,7 @@ class SharedRun(Run):
     async def _let_go(self, execution: SharedExecution) -> None:
         """Others may have it. A run that has ended is left to them to be read."""
         if self.ended is not None:
-            if self._ours:
+            if self.ours:
                 await execution.keep(self.ended.status, self._window, always=self._repeatable)
             return
         self._forget_timer()
@@ -197,14 +197,14 @@ class SharedRun(Run):
 
     def _note_whose(self, execution: SharedExecution) -> None:
         """Tell of a change of owner, from or to us."""
-        if execution.owned and not self._ours:
-            self._ours = True
+        if execution.owned and not self.ours:
+            self.ours = True
             _logger.info("carrying the run out")
             self._observe(RunStarted(self.facts))
             if self._running:
                 self._observe(CommandStarted(None, self.run_id))
-        elif self._ours and execution.lost:
-            self._ours = False
+        elif self.ours and execution.lost:
+            self.ours = False
             _logger.warning("another replica has taken the run over; it is followed here")
             self._observe(RunReleased(self.facts, self._running))
 
@@ -214,7 +214,7 @@ class SharedRun(Run):
 
     def _abandon(self) -> None:
         execution = self._shared
-        if execution is not None and not self._ours:
+        if execution is not None and not self.ours:
             if self._watching:  # they hold nothing up, and lose nothing
                 self._awaited = False
                 self._news.set()
@@ -227,18 +227,18 @@ class SharedRun(Run):
             self.stop()
 
     def _on_limit_passed(self) -> None:
-        if self._ours:
+        if self.ours:
             self.stop()
 
     def _note_started(self) -> None:
-        if self._ours:
+        if self.ours:
             self._observe(CommandStarted(None if self.facts.adopted else self._seconds(), self.run_id))
 
     def _note_output(self, read: OutputRead) -> None:
-        if self._ours:
+        if self.ours:
             self._observe(OutputRead(read.amounts, None if self.facts.adopted else read.seconds, self.run_id))
 
     def last_word(self) -> RunEnded | RunReleased | None:
-        if not self._ours:
+        if not self.ours:
             return None
         return RunReleased(self.facts, self._running) if self.released else super().last_word()
