@@ -284,6 +284,39 @@ def test_two_hundred_runs_of_a_minute_are_all_right_at_the_end(server: Service, 
             expect(page.get_by_role("heading", name="No run matches")).to_be_visible()
 
 
+def test_what_is_the_same_in_the_list_is_left_alone(server: Service, tab: NewTab) -> None:
+    """Each second it is asked for, and a running run takes longer: nothing else is made anew."""
+    one = {"cluster": "https://192.0.2.1", "handle": "prod", "timeout": 9, "read_only": False, "dry_run": False}
+    over = {"status": "done", "exit_code": 0, "ended": "2026-01-01T20:00:10.000Z"}
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    runs: list[dict[str, object]] = [
+        {**one, **over, "run_id": f"{n:032x}", "command": f"echo {n}", "created": f"2026-01-01T20:00:0{9 - n}.000Z"}
+        for n in range(6)
+    ]
+    runs[5].update(status="running", exit_code=None, created=now, ended=None)
+    here = tab(server)
+    here.page.route("**/runs?all=true*", lambda route: route.fulfill(json={"all": False, "runs": runs}))
+    page = here.open()
+    page.get_by_role("link", name="echo 0").focus()
+    page.evaluate("""() => {
+        window.touched = [];
+        new MutationObserver((changes) => changes.forEach(({target}) => {
+            const cell = target.nodeType === Node.TEXT_NODE ? target.parentElement : target;
+            window.touched.push(`${cell.closest(".row")?.querySelector("a")?.textContent ?? "rows"}`);
+        })).observe(document.querySelector(".rows"), {subtree: true, childList: true, characterData: true});
+    }""")
+    wait_for(lambda: len(page.evaluate("window.touched")) >= 4)
+    assert set(page.evaluate("window.touched")) == {"echo 5"}
+    expect(page.get_by_role("link", name="echo 0")).to_be_focused()
+    runs[5].update(status="done", exit_code=3, ended=now)
+    expect(page.get_by_role("row").filter(has_text="echo 5")).to_contain_text("exit 3")
+    runs.append({**runs[0], "run_id": f"{9:032x}", "command": "echo 9", "created": "2026-01-01T21:00:00.000Z"})
+    expect(page.locator(".row .command")).to_have_text(["Command", *(f"echo {n}" for n in (5, 9, 0, 1, 2, 3, 4))])
+    expect(page.get_by_role("link", name="echo 0")).to_be_focused()
+    page.get_by_label("Search: command").fill("echo 9")
+    expect(page.locator(".row .command")).to_have_text(["Command", "echo 9"])
+
+
 @pytest.mark.parametrize("count", [10_000])
 def test_ten_thousand_runs_stay_fluid(server: Service, tab: NewTab, count: int) -> None:
     here = tab(server)

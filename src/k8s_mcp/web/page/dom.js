@@ -23,6 +23,11 @@ export function put(element, ...children) {
   element.replaceChildren(...children.flat().filter((child) => child || child === 0 || child === ""));
 }
 
+// Text that is there already stays: it is not read out, drawn or selected again.
+export function write(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
 export function button(text, onClick, attributes) {
   return h("button", { type: "button", click: onClick, ...attributes }, text);
 }

@@ -1,6 +1,6 @@
 // All runs, the newest first; of thousands only those that can be seen are elements.
 
-import { button, h, put, shown } from "./dom.js";
+import { button, h, put, shown, write } from "./dom.js";
 import { failed, isOver } from "./runs.js";
 import { at, away, duration, t } from "./words.js";
 
@@ -33,13 +33,11 @@ function matches(run, wanted) {
   );
 }
 
-function row(run, number, seesAll) {
+function cells(run, seesAll) {
   const modes = [run.read_only && t("read only"), run.dry_run && t("dry run")].filter(Boolean);
   const why = WITH_A_REASON.has(run.status) ? [run.reason, run.message].filter(Boolean).join(": ") : "";
   const cell = (name, ...content) => h("div", { role: "cell", class: name }, ...content);
-  return h(
-    "div",
-    { role: "row", class: "row", "aria-rowindex": number + 2 },
+  return [
     cell("status", badge(run)),
     cell(
       "command",
@@ -50,7 +48,32 @@ function row(run, number, seesAll) {
     seesAll ? cell("caller", h("bdi", null, shown(run.principal))) : null,
     cell("when", h("time", { datetime: run.created, title: at(run.created) }, away(run.created))),
     cell("took", duration(run.started ?? run.created, run.ended)),
-  );
+  ].filter(Boolean);
+}
+
+// The row of one run, of which only what has changed is made anew: whoever reads, selects or has the focus there stays.
+class Row {
+  constructor() {
+    this.element = h("div", { role: "row", class: "row" });
+    this.says = "";
+  }
+
+  show(run, number, seesAll, top) {
+    const { element } = this;
+    const says = JSON.stringify([run, seesAll, away(run.created), duration(run.started ?? run.created, run.ended)]);
+    if (this.says !== says) {
+      this.says = says;
+      const made = cells(run, seesAll);
+      if (element.children.length !== made.length) put(element, ...made);
+      else made.forEach((cell, n) => cell.isEqualNode(element.children[n]) || element.children[n].replaceWith(cell));
+    }
+    if (this.number !== number || element.style.top !== top) {
+      this.number = number;
+      element.setAttribute("aria-rowindex", number + 2);
+      element.style.top = top;
+    }
+    return element;
+  }
 }
 
 export function listView({ runs }) {
@@ -65,7 +88,9 @@ export function listView({ runs }) {
   const empty = h("div", { class: "empty" });
   const back = button(t("earlier"), () => runs.goBack());
   const gaps = h("p", { class: "quiet", role: "status" });
+  const rows = new Map(); // those that are drawn
   let found = [];
+  let said = ""; // where there are none
   body.append(space);
   input.addEventListener("input", () => ((filter.text = input.value.trim().toLowerCase()), draw(true)));
 
@@ -88,7 +113,7 @@ export function listView({ runs }) {
     found = all.filter((run) => matches(run, filter)).sort((a, b) => (a.created < b.created ? 1 : -1));
     const going = all.filter((run) => run.status === "running").length;
     const waiting = all.filter((run) => run.status === "pending").length;
-    summary.textContent = t("summary", { going, waiting, over: all.length - going - waiting });
+    write(summary, t("summary", { going, waiting, over: all.length - going - waiting }));
     const names = ["status", "command", "cluster", ...(selects.caller.hidden ? [] : ["caller"]), "started", "took"];
     if (head.children.length !== names.length) put(head, ...names.map((name) => h("div", { role: "columnheader", class: name }, t(name))));
     table.classList.toggle("callers", !selects.caller.hidden);
@@ -96,17 +121,22 @@ export function listView({ runs }) {
     table.hidden = !found.length;
     empty.hidden = !runs.asked || found.length > 0;
     back.hidden = runs.earlier === null;
-    const said = runs.trouble || runs.gaps.map(({ from, to }) => t("missed", { from: at(from), to: at(to) })).join(" ");
-    if (gaps.textContent !== said) gaps.textContent = said;
-    const kind = all.length ? "no matches" : "no runs";
-    const clear = button(t("clear"), () => {
-      Object.assign(filter, { text: "", status: "", cluster: "", caller: "" });
-      input.value = "";
-      for (const one of Object.values(selects)) one.value = "";
-      draw(true);
-    });
+    write(gaps, runs.trouble || runs.gaps.map(({ from, to }) => t("missed", { from: at(from), to: at(to) })).join(" "));
+    if (!empty.hidden) tell(all.length ? "no matches" : "no runs");
+  }
+
+  function tell(kind) {
+    if (said === kind) return;
+    said = kind;
     const link = h("a", { class: "primary", href: "#/new" }, t("new run"));
-    if (!empty.hidden) put(empty, h("h2", null, t(`${kind} title`)), h("p", null, t(kind)), all.length ? clear : link);
+    put(empty, h("h2", null, t(`${kind} title`)), h("p", null, t(kind)), kind === "no runs" ? link : button(t("clear"), clear));
+  }
+
+  function clear() {
+    Object.assign(filter, { text: "", status: "", cluster: "", caller: "" });
+    input.value = "";
+    for (const one of Object.values(selects)) one.value = "";
+    draw(true);
   }
 
   function draw(again = false) {
@@ -117,13 +147,21 @@ export function listView({ runs }) {
     const seen = found.slice(first, first + Math.ceil(body.clientHeight / height) + 2 * AROUND);
     const focused = document.activeElement?.closest?.(".rows a")?.getAttribute("href");
     space.style.height = `${found.length * height}px`;
-    const rows = seen.map((run, n) => {
-      const made = row(run, first + n, !selects.caller.hidden);
-      made.style.top = `${(first + n) * height}px`;
-      return made;
+    const there = new Set(seen.map((run) => run.run_id));
+    for (const [id, row] of rows) {
+      if (there.has(id)) continue;
+      row.element.remove();
+      rows.delete(id);
+    }
+    let next = space.firstElementChild;
+    seen.forEach((run, n) => {
+      const row = rows.get(run.run_id) ?? new Row();
+      rows.set(run.run_id, row);
+      const element = row.show(run, first + n, !selects.caller.hidden, `${(first + n) * height}px`);
+      if (element === next) next = next.nextElementSibling;
+      else space.insertBefore(element, next);
     });
-    put(space, ...rows);
-    if (focused) space.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
+    if (focused && !space.contains(document.activeElement)) space.querySelector(`a[href="${CSS.escape(focused)}"]`)?.focus({ preventScroll: true });
   }
 
   function move(event) {

@@ -3,7 +3,7 @@
 import { call, token } from "./api.js";
 import { clustersView } from "./clusters.js";
 import { commandView } from "./command.js";
-import { button, h, put, shown } from "./dom.js";
+import { button, h, put, shown, write } from "./dom.js";
 import { forget, resume } from "./follow.js";
 import { listView } from "./list.js";
 import { comeBack, forgetLogin, keepFresh, loginWay, logIn } from "./login.js";
@@ -140,7 +140,7 @@ async function begin(said) {
 // Above everything, as long as it holds.
 function tell(text) {
   banner.hidden = !text;
-  if (banner.textContent !== (text ?? "")) banner.textContent = text ?? "";
+  write(banner, text ?? "");
 }
 
 addEventListener("hashchange", () => {

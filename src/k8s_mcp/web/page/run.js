@@ -1,7 +1,7 @@
 // One run: its command, how it goes or went, its output as it comes, and what it asked of its cluster.
 
 import { call } from "./api.js";
-import { ask, button, copier, download, h, put, shown } from "./dom.js";
+import { ask, button, copier, download, h, put, shown, write } from "./dom.js";
 import { follow, isStartedHere } from "./follow.js";
 import { badge, clusterOf } from "./list.js";
 import { Output } from "./output.js";
@@ -103,7 +103,7 @@ export function runView({ runs, me }, id) {
     else if (lost) note = t("stream lost");
     else if (!lines.count) note = t(final ? "no output end" : "no output");
     else if (isStartedHere(id) && !final) note = t("stays");
-    if (notes.textContent !== note) notes.textContent = note;
+    write(notes, note);
     bar.hidden = output.scroller.hidden = !lines.count;
     if ((final || error) && !follower.said) {
       follower.said = true;
