@@ -13,11 +13,11 @@ from typing import Any, cast
 
 from k8s_mcp.models import Control, Ended, Event, Output, RunSpec, owner_of
 from k8s_mcp.observe.facts import OrphanRemoved, RunEnded
+from k8s_mcp.run_state import COMMAND_CHARACTERS, describe
 
 Json = dict[str, Any]
 Timed = tuple[float, Event]
 
-_COMMAND_CHARACTERS = 1000  # as states of runs have it
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 _MOST_UNPACKED = 32 * 2**20
 _LOST = Ended("cancelled", None, "ReplicaLost")
@@ -92,23 +92,7 @@ def row_of_ended(fact: RunEnded, command_bytes: int) -> Row:
 
 def row_of_orphan(spec: RunSpec, ended: str) -> Row:
     """Of a run whose replica is gone: what its Job said."""
-    state: Json = {
-        "run_id": spec.run_id,
-        "status": _LOST.status,
-        "exit_code": None,
-        "created": spec.created,
-        "started": None,
-        "ended": ended,
-        "cluster": spec.server,
-        "handle": None,
-        "command": None,
-        "timeout": spec.timeout,
-        "read_only": spec.read_only,
-        "dry_run": spec.dry_run,
-        "bytes": None,
-        "lines": None,
-        "reason": _LOST.reason,
-    }
+    state = describe(spec, _LOST.status) | {"ended": ended, "reason": _LOST.reason}
     text = json.dumps({"principal": spec.principal, **state})
     return Row(spec.run_id, spec.owner, _time(spec.created, ended), ended, text, sure=False)
 
@@ -167,7 +151,7 @@ def _beginning(command: str | None, most: int) -> str | None:
         return None
     data = command.encode("utf-8", "replace")
     text = data[:most].decode("utf-8", "ignore")
-    return text if len(text) <= _COMMAND_CHARACTERS and len(data) <= most else f"{text[:_COMMAND_CHARACTERS]}…"
+    return text if len(text) <= COMMAND_CHARACTERS and len(data) <= most else f"{text[:COMMAND_CHARACTERS]}…"
 
 
 def _time(said: str, otherwise: str) -> str:

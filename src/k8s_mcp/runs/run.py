@@ -14,11 +14,11 @@ from k8s_mcp.log_format import about_run, later, now
 from k8s_mcp.models import Control, Ended, Event, RunSpec, final_event
 from k8s_mcp.observe.facts import CommandStarted, Observe, Outcome, OutputRead, RunEnded, RunFacts, RunReleased
 from k8s_mcp.recorded import Requests
+from k8s_mcp.run_state import describe, shortened
 from k8s_mcp.runner.frames import Frame
 from k8s_mcp.runs.eventlog import EventLog, Reader
 from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.output_limit import OutputLimit
-from k8s_mcp.runs.state import describe, shortened
 from k8s_mcp.runs.transcript import Transcript
 
 _FIRST_READER_SECONDS = 10.0

@@ -16,12 +16,12 @@ from k8s_mcp.policy.api_rules import strictest
 from k8s_mcp.policy.observers import Deed
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.policy.rules import Grant
+from k8s_mcp.run_state import oldest_first
 from k8s_mcp.runs.handles import Handles
 from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.run import Run
 from k8s_mcp.runs.sight import Sight
 from k8s_mcp.runs.spec import make_spec, name_of, target_of
-from k8s_mcp.runs.state import oldest_first
 
 _STOP_MARGIN = 15.0
 

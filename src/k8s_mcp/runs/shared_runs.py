@@ -10,13 +10,13 @@ from k8s_mcp.models import Principal, RunSpec
 from k8s_mcp.observe.facts import Observe, RunFacts, RunStarted, Target, Via, run_facts
 from k8s_mcp.policy.admission import Admission
 from k8s_mcp.policy.quotas import Quotas
+from k8s_mcp.run_state import describe
 from k8s_mcp.runs.handles import Handles
 from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.run import Run
 from k8s_mcp.runs.runs import Runs
 from k8s_mcp.runs.shared_run import SharedRun
 from k8s_mcp.runs.spec import target_of
-from k8s_mcp.runs.state import describe
 
 _SHOWN_SECONDS = 10.0  # for the Job of a run to be created and seen
 

@@ -4,7 +4,8 @@ from collections.abc import Iterable
 
 from k8s_mcp.models import RunSpec
 
-_COMMAND_CHARACTERS = 1000
+COMMAND_CHARACTERS = 1000
+"""Most of a command that a state has."""
 
 
 def describe(spec: RunSpec, status: str) -> dict[str, object]:
@@ -29,9 +30,9 @@ def describe(spec: RunSpec, status: str) -> dict[str, object]:
 
 def shortened(command: str | None) -> str | None:
     """The beginning of a command, masked already, for its run's state."""
-    if command is None or len(command) <= _COMMAND_CHARACTERS:
+    if command is None or len(command) <= COMMAND_CHARACTERS:
         return command
-    return f"{command[:_COMMAND_CHARACTERS]}…"
+    return f"{command[:COMMAND_CHARACTERS]}…"
 
 
 def oldest_first(states: Iterable[dict[str, object]]) -> list[dict[str, object]]:
