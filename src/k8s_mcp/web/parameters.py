@@ -1,6 +1,7 @@
 """What paths take besides a body, and what they answer, as OpenAPI describes them."""
 
 import re
+from collections.abc import Callable
 from typing import Annotated, Any
 
 from fastapi import Depends, Header, Path, Query
@@ -59,48 +60,47 @@ Caller = Annotated[Principal, Depends(principal_of)]
 RUN_ID = Path(description="From the `started` event.", json_schema_extra={"pattern": "^[0-9a-f]{32}$"})
 """One of another form is not there, like any other that is not: 404."""
 
+
+def _of_form(pattern: str, refusal: str) -> AfterValidator:
+    """Refuses another text."""
+
+    def check(value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(pattern, value):
+            raise ValueError(refusal)
+        return value
+
+    return AfterValidator(check)
+
+
+def _with_form(pattern: str) -> Callable[[dict[str, Any]], None]:
+    """The same in OpenAPI."""
+
+    def describe(schema: dict[str, Any]) -> None:
+        _not_null(schema)
+        schema["pattern"] = f"^{pattern}$"
+
+    return describe
+
+
 _TIME_PATTERN = "[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}[.][0-9]{3}Z"
-
-
-def _time(value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(_TIME_PATTERN, value):
-        raise ValueError("must be a time as a run's state has it: 2030-01-31T12:00:00.000Z")
-    return value
-
-
-def _as_time(schema: dict[str, Any]) -> None:
-    _not_null(schema)
-    schema["pattern"] = f"^{_TIME_PATTERN}$"
-
-
+_BEFORE_PATTERN = f"{_TIME_PATTERN}/[0-9a-f]{{32}}"
+_NO_TIME = "must be a time as a run's state has it: 2030-01-31T12:00:00.000Z"
+_NO_PLACE = "must be the `next` of an earlier answer"
 _EVERYBODYS = Query(
     alias="all",
     description="The runs of all callers, for observers; others see their own. The answer's `all` says which it is.",
 )
 _SINCE = Query(
     description="Without the runs that had ended before, in UTC, as `ended` has it.",
-    json_schema_extra=_as_time,
+    json_schema_extra=_with_form(_TIME_PATTERN),
 )
 _PAST = Query(
     alias="past",
     description="Those that the history has, which have ended, the latest first.",
 )
-_BEFORE_PATTERN = f"{_TIME_PATTERN}/[0-9a-f]{{32}}"
-
-
-def _place(value: str | None) -> str | None:
-    if value is not None and not re.fullmatch(_BEFORE_PATTERN, value):
-        raise ValueError("must be the `next` of an earlier answer")
-    return value
-
-
-def _as_place(schema: dict[str, Any]) -> None:
-    _not_null(schema)
-    schema["pattern"] = f"^{_BEFORE_PATTERN}$"
-
-
 _BEFORE = Query(
-    description="With `past`: those behind, further back; the answer's `next`.", json_schema_extra=_as_place
+    description="With `past`: those behind, further back; the answer's `next`.",
+    json_schema_extra=_with_form(_BEFORE_PATTERN),
 )
 _LIMIT = Query(description="With `past`: how many at most.", ge=1, le=1000)
 _TIMED = Query(
@@ -109,10 +109,10 @@ _TIMED = Query(
 )
 _WATCH = Query(description="Look on without following: the run neither goes on for that nor waits for it.")
 Everybodys = Annotated[bool, _EVERYBODYS]
-Since = Annotated[str | None, _SINCE, AfterValidator(_time)]
+Since = Annotated[str | None, _SINCE, _of_form(_TIME_PATTERN, _NO_TIME)]
 Watch = Annotated[bool, _WATCH]
 InPast = Annotated[bool, _PAST]
-Before = Annotated[str | None, _BEFORE, AfterValidator(_place)]
+Before = Annotated[str | None, _BEFORE, _of_form(_BEFORE_PATTERN, _NO_PLACE)]
 Limit = Annotated[int, _LIMIT]
 Timed = Annotated[bool, _TIMED]
 STREAM = {
@@ -128,16 +128,9 @@ OPEN = (errors.Forbidden,)
 REFUSED = (errors.Unauthorized, errors.Forbidden, errors.TooManyRequests, errors.Unavailable)
 """Whatever is asked: with authentication, that cannot be known right now, or the caller asks too much at once."""
 _NAME_PATTERN = "[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?"
-
-
-def _name(value: str) -> str:
-    if not re.fullmatch(_NAME_PATTERN, value):
-        raise ValueError("must be 1 to 63 of a-z, 0-9, `.`, `_` and `-`, with a letter or a digit at both ends")
-    return value
-
-
+_NO_NAME = "must be 1 to 63 of a-z, 0-9, `.`, `_` and `-`, with a letter or a digit at both ends"
 _NAME = Path(description="Of a cluster handle.", json_schema_extra={"pattern": f"^{_NAME_PATTERN}$"})
-ClusterName = Annotated[str, _NAME, AfterValidator(_name)]
+ClusterName = Annotated[str, _NAME, _of_form(_NAME_PATTERN, _NO_NAME)]
 
 
 def after_of(last_event_id: str | None, key: str | None) -> int | None:
