@@ -107,7 +107,7 @@ class Open:
         """Whether a request is one of these."""
         if method not in ("GET", "HEAD"):
             return method == "POST" and path == self.login != ""
-        return path in self.paths or (path in self.html and "text/html" in headers.get("accept", ""))
+        return path in self.paths or (path in self.html and wants_html(headers))
 
 
 class Guard:
@@ -175,6 +175,11 @@ class Guard:
         if self._open.has(scope["method"], scope["path"], headers):
             return None
         return await self._authentication.principal(headers)
+
+
+def wants_html(headers: Headers) -> bool:
+    """Whether they are those of a browser that opens an address."""
+    return "text/html" in headers.get("accept", "")
 
 
 def is_loopback(host: str) -> bool:

@@ -16,6 +16,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import Response
 
 from k8s_mcp import errors
+from k8s_mcp.auth.guard import wants_html
 
 _FILES = Path(__file__).parent / "page"
 _TYPES = {
@@ -82,7 +83,7 @@ class Page:
 
         @app.api_route(ROOT, methods=["GET", "POST", "PUT", "DELETE", "PATCH"], include_in_schema=False)
         async def root(request: Request) -> Response:
-            if request.method != "GET" or not wants_html(request.headers.get("accept", "")):
+            if request.method != "GET" or not wants_html(request.headers):
                 raise errors.NotFound("no such path; /docs lists all there are")
             if not self._files:
                 return Response(status_code=HTTPStatus.SEE_OTHER, headers=_TO_DOCS)
@@ -96,11 +97,6 @@ class Page:
             return self._files[name].answer(request)
 
         return file
-
-
-def wants_html(accept: str) -> bool:
-    """Whether a browser that opens an address sends this header `Accept`."""
-    return "text/html" in accept
 
 
 def _read(file: Path) -> _File:
