@@ -42,33 +42,33 @@ class IssuerClient:
 
     async def get(self, url: str) -> Mapping[str, Any]:
         """The JSON object there. Raises one of FAILURES."""
-        status, value = await self._object("GET", url)
+        status, content = await self._ask("GET", url)
         if status != 200:  # not followed: a redirect could lead anywhere
             raise ValueError(f"{url} answered {status}")
-        return value
+        return _object(url, content)
 
     async def post(self, url: str, form: Mapping[str, str]) -> tuple[int, Mapping[str, Any]]:
         """The status and the JSON object that a form is answered with. Raises one of FAILURES."""
-        return await self._object("POST", url, form)
+        status, content = await self._ask("POST", url, form)
+        if status // 100 in (3, 5):
+            raise ValueError(f"{url} answered {status}")
+        return status, _object(url, content)
 
-    async def _object(
-        self, method: str, url: str, form: Mapping[str, str] | None = None
-    ) -> tuple[int, Mapping[str, Any]]:
+    async def _ask(self, method: str, url: str, form: Mapping[str, str] | None = None) -> tuple[int, bytes]:
         content = bytearray()
         async with self._http.stream(method, url, data=form) as response:
-            if response.is_redirect or response.is_server_error:
-                raise ValueError(f"{url} answered {response.status_code}")
             async for chunk in response.aiter_bytes():
                 content += chunk
                 if len(content) > _MOST_BYTES:
                     raise ValueError(f"{url} answered with over {_MOST_BYTES} bytes")
-            status = response.status_code
-        if method == "GET" and status != 200:
-            return status, {}
-        value = json.loads(content)
-        if not isinstance(value, dict):
-            raise ValueError(f"{url} answered with no JSON object")  # noqa: TRY004 # data, not a programming error
-        return status, cast("Mapping[str, Any]", value)
+            return response.status_code, bytes(content)
+
+
+def _object(url: str, content: bytes) -> Mapping[str, Any]:
+    value = json.loads(content)
+    if not isinstance(value, dict):
+        raise ValueError(f"{url} answered with no JSON object")  # noqa: TRY004 # data, not a programming error
+    return cast("Mapping[str, Any]", value)
 
 
 def safe_url(url: str) -> str:
