@@ -19,11 +19,8 @@ _STARTS_WITHIN = 2.0
 _NOT_MADE = {"ApiUnreachable", "InternalError", "ServiceUnavailable", "TooManyRequests"}
 """What the API server, or what answers in its place, has said to all tries of a call."""
 
-_NEVER_STARTED = {
-    "ApiUnreachable": "its Job could not be made, and without a key it was not asked for again",
-    "PodDeleted": "its warm pod was out of reach, and its runner's word that nothing was started lost",
-}
-"""Endings of a run that had no key, and was not executed, by their reason."""
+_LAST_WORD_LOST = "its warm pod was out of reach, and its runner's word that nothing was started lost"
+_NOT_ASKED_AGAIN = "its Job could not be made, and without a key it was not asked for again"
 
 
 @dataclass(frozen=True)
@@ -172,8 +169,10 @@ def _why_another(final: dict[str, Any], record: Record, weather: Weather, *, exe
         return "it could not be started while the API server was away"
     if final.get("reason") in _NOT_MADE and not executed and _longest(weather.nonsense, record) > 0:
         return "it could not be made while the API server answered with nonsense"
-    if record.planned.mode == "keyless" and not executed:
-        return _NEVER_STARTED.get(final.get("reason", ""), "")
+    if final.get("reason") == "PodDeleted" and not executed:
+        return _LAST_WORD_LOST
+    if final.get("reason") == "ApiUnreachable" and not executed and record.planned.mode == "keyless":
+        return _NOT_ASKED_AGAIN
     return ""
 
 

@@ -150,12 +150,19 @@ def test_without_a_key_a_run_whose_answer_was_lost_may_have_been_or_not() -> Non
         assert found(record(one, mode="keyless"), starts) == expected
 
 
-@pytest.mark.parametrize("reason", ["PodDeleted", "ApiUnreachable"])
-def test_without_a_key_a_run_may_end_so_if_it_was_not_executed(reason: str) -> None:
+@pytest.mark.parametrize(
+    ("reason", "mode", "expected"),
+    [
+        ("PodDeleted", "alone", []),
+        ("PodDeleted", "keyless", []),
+        ("ApiUnreachable", "keyless", []),
+        ("ApiUnreachable", "alone", ["wrong ending"]),
+    ],
+)
+def test_a_run_may_end_so_if_it_was_not_executed(reason: str, mode: str, expected: list[str]) -> None:
     failed = [control(1, status="error", exit_code=None, reason=reason)]
-    assert found(record(follower(failed), mode="keyless"), ()) == []
-    assert found(record(follower(failed), mode="keyless"), (101,)) == ["wrong ending"]
-    assert found(record(follower(failed), mode="alone"), ()) == ["wrong ending"]
+    assert found(record(follower(failed), mode=mode), ()) == expected
+    assert found(record(follower(failed), mode=mode), (101,)) == ["wrong ending"]
 
 
 def test_a_client_that_left_for_ever_needs_no_end() -> None:
@@ -199,7 +206,7 @@ def test_what_was_not_started_when_its_replica_was_killed_may_end_as_lost(
         ("ApiUnreachable", (100, 104), (), []),
         ("InternalError", (90, 99), (), ["wrong ending"]),
         ("InternalError", (100, 104), (101,), ["wrong ending"]),
-        ("PodDeleted", (100, 104), (), ["wrong ending"]),
+        ("JobDeleted", (100, 104), (), ["wrong ending"]),
     ],
 )
 def test_what_cannot_be_made_for_nonsense_may_end_so(
