@@ -224,6 +224,33 @@ async def test_cancelled_before_its_start_was_seen(
     await place.nothing_left(run_id, seconds=40)
 
 
+async def test_cancelled_before_its_log_was_reached(
+    proxied: Client, proxy: ApiProxy, place: Place, label: str
+) -> None:
+    """The log goes with the pod: what was printed by then is read first."""
+    log = proxy.spoil("GET pods/.*/log.*container=runner", held=True)
+    async with proxied.stream(f"echo there; {place.counted(label)}; sleep 100") as stream:
+        await stream.first("control")
+        run_id = Transcript(stream.seen).run_id
+        await until_run(place, label)
+        await proxied.cancel(run_id)
+        with anyio.move_on_after(3):  # nothing is to happen meanwhile
+            while await place.items("pods", f"k8s-mcp-server/run={run_id}"):  # noqa: ASYNC110 - in the cluster, again
+                await anyio.sleep(0.1)
+        log.held = False
+        seen = await stream.to_end()
+    assert log.seen > 0
+    assert (seen.stdout, seen.final) == (["there"], {"status": "cancelled", "exit_code": None})
+    assert "gap" not in [event.control["status"] for event in seen.events if event.name == "control"]
+    await ran_once(place, label, run_id)
+
+
+async def until_run(place: Place, label: str) -> None:
+    with anyio.fail_after(30):
+        while not await place.times_run(label):  # noqa: ASYNC110 - it is in the cluster that it becomes so
+            await anyio.sleep(0.1)
+
+
 async def test_cancel_while_the_api_server_refuses(proxied: Client, proxy: ApiProxy, place: Place) -> None:
     async with proxied.stream("echo go; sleep 99") as stream:
         await stream.first("stdout")

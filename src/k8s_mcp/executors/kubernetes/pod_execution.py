@@ -26,6 +26,9 @@ from k8s_mcp.runner.frames import Decoder, Frame
 
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
 _SEEN_SECONDS = 5.0  # in which a pod that was told to go is seen to have started, or to be gone
+_HEARD_SECONDS = (
+    5.0  # in which the log of a pod that is to go is reached: it goes with the pod, however little it says
+)
 _EMPTY_LOGS = 3  # how often that of a pod that has ended is asked for, before an answer without frames is believed
 _REFUSALS = 10  # how often the log of a pod that has ended is asked for, while its node does not answer
 
@@ -56,6 +59,7 @@ class PodExecution(OwnedExecution):
         self._resumed = False
         self._pause = FIRST_PAUSE  # before the pod is asked for again
         self._cancelled_until = 0.0  # so long a pod that was told to go is waited for: it may have started unseen
+        self._heard_until = 0.0  # so long a pod that is to go is kept for its log
         self._deadline = 0.0
         self._untold: Ended | None = None  # how the run ended, where its log does not tell
         self._decoder = Decoder()
@@ -120,6 +124,11 @@ class PodExecution(OwnedExecution):
             return True
         if self._watched.pod is None:
             await self._watched.changed()  # until the iteration, which sees that it is to end, has ended
+            return False
+        self._heard_until = self._heard_until or self._in(_HEARD_SECONDS)
+        unheard = podstate.has_started(self._watched.pod) and not self._decoder.next_seq
+        if unheard and asyncio.get_running_loop().time() < self._heard_until:
+            await pause_after(FIRST_PAUSE, self._watched)
             return False
         await self._objects.end_pod()
         return True
