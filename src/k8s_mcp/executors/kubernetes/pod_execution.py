@@ -26,9 +26,7 @@ from k8s_mcp.runner.frames import Decoder, Frame
 
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
 _SEEN_SECONDS = 5.0  # in which a pod that was told to go is seen to have started, or to be gone
-_HEARD_SECONDS = (
-    5.0  # in which the log of a pod that is to go is reached: it goes with the pod, however little it says
-)
+_HEARD_SECONDS = 10.0  # in which the log of a pod that is to go is reached: it goes with the pod
 _EMPTY_LOGS = 3  # how often that of a pod that has ended is asked for, before an answer without frames is believed
 _REFUSALS = 10  # how often the log of a pod that has ended is asked for, while its node does not answer
 

@@ -21,7 +21,9 @@ from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.runner.frames import EXIT, NEVER_STARTED, Frame, decode
 
 START_SECONDS = 2.0
-"""In which a claimed pod takes its run, or loses it."""
+"""In which a claimed pod takes its run, or loses it; longer where the API server itself is slow."""
+_PER_CALL = 4.0  # of the claim's own time: reading the log is some calls, and their time is not the pod's
+_LONGEST_START_SECONDS = 20.0
 _WRITE_SECONDS = 9.0
 """For the claim, and for the Secret: together less than until anybody can take this replica for gone."""
 _AGAIN_SECONDS = (0.4, 0.6)
@@ -57,6 +59,7 @@ class WarmExecution(PodExecution):
         self._warm = objects
         self._first: list[Frame] = []
         self._stream: AsyncGenerator[list[Frame]] | None = None
+        self._slow = 0.0  # seconds that the claim took
         self._late = False
         self._looked = made_here
         self.claimed = False
@@ -69,6 +72,7 @@ class WarmExecution(PodExecution):
 
     async def begin(self) -> Begun:
         """Claim the pod, hand the run over, and wait for the runner's first word."""
+        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 if not await self._warm.claim():
@@ -83,6 +87,7 @@ class WarmExecution(PodExecution):
             self._untold = endings.of_error(known)
             return Begun.YES
         self.claimed = True
+        self._slow = asyncio.get_running_loop().time() - began
         return await self._judged() if await self._hand_over() else await self._give_up()
 
     async def _hand_over(self) -> bool:
@@ -95,7 +100,7 @@ class WarmExecution(PodExecution):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WRITE_SECONDS):
                     there = await self._warm.hand_over()
-            return there and await self._hear(START_SECONDS)
+            return there and await self._hear(start_seconds(self._slow))
         finally:
             telling.cancel()
             await asyncio.wait((telling,))
@@ -202,6 +207,11 @@ class WarmExecution(PodExecution):
             _logger.warning("not known whether the run was handed over: %s", error)
             self._looked = False
         return None
+
+
+def start_seconds(claim: float) -> float:
+    """In which a pod that was claimed in so many seconds takes its run, or loses it."""
+    return min(max(START_SECONDS, _PER_CALL * claim), _LONGEST_START_SECONDS)
 
 
 def _never_started(frame: Frame) -> bool:
