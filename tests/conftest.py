@@ -77,7 +77,7 @@ def _go_on(*_: object) -> None:
 
 @pytest.fixture(scope="session")
 def anyio_backend() -> str:
-    """Not uvloop: it would keep pytest-timeout's signal from ending a test."""
+    """The loop that the service has."""
     return "asyncio"
 
 

@@ -16,7 +16,7 @@ from tests.support.service import Service
 
 _LACKING = (
     *("fcntl", "grp", "posix_ipc", "pty", "pwd", "readline", "resource", "spwd", "syslog", "termios", "tty"),
-    *("uvloop", "httptools", "uvicorn", "kubernetes", "fastapi", "mcp"),
+    *("httptools", "uvicorn", "kubernetes", "fastapi", "mcp"),
 )
 """Modules of the standard library for Unix alone; and of the service, which the client has no need of."""
 

@@ -4,22 +4,26 @@ import asyncio
 import gc
 import socket
 import ssl
+import struct
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 
 import pytest
-import uvloop
+import uvicorn
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from kubernetes.aio import client
 
-from k8s_mcp.cluster.client import Api
+from k8s_mcp.cli.serve import LOOP
+from k8s_mcp.cluster.client import Api, ApiUnreachable
 
 
 def certificate(file: Path) -> Path:
@@ -68,14 +72,22 @@ def silent_server(directory: Path) -> Generator[tuple[str, threading.Semaphore]]
                 connection.close()
 
 
-@pytest.mark.parametrize("loop", [uvloop.new_event_loop, asyncio.new_event_loop], ids=["uvloop", "asyncio"])
-def test_no_connection_outlives_the_client(tmp_path: Path, loop: type[asyncio.AbstractEventLoop]) -> None:
+def runner() -> asyncio.Runner:
+    """A runner with the event loop that the service has."""
+    return asyncio.Runner(loop_factory=uvicorn.Config("", loop=LOOP).get_loop_factory())
+
+
+def api_of(url: str) -> Api:
+    settings = client.Configuration(host=url)
+    settings.verify_ssl = False
+    return Api(settings, "default")
+
+
+def test_no_connection_outlives_the_client(tmp_path: Path) -> None:
     """A call is cancelled while it waits for its answer, as all are when the service ends."""
 
     async def cancel_a_call(url: str, asked: threading.Semaphore) -> None:
-        settings = client.Configuration(host=url)
-        settings.verify_ssl = False
-        api = Api(settings, "default")
+        api = api_of(url)
         call = asyncio.create_task(api.list("/api/v1/pods", {}))
         await asyncio.to_thread(asked.acquire)
         call.cancel()
@@ -85,7 +97,63 @@ def test_no_connection_outlives_the_client(tmp_path: Path, loop: type[asyncio.Ab
 
     with silent_server(tmp_path) as (url, asked), warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
-        with asyncio.Runner(loop_factory=loop) as runner:
-            runner.run(cancel_a_call(url, asked))
+        with runner() as running:
+            running.run(cancel_a_call(url, asked))
         gc.collect()
         assert [str(warning.message) for warning in said] == []
+
+
+@contextmanager
+def resetting_server() -> Generator[tuple[str, list[OSError]]]:
+    """Takes connections and resets them, before or within the TLS handshake, as an API server that is killed does.
+    Its URL, and what went wrong with its own ends of them.
+    """
+    wrong: list[OSError] = []
+    at_once = struct.pack("ii", 1, 0)
+
+    def serve() -> None:
+        for number in count():
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # the test is over
+            try:
+                if number % 2:
+                    connection.recv(1)
+                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+                connection.close()
+            except OSError as error:
+                wrong.append(error)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{listener.getsockname()[1]}", wrong
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+def test_connections_that_are_reset_end_as_our_error_and_touch_no_other() -> None:
+    """There is an event loop that closes file descriptors of others then: the server's, here in the same process."""
+    ended: Counter[type[Exception]] = Counter()
+
+    async def call(api: Api) -> None:
+        for _ in range(100):
+            try:
+                await api.version()
+            except Exception as error:  # noqa: BLE001 - which ones, is the question
+                ended[type(error)] += 1
+
+    async def call_often(url: str) -> None:
+        api = api_of(url)
+        async with asyncio.timeout(60), asyncio.TaskGroup() as group:
+            for _ in range(10):
+                group.create_task(call(api))
+        await api.close()
+
+    with resetting_server() as (url, wrong), runner() as running:
+        running.run(call_often(url))
+    assert wrong == []
+    assert ended == {ApiUnreachable: 1000}

@@ -1,12 +1,11 @@
 """`python -m tests.soak --minutes 60 --replicas 3`: prints what it finds; 1 when anything is wrong."""
 
 import argparse
+import asyncio
 import sys
 import tempfile
 import time
 from pathlib import Path
-
-import uvloop
 
 from tests import testcluster
 from tests.soak.plan import FAULTS, OF_THE_CLUSTER, Options
@@ -20,7 +19,7 @@ def main() -> int:
     home = Path(tempfile.mkdtemp(prefix="k8s-mcp-soak-"))
     try:
         with prepared(testcluster.ensure(), home) as place:
-            report = uvloop.run(soak(options, place, home))
+            report = asyncio.run(soak(options, place, home))
     except (testcluster.NotPossibleError, NotPossible) as error:
         print(f"not possible here: {error}", file=sys.stderr)
         return 3

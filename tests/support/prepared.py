@@ -30,7 +30,6 @@ _SERVICE = (
     "k8s_mcp.cli.check",
     "k8s_mcp.cli.settings_options",
     "k8s_mcp.executors.local.executor",
-    "uvloop",
 )
 _IMPORTED = {
     "local": ("default", _SERVICE),
