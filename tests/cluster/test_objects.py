@@ -23,7 +23,7 @@ from k8s_mcp.cluster.objects import (
 )
 from k8s_mcp.cluster.run_files import run_files
 from k8s_mcp.cluster.sizes import file_size, log_rate
-from k8s_mcp.cluster.verdict import read_verdict, verdict
+from k8s_mcp.cluster.verdict import Verdict, read_verdict, written
 from k8s_mcp.models import Access, Ended, RunSpec
 from k8s_mcp.runner.supervise import BURST
 
@@ -226,11 +226,16 @@ def test_a_job_says_how_it_was_made(*, isolation: bool) -> None:
     [Ended("error", None, "StartTimeout", "why"), Ended("error", 137, "OOMKilled", "x"), Ended("done", 3)],
 )
 def test_an_owner_s_verdict_is_read_as_it_was_written(ended: Ended) -> None:
-    assert read_verdict(verdict(ended)) == ended
+    assert read_verdict(written(Verdict(ended, 7))) == Verdict(ended, 7)
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "null", '"x"', '{"status": "fine", "exit_code": 0}', '{"status": 1}']
+    "text",
+    [
+        *("", "{}", "[]", "null", '"x"', '{"status": 1}'),
+        '{"status": "fine", "exit_code": 0, "reason": "", "message": "", "output": 0}',
+        '{"status": "done", "exit_code": 0, "reason": "", "message": ""}',
+    ],
 )
 def test_what_is_no_verdict_is_none(text: str) -> None:
     assert read_verdict(text) is None

@@ -72,15 +72,25 @@ def proxy(place: Place) -> Iterator[ApiProxy]:
 
 @pytest.fixture(scope="module")
 def serve_kubernetes(
-    settings: dict[str, object], tmp_path_factory: pytest.TempPathFactory, tools: Path, prepared: Prepared
+    settings: dict[str, object],
+    tmp_path_factory: pytest.TempPathFactory,
+    tools: Path,
+    prepared: Prepared,
+    place: Place,
 ) -> Iterator[StartService]:
-    """Starts services with the Kubernetes executor; each must end well."""
+    """Starts services with the Kubernetes executor; each must end well. What those that were killed have left is for
+    other replicas to find, and not for the tests of another module.
+    """
+    started: list[Service] = []
     with services(tmp_path_factory.mktemp("kubernetes"), tools, how=prepared) as start:
 
         def start_with(**changed: object) -> Service:
-            return start(**{**settings, **changed})
+            started.append(start(**{**settings, **changed}))
+            return started[-1]
 
         yield start_with
+    if any(service.was_killed for service in started):
+        place.clear()
 
 
 @pytest.fixture

@@ -90,6 +90,10 @@ class Place:
             return
         raise AssertionError(f"left after {seconds} s: {left}")
 
+    def clear(self) -> None:
+        """Delete all that services have there, and see it go."""
+        self.kubectl("delete", "jobs,pods,secrets,leases", f"--namespace={self.namespace}", f"--selector={_OURS}")
+
     async def times_run(self, label: str) -> int:
         """How often the command `counted(label)` ran."""
         return len(await self.items("configmaps", f"counted={label}", self.target))

@@ -8,12 +8,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 import pytest
 from anyio.to_thread import run_sync
 
-from tests.e2e.api_proxy import ApiProxy
-from tests.e2e.place import Place
+from tests.e2e.api_proxy import ApiProxy, refusal
+from tests.e2e.place import ANY_RUN, Place
 from tests.support.client import Client
 from tests.support.events import Stream, Transcript
 from tests.support.service import Service, StartService, wait_for
@@ -197,6 +198,40 @@ async def test_run_is_listed_and_cancelled_from_another_replica(
         await other.cancel(run_id)
         assert (await stream.to_end()).final == {"status": "cancelled", "exit_code": None}
         await place.nothing_left(run_id)
+
+
+async def test_a_cancelled_run_whose_log_has_gone_is_told_by_those_who_have_read_it(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
+) -> None:
+    """Nobody says that it was cancelled without the lines that came before."""
+    proxy.heal()
+    first, second = serve_kubernetes(), serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url))
+    log = proxy.spoil("GET pods/.*/log", times=1000, status=404, body=refusal(404, "NotFound"))
+    async with client_of(first) as one, client_of(second) as other:
+        async with one.stream("echo up; sleep 300", key="told") as stream:
+            await read_lines(stream, 1)
+            run_id = Transcript(stream.seen).run_id
+            behind = asyncio.create_task(other.replay(run_id, 0))
+            await run_sync(wait_for, lambda: log.seen)
+            await one.cancel(run_id)
+            seen = await stream.to_end()
+        assert [(event.id, event.data) for event in seen.numbered][:1] == [(1, "up")]
+        assert seen.final == {"status": "cancelled", "exit_code": None}
+        assert (await behind).numbered == []
+        proxy.heal()
+        await until_gone(place, "pods", run_id)
+        assert (await one.replay(run_id, 0)).numbered == seen.numbered
+        assert (await other.http.get(f"/runs/{run_id}/events")).status_code == 404
+        key = {"Idempotency-Key": "told"}
+        again = await other.http.post("/sse", json=other.body("echo up; sleep 300"), headers=key)
+        assert (again.status_code, again.json()["detail"]) == (404, "the run is over, and its output is gone")
+        await place.nothing_left(run_id, seconds=60)
+
+
+async def until_gone(place: Place, kind: str, run_id: str) -> None:
+    with anyio.fail_after(60):
+        while await place.items(kind, f"{ANY_RUN}={run_id}"):  # noqa: ASYNC110 - it is in the cluster that they go
+            await anyio.sleep(0.1)
 
 
 async def test_run_of_a_killed_replica_is_cancelled_when_nobody_comes_for_it(

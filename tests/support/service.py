@@ -89,6 +89,10 @@ class Service:
         self.process.kill()
         self.process.wait()
 
+    @property
+    def was_killed(self) -> bool:
+        return self.process.poll() == -signal.SIGKILL
+
     def stop(self) -> int:
         """End it gracefully; its exit code."""
         if self.process.poll() is None:

@@ -1,6 +1,7 @@
 """How a run ended, as its owner notes it on the Job for those who follow it elsewhere, or later."""
 
 import json
+from dataclasses import dataclass
 
 from k8s_mcp.cluster.objects import ENDED, UNTIL_READ, Manifest
 from k8s_mcp.models import Ended
@@ -10,20 +11,30 @@ VERDICT = "k8s-mcp-server/verdict"
 _SIZE = 4096
 
 
-def verdict(ended: Ended) -> str:
-    """How a run ended, as its owner notes it on the Job for those who follow it elsewhere."""
+@dataclass(frozen=True)
+class Verdict:
+    """`ended`, after `output` bytes of both streams: who has read fewer does not know what came before the end."""
+
+    ended: Ended
+    output: int
+
+
+def written(verdict: Verdict) -> str:
+    """As the Job has it."""
+    ended = verdict.ended
     said = {"status": ended.status, "exit_code": ended.exit_code, "reason": ended.reason}
-    return json.dumps({**said, "message": ended.message[:_SIZE]})
+    return json.dumps({**said, "message": ended.message[:_SIZE], "output": verdict.output})
 
 
-def read_verdict(text: str) -> Ended | None:
-    """What `verdict` has written; None for anything else."""
+def read_verdict(text: str) -> Verdict | None:
+    """What `written` has made; None for anything else."""
     try:
         said = json.loads(text)
-        status, code = said["status"], said["exit_code"]
-        if status not in ("done", "timeout", "cancelled", "error") or not isinstance(code, int | None):
+        status, code, output = said["status"], said["exit_code"], said["output"]
+        known = status in ("done", "timeout", "cancelled", "error")
+        if not (known and isinstance(code, int | None) and isinstance(output, int)):
             return None
-        return Ended(status, code, str(said["reason"]), str(said["message"]))
+        return Verdict(Ended(status, code, str(said["reason"]), str(said["message"])), output)
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -175,6 +175,8 @@ class Decoder:
 
     def __init__(self, limit: int = 256 * 1024) -> None:
         self.next_seq = 0
+        self.output = 0
+        """Bytes of both streams up to the last frame, by its own account."""
         self.foreign: list[bytes] = []
         self._limit = limit
         self._rest = b""
@@ -190,6 +192,7 @@ class Decoder:
                 self.foreign = [*self.foreign, line[:500]][-self._FOREIGN_LINES :]
             elif frame.seq >= self.next_seq:
                 self.next_seq = frame.seq + 1
+                self.output = frame.out_bytes + frame.err_bytes
                 frames.append(frame)
         return frames
 

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager, nullcontext
 from functools import partial
-from socket import socket
+from socket import fromfd, socket
 from typing import Any
 
 import uvicorn
@@ -21,6 +21,8 @@ from k8s_mcp.transport.tls import Certificate, TlsListener
 _CLOSE_SECONDS = 10
 _OTHER_FILES = 4096
 """Open files besides connections: pipes and sockets of runs."""
+_ACCEPTED_AT_ONCE = 8
+"""Connections that are there before any of them is counted, and others are closed for them."""
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -75,7 +77,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket] | None = None) -> None:
         if self._certificate is None:
-            await super().startup(sockets)
+            await self._listen(sockets)
         else:
             await self._listen_tls(self._certificate)
         if self.started:
@@ -86,6 +88,15 @@ class Server(uvicorn.Server):
     def _cannot_listen(self, cause: BaseException | None) -> StartError:
         why = os.strerror(cause.errno) if isinstance(cause, OSError) and cause.errno else str(cause)
         return StartError(f"cannot listen on {self.config.host}:{self.config.port}: {why}")
+
+    async def _listen(self, sockets: list[socket] | None) -> None:
+        """The event loop accepts as many connections at a time as it is told that the system's queue is long."""
+        queue, self.config.backlog = self.config.backlog, _ACCEPTED_AT_ONCE
+        await super().startup(sockets)
+        for server in self.servers:
+            for listening in server.sockets:
+                with fromfd(listening.fileno(), listening.family, listening.type) as same:
+                    same.listen(queue)
 
     async def _listen_tls(self, certificate: Certificate) -> None:
         def make_http(slot: Slot) -> CountedProtocol:

@@ -12,12 +12,14 @@ from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import CANCELLED, RUN, PodTemplate, read_run
 from k8s_mcp.cluster.run_files import SECRETS, read_files
+from k8s_mcp.cluster.verdict import VERDICT, read_verdict
 from k8s_mcp.cluster.warm import was_warm
 from k8s_mcp.cluster.watch import JOBS, NO_ANSWER, job_of
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import SharedExecution, uninterrupted
 from k8s_mcp.executors.kubernetes.gate_log import GateLog
+from k8s_mcp.executors.kubernetes.ownership import annotations_of
 from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
 from k8s_mcp.executors.kubernetes.replicas import Replicas
 from k8s_mcp.executors.kubernetes.reservations import Reservations, Reserved
@@ -192,6 +194,8 @@ class KubernetesExecutor:
 
     async def recover(self, spec: RunSpec) -> RunSpec | None:
         """See `SharedExecutor`. A run that is just being started has no Secret yet: that is waited for, a while."""
+        if spec.ended and self._is_unreadable(spec):
+            return None
         try:
             secret = await self._secret(spec)
             if secret is None and not spec.ended:
@@ -216,6 +220,14 @@ class KubernetesExecutor:
         except (KeyError, ValueError) as error:
             self._cluster.odd("secrets", spec.name, f"no files of a run: {type(error).__name__}")
             raise Unavailable("the run cannot be followed: somebody has changed its Secret") from None
+
+    def _is_unreadable(self, spec: RunSpec) -> bool:
+        """Whether the log of a run that is over is gone, and something was in it."""
+        with self._cluster.watch.on(spec.name) as watched:
+            if watched.pod is not None and not watched.pod_deleted:
+                return False
+            told = read_verdict(annotations_of(watched.job).get(VERDICT, "")) if watched.job else None
+        return told is None or told.output > 0
 
     async def _secret(self, spec: RunSpec) -> Json | None:
         try:

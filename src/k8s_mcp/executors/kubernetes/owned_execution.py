@@ -8,6 +8,7 @@ from k8s_mcp.executors.base import Released
 from k8s_mcp.executors.kubernetes.ownership import Standing
 from k8s_mcp.executors.kubernetes.run_objects import RunObjects
 from k8s_mcp.models import Ended
+from k8s_mcp.runner.frames import Decoder
 
 _VERDICT_SECONDS = 60.0  # in which the owner says how a run ended whose log does not: its own tries come first
 
@@ -19,6 +20,7 @@ class OwnedExecution:
         self._objects = objects
         self._watched = watched
         self._stopping = False
+        self._decoder = Decoder()  # has read what was read of the run's log
 
     @property
     def left(self) -> str:
@@ -67,29 +69,34 @@ class OwnedExecution:
         await self._objects.remove_read()
 
     async def _ended_for_followers(self) -> Ended | None:
-        gone = self._objects.standing is Standing.GONE
-        return await self._told_by_owner() if gone else read_verdict(self._objects.verdict)
+        """How a run ended whose pod was not seen to start, as far as it has. Raises Released as `_told_by_owner`."""
+        if self._objects.standing is Standing.GONE or (self._objects.standing is Standing.OVER and self._has_no_log):
+            return await self._told_by_owner()
+        told = read_verdict(self._objects.verdict)
+        return told.ended if told is not None and told.output <= self._decoder.output else None
 
     async def _told_by_owner(self) -> Ended | None:
-        """The owner's word on how the run ended; None when this replica is the owner now. Raises Released when there
-        is none.
+        """The owner's word on how the run ended, when there is no more to be read here; None when this replica is the
+        owner now. Raises Released when there is no word, or when the owner had read more: then it cannot be known
+        here which lines came before the end.
         """
         try:
             async with asyncio.timeout(_VERDICT_SECONDS):
                 while not self._objects.judges:
                     told = read_verdict(self._objects.verdict)
-                    if told is not None:
-                        return told
-                    if self._is_cancelled():
-                        return Ended("cancelled")
-                    if self._watched.gone or self._objects.standing is Standing.OVER:
+                    if told is not None and told.output <= self._decoder.output:
+                        return told.ended
+                    if told is not None or self._watched.gone or self._objects.standing is Standing.OVER:
                         raise Released
                     await self._watched.changed()
         except TimeoutError:
             raise Released from None
         return None
 
+    @property
+    def _has_no_log(self) -> bool:
+        return self._watched.pod is None or self._watched.pod_deleted
+
     def _is_cancelled(self) -> bool:
-        """Whether we end it, or the one has done so who is to act on the note that it is to end."""
-        to_be_ended = self._objects.standing in (Standing.THEIRS, Standing.ORPHANED)
-        return self._stopping or (self.told_to_stop and not to_be_ended)
+        """Whether the run of which we are the owner is to end."""
+        return self._stopping or self.told_to_stop

@@ -13,6 +13,7 @@ from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.logs import NoFrames, follow
 from k8s_mcp.cluster.objects import PodTemplate
+from k8s_mcp.cluster.verdict import Verdict
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.base import Item, Pending, Released, read_exit
 from k8s_mcp.executors.kubernetes import endings
@@ -22,7 +23,7 @@ from k8s_mcp.executors.kubernetes.ownership import Standing
 from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, RunObjects, pause_after
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.recorded import Requests
-from k8s_mcp.runner.frames import Decoder, Frame
+from k8s_mcp.runner.frames import Frame
 
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
 _SEEN_SECONDS = 5.0  # in which a pod that was told to go is seen to have started, or to be gone
@@ -59,8 +60,7 @@ class PodExecution(OwnedExecution):
         self._cancelled_until = 0.0  # so long a pod that was told to go is waited for: it may have started unseen
         self._heard_until = 0.0  # so long a pod that is to go is kept for its log
         self._deadline = 0.0
-        self._untold: Ended | None = None  # how the run ended, where its log does not tell
-        self._decoder = Decoder()
+        self._untold: Ended | None = None  # how the run ended, where its log does not tell everybody
 
     @property
     def place(self) -> Mapping[str, str]:
@@ -132,7 +132,8 @@ class PodExecution(OwnedExecution):
         return True
 
     async def settle(self) -> None:
-        await self._objects.settle(self._untold)
+        untold = self._untold
+        await self._objects.settle(Verdict(untold, self._decoder.output) if untold else None)
 
     async def _until_started(self) -> AsyncIterator[Item]:
         """Say why the pod cannot start, once for each reason, until it does; `Ended` when it will not."""
@@ -164,19 +165,20 @@ class PodExecution(OwnedExecution):
                 if not self._cancelled_until:
                     late = f"not started within {self._template.start_timeout:g} s: {why[1]}"
                     self._untold = Ended("error", None, why[0], late)
-                yield self._untold or Ended("cancelled")
+                self._untold = self._untold or Ended("cancelled")
+                yield self._untold
                 return
 
     async def _ended_early(self) -> Ended | None:
         """How the run has ended before its pod started, if so. Takes up what a former owner did not come to."""
+        if not self._objects.judges:
+            return await self._ended_for_followers()
         if self._is_cancelled():
             # A pod can have started, and printed, without our having seen it yet: its log is what everybody reads.
             if podstate.why_gone(self._watched) or (self._watched.pod is None and not self._resumed):
-                return Ended("cancelled")
+                self._untold = Ended("cancelled")
             self._cancelled_until = self._cancelled_until or self._in(_SEEN_SECONDS)
-            return None
-        if not self._objects.judges:
-            return await self._ended_for_followers()
+            return self._untold
         leaving = podstate.why_leaving(self._watched)
         if leaving:
             self._untold = Ended("error", None, *leaving)
@@ -219,7 +221,7 @@ class PodExecution(OwnedExecution):
                         yield frames
                         ended = await self._exit(frames)
                         if ended:
-                            yield await self._explained(ended)
+                            yield ended
                             return
                 over = was_over
             except ApiError as error:
@@ -239,7 +241,7 @@ class PodExecution(OwnedExecution):
             if over or (self.owned and self._is_late()):
                 break
             pause = await pause_after(pause, self._watched)
-        async for item in self._without_exit_frame(self._decoder):
+        async for item in self._without_exit_frame():
             yield item
 
     def _log(self) -> AsyncGenerator[list[Frame]]:
@@ -250,11 +252,16 @@ class PodExecution(OwnedExecution):
         return None
 
     async def _exit(self, frames: list[Frame]) -> Ended | None:
-        ended = read_exit(frames)
+        said = read_exit(frames)
         if self._gate_log is not None:
             self._gate_log.note(frames)
-            if ended:
+            if said:
                 await self._gate_log.settled()
+        if said is None:
+            return None
+        ended = await self._explained(said)
+        if said.status == "cancelled":
+            self._untold = ended  # its log goes with its pod, perhaps before all have read it
         return ended
 
     @property
@@ -268,17 +275,15 @@ class PodExecution(OwnedExecution):
     def _is_late(self) -> bool:
         return asyncio.get_running_loop().time() > self._deadline
 
-    async def _without_exit_frame(self, decoder: Decoder) -> AsyncIterator[Item]:
+    async def _without_exit_frame(self) -> AsyncIterator[Item]:
         """The runner reported nothing in its log: the owner judges by what else there is."""
-        is_gone = self._objects.standing is Standing.GONE and not self._objects.judges
-        if is_gone and not decoder.next_seq and not self._objects.verdict:
-            raise Released  # the owner has removed the run, and with it the log that says how it ended
         told = None if self._objects.judges else await self._told_by_owner()
         if told is not None:
             yield told
             return
-        frame, self._untold = endings.without_exit_frame(self._watched, decoder, cancelled=self._is_cancelled())
+        frame, self._untold = endings.without_exit_frame(self._watched, self._decoder, cancelled=self._is_cancelled())
         if frame is not None:
+            self._decoder.output = frame.out_bytes + frame.err_bytes
             yield [frame]
             self._untold = await self._explained(self._untold)
         yield self._untold

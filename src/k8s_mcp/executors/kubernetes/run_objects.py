@@ -22,14 +22,14 @@ from k8s_mcp.cluster.objects import (
     read_run,
 )
 from k8s_mcp.cluster.run_files import SECRETS, run_files
-from k8s_mcp.cluster.verdict import VERDICT, kept_for, verdict
+from k8s_mcp.cluster.verdict import VERDICT, Verdict, kept_for, written
 from k8s_mcp.cluster.warm import KEY_OF, is_of_key, own_job
 from k8s_mcp.cluster.watch import JOBS, PODS
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.kubernetes.ownership import Standing, annotations_of
 from k8s_mcp.executors.kubernetes.replicas import Replicas
 from k8s_mcp.executors.kubernetes.run_job import RunJob
-from k8s_mcp.models import Ended, RunSpec
+from k8s_mcp.models import RunSpec
 
 FIRST_PAUSE = 0.1
 _LONGEST_PAUSE = 5.0
@@ -114,15 +114,15 @@ class RunObjects(RunJob):
         await self.note_stop()
         await self._delete_pod()
 
-    async def settle(self, ended: Ended | None) -> None:
-        """The Secret goes now, and the Job says how the run ended if its log does not (`ended`). Job and pod, which
-        hold the log, go when the final event was read.
+    async def settle(self, untold: Verdict | None) -> None:
+        """The Secret goes now, and the Job says how the run ended if its log does not say so to everybody. Job and
+        pod, which hold the log, go when the final event was read.
         """
         if not self.judges:
             return
         try:
-            if ended is not None and self.owned and not self.told_to_stop:
-                await self._patch({"metadata": {"annotations": {VERDICT: verdict(ended)}}})
+            if untold is not None and self.owned:
+                await self._patch({"metadata": {"annotations": {VERDICT: written(untold)}}})
             await self._delete_secret()
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("the run's Secret is not deleted yet: %s", error)
