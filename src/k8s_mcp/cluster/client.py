@@ -82,6 +82,15 @@ class Api:
     async def get(self, path: str, name: str) -> Json:
         return await self._call("get", path, name)
 
+    async def find(self, path: str, name: str) -> Json | None:
+        """As `get`; None when there is none of that name."""
+        try:
+            return await self.get(path, name)
+        except ApiError as error:
+            if error.status != HTTPStatus.NOT_FOUND:
+                raise
+            return None
+
     async def list(self, path: str, params: Mapping[str, str]) -> Json:
         return await self._call("list", path, params=params)
 
@@ -138,6 +147,13 @@ class Api:
                 raise
             return False
         return True
+
+    async def delete_as_seen(self, path: str, seen: Json) -> bool:
+        """Delete this very object, in this very version; False when it is not there, or not so, any more."""
+        metadata = seen["metadata"]
+        return await self.delete(
+            path, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
+        )
 
     async def version(self) -> Json:
         return await self._http.call("get", "/version", None, shapes.VERSION)

@@ -230,12 +230,7 @@ class KubernetesExecutor:
         return told is None or told.output > 0
 
     async def _secret(self, spec: RunSpec) -> Json | None:
-        try:
-            return await self._cluster.api.get(SECRETS, spec.name)
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            return None
+        return await self._cluster.api.find(SECRETS, spec.name)
 
     async def cancel(self, spec: RunSpec) -> None:
         """Note it on the Job: its owner sees that; of a run that has none, every janitor."""

@@ -46,13 +46,11 @@ class SecretStore:
         """The owner's handle with its kubeconfig."""
         while True:
             try:
-                secret = await self._cluster.api.get(SECRETS, _secret_name(owner, name))
-            except ApiError as error:
-                if error.status == HTTPStatus.NOT_FOUND:
-                    return None
+                secret = await self._cluster.api.find(SECRETS, _secret_name(owner, name))
+            except (ApiError, ApiUnreachable) as error:
                 raise _unavailable(error) from error
-            except ApiUnreachable as error:
-                raise _unavailable(error) from error
+            if secret is None:
+                return None
             handle = self._read(secret)
             if handle is None or not _is_expired(handle):
                 return handle
@@ -88,11 +86,11 @@ class SecretStore:
             if "*" not in names and principal not in names:
                 continue
             try:
-                secret = await self._cluster.api.get(SECRETS, item["metadata"]["name"])
+                secret = await self._cluster.api.find(SECRETS, item["metadata"]["name"])
             except (ApiError, ApiUnreachable) as error:
-                if isinstance(error, ApiError) and error.status == HTTPStatus.NOT_FOUND:
-                    continue
                 raise _unavailable(error) from error
+            if secret is None:
+                continue
             name = annotations.get(_NAME, item["metadata"]["name"])
             try:
                 found.append((name, _decoded(secret)))
@@ -122,11 +120,8 @@ class SecretStore:
 
     async def _delete_seen(self, secret: Json) -> bool:
         """Delete it as it was seen. False when it is not so any more: somebody has stored it anew."""
-        seen = secret["metadata"]
         try:
-            return await self._cluster.api.delete(
-                SECRETS, seen["name"], uid=seen["uid"], resource_version=seen["resourceVersion"]
-            )
+            return await self._cluster.api.delete_as_seen(SECRETS, secret)
         except (ApiError, ApiUnreachable) as error:
             raise _unavailable(error) from error
 

@@ -124,11 +124,8 @@ class Janitor:
         self._keys_since = found
 
     async def _remove_key(self, job: Json) -> None:
-        metadata = job["metadata"]
-        _logger.info("removing %s, whose run was never begun, or is over", metadata["name"])
-        await self._cluster.api.delete(
-            JOBS, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
-        )
+        _logger.info("removing %s, whose run was never begun, or is over", job["metadata"]["name"])
+        await self._cluster.api.delete_as_seen(JOBS, job)
 
     def _patience(self, job: Json, state: Standing) -> float:
         """Seconds for which a run may be left alone."""
@@ -150,9 +147,7 @@ class Janitor:
         metadata = job["metadata"]
         with about_run(metadata.get("labels", {}).get(RUN, "")):
             _logger.info("removing %s, %s", metadata["name"], _WHY[state])
-            was_so = await self._cluster.api.delete(
-                JOBS, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
-            )
+            was_so = await self._cluster.api.delete_as_seen(JOBS, job)
             run = read_run(job)
             if was_so and run is not None and state is not Standing.OVER:
                 self._observe(OrphanRemoved(run.run_id, run.server, run.created, run))
@@ -165,10 +160,7 @@ class Janitor:
         return [lease for holder, lease in holders if holder and holder not in owners and replicas.is_gone(holder)]
 
     async def _remove_lease(self, lease: Json) -> None:
-        metadata = lease["metadata"]
-        await self._cluster.api.delete(
-            LEASES, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
-        )
+        await self._cluster.api.delete_as_seen(LEASES, lease)
 
     async def _remove_expired(self) -> None:
         await self._handles.remove_expired()

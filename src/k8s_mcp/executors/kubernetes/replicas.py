@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
-from http import HTTPStatus
 
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
@@ -161,11 +160,8 @@ class Replicas:
     async def _write_lease(self) -> None:
         lease = make_lease(self._replica, int(LEASE_SECONDS), keeps_warm=self.keeps_warm)
         name = lease["metadata"]["name"]
-        try:
-            there = await self._api.get(LEASES, name)
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
+        there = await self._api.find(LEASES, name)
+        if there is None:
             await self._api.create(LEASES, lease)
         else:
             lease["metadata"]["resourceVersion"] = there["metadata"]["resourceVersion"]

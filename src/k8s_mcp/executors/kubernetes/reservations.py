@@ -121,7 +121,7 @@ class Reservations:
         else:
             self._reserved[spec.name] = Reserved(job, waiting)
             return None
-        return await self._get(spec.name) or await self._create(spec)
+        return await self._cluster.api.find(JOBS, spec.name) or await self._create(spec)
 
     def _give_back(self, waiting: Waiting | None) -> None:
         if waiting is not None:
@@ -138,30 +138,15 @@ class Reservations:
             return None
         if not is_of_key(job):
             return _told(job)
-        warm = await self._get(warm_job_of(job)) if warm_job_of(job) else None
+        warm = await self._cluster.api.find(JOBS, warm_job_of(job)) if warm_job_of(job) else None
         if warm is not None and is_run_of_key(warm, job) and not is_going(warm):
             return _told(warm)
         if not self._is_gone(owner_of(job)):
             with self._cluster.watch.on(name) as watched:
                 await pause_after(FIRST_PAUSE, watched)  # its owner claims the pod just now, or the run has ended
-        elif warm is None or not waits(warm) or await self._is_deleted(warm):
-            await self._is_deleted(job)  # the pod can never be claimed for the run any more
+        elif warm is None or not waits(warm) or await self._cluster.api.delete_as_seen(JOBS, warm):
+            await self._cluster.api.delete_as_seen(JOBS, job)  # the pod can never be claimed for the run any more
         return None
-
-    async def _is_deleted(self, job: Json) -> bool:
-        """Delete it as it was seen; False when it is not so any more."""
-        metadata = job["metadata"]
-        return await self._cluster.api.delete(
-            JOBS, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
-        )
-
-    async def _get(self, name: str) -> Json | None:
-        try:
-            return await self._cluster.api.get(JOBS, name)
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            return None
 
 
 async def bind(cluster: Cluster, of_key: Json, warm: Json) -> None:

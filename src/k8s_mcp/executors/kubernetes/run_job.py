@@ -145,25 +145,17 @@ class RunJob:
 
     async def _look_for_job(self) -> None:
         """Whether a create, whose answer never came, has made the Job all the same."""
-        try:
-            job = await self._api.get(JOBS, self._name)
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
-            return
-        if job["metadata"]["labels"].get(RUN) == self._spec.run_id:
+        job = await self._api.find(JOBS, self._name)
+        if job is not None and job["metadata"]["labels"].get(RUN) == self._spec.run_id:
             self._watched.note_job(job)
 
     async def _look_again(self) -> None:
         """The Job has changed since we saw it: how it is now."""
-        try:
-            job = await self._api.get(JOBS, self._name)
-        except ApiError as error:
-            if error.status != HTTPStatus.NOT_FOUND:
-                raise
+        job = await self._api.find(JOBS, self._name)
+        if job is None:
             self._note_gone()
-            return
-        self._watched.note_job(job)
+        else:
+            self._watched.note_job(job)
 
     def _note_gone(self) -> None:
         """The API server says that the Job is gone, whether or not the watch has shown it."""

@@ -147,11 +147,8 @@ class RunObjects(RunJob):
         job = self.job
         if job is None or self.standing is not Standing.OVER or UNTIL_READ not in annotations_of(job):
             return
-        metadata = job["metadata"]
         try:
-            await self._api.delete(
-                JOBS, self._name, uid=metadata["uid"], resource_version=metadata["resourceVersion"]
-            )
+            await self._api.delete_as_seen(JOBS, job)
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("Kubernetes will remove the run: %s", error)
 
@@ -204,11 +201,8 @@ class RunObjects(RunJob):
     async def _find_secret(self) -> bool:
         """Whether the run's Secret is there; then its uid is known."""
         if not self._secret_uid:
-            try:
-                secret = await self._api.get(SECRETS, self._name)
-            except ApiError as error:
-                if error.status != HTTPStatus.NOT_FOUND:
-                    raise
+            secret = await self._api.find(SECRETS, self._name)
+            if secret is None:
                 return False
             owners: list[Json] = secret["metadata"].get("ownerReferences") or [{}]
             if owners[0].get("uid") == self._uid():

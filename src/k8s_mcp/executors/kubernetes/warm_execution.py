@@ -59,7 +59,6 @@ class WarmExecution(PodExecution):
         self._warm = objects
         self._first: list[Frame] = []
         self._stream: AsyncGenerator[list[Frame]] | None = None
-        self._slow = 0.0  # seconds that the claim took
         self._late = False
         self._looked = made_here
         self.claimed = False
@@ -87,12 +86,12 @@ class WarmExecution(PodExecution):
             self._untold = endings.of_error(known)
             return Begun.YES
         self.claimed = True
-        self._slow = asyncio.get_running_loop().time() - began
-        return await self._judged() if await self._hand_over() else await self._give_up()
+        seconds = start_seconds(asyncio.get_running_loop().time() - began)
+        return await self._judged() if await self._hand_over(seconds) else await self._give_up()
 
-    async def _hand_over(self) -> bool:
-        """Whether the runner was heard. The kubelet takes longer to look than the Secret to be there, so it is told
-        at the same time; and again, for when it was not so.
+    async def _hand_over(self, seconds: float) -> bool:
+        """Whether the runner was heard, so many seconds after the Secret was there at most. The kubelet takes longer
+        to look than the Secret to be there, so it is told at the same time; and again, for when it was not so.
         """
         telling = asyncio.create_task(self._tell())
         try:
@@ -100,7 +99,7 @@ class WarmExecution(PodExecution):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WRITE_SECONDS):
                     there = await self._warm.hand_over()
-            return there and await self._hear(start_seconds(self._slow))
+            return there and await self._hear(seconds)
         finally:
             telling.cancel()
             await asyncio.wait((telling,))

@@ -157,11 +157,8 @@ class WarmKeeper:
 
     async def _retire(self, job: Json) -> None:
         """Remove what waits, unless it waits no more."""
-        metadata = job["metadata"]
-        _logger.debug("warm pod %s goes", metadata["name"])
-        await self._cluster.api.delete(
-            JOBS, metadata["name"], uid=metadata["uid"], resource_version=metadata["resourceVersion"]
-        )
+        _logger.debug("warm pod %s goes", job["metadata"]["name"])
+        await self._cluster.api.delete_as_seen(JOBS, job)
 
     def _back_off(self) -> None:
         self._not_before = asyncio.get_running_loop().time() + self._backoff
