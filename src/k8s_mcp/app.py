@@ -49,6 +49,7 @@ from k8s_mcp.web.page import Page
 from k8s_mcp.web.problems import problem_of
 from k8s_mcp.web.refusals import Refusals
 from k8s_mcp.web.traced import Traced
+from k8s_mcp.web.unanswered import EndsAnswered, Unanswered
 
 if TYPE_CHECKING:
     from k8s_mcp.auth.login import Login
@@ -74,7 +75,9 @@ class _Parts:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service as an ASGI application. `app.state.runs` is for its server, which drains it before the end."""
+    """The service as an ASGI application. Its server drains `app.state.runs` before the end, and then ends
+    `app.state.unanswered`.
+    """
     metrics = Metrics(settings.executor)
     audit = audit_log(settings.audit_log, settings.audit_command_bytes, metrics.audit_failed)
     traced = traces(os.environ)
@@ -114,6 +117,7 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,  # to http:// behind whatever speaks TLS, and a client would send its kubeconfig there
     )
     app.state.runs = parts.runs
+    app.state.unanswered = Unanswered()
     api = routes.router(parts.runs, past, parts.handles, mcp.streamable_http, metrics.exposition)
     app.include_router(api)
     app.routes.extend(mcp.routes())
@@ -152,6 +156,7 @@ def _add_middlewares(
         open=Open(open_paths, page.html_paths, login),
         hint=metadata.challenge if metadata else lambda _: "",
     )
+    app.add_middleware(EndsAnswered, unanswered=app.state.unanswered)
     app.add_middleware(Cors, origins=settings.allowed_origins)
     app.add_middleware(Refusals, observe=observe)
     openapi.describe(app, open_paths if authentication.kinds else None)

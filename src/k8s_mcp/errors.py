@@ -126,6 +126,9 @@ class ShuttingDown(Unavailable):
 
     retry_after = 1
 
+    def __init__(self) -> None:
+        super().__init__("the service is shutting down; send the request again, another replica will take it")
+
 
 class StartError(K8sMcpError):
     """The service cannot start as it is set up. For the operator; no caller ever sees it."""

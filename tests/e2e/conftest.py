@@ -76,7 +76,7 @@ def serve_kubernetes(
     tmp_path_factory: pytest.TempPathFactory,
     tools: Path,
     prepared: Prepared,
-    place: Place,
+    namespaces: Place,
 ) -> Iterator[StartService]:
     """Starts services with the Kubernetes executor; each must end well. What those that were killed have left is for
     other replicas to find, and not for the tests of another module.
@@ -90,7 +90,7 @@ def serve_kubernetes(
 
         yield start_with
     if any(service.was_killed for service in started):
-        place.clear()
+        namespaces.clear()
 
 
 @pytest.fixture

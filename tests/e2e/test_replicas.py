@@ -8,13 +8,13 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
-import anyio
 import httpx
 import pytest
 from anyio.to_thread import run_sync
 
 from tests.e2e.api_proxy import ApiProxy, refusal
 from tests.e2e.place import ANY_RUN, Place
+from tests.e2e.warm import until
 from tests.support.client import Client
 from tests.support.events import Stream, Transcript
 from tests.support.service import Service, StartService, wait_for
@@ -155,6 +155,27 @@ async def test_a_replica_that_is_shutting_down_takes_nothing_up_and_says_so_on_a
     assert first.end() == 0
 
 
+async def test_a_start_that_hangs_when_the_service_ends_is_answered_all_the_same(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
+) -> None:
+    proxy.heal()
+    first = serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url), resume_window=4)
+    second = serve_kubernetes(resume_window=4)
+    fault = proxy.spoil("POST jobs", late=30)
+    async with client_of(first) as one, client_of(second) as other:
+        key = {"Idempotency-Key": "hangs"}
+        start = asyncio.create_task(one.http.post("/sse", json=one.body("echo there"), headers=key))
+        await run_sync(wait_for, lambda: fault.seen)
+        first.terminate()
+        refused = await start
+        assert (refused.status_code, refused.headers["Connection"]) == (503, "close")
+        assert refused.headers["Retry-After"] == "1"
+        assert first.end(20) == 0
+        again = await other.run("echo there", key="hangs")
+        assert (again.stdout, again.final) == (["there"], {"status": "done", "exit_code": 0})
+        await place.nothing_left(again.run_id, seconds=60)
+
+
 async def test_sigterm_hands_a_long_run_over(
     serve_kubernetes: StartService, client_of: ClientOf, place: Place
 ) -> None:
@@ -206,6 +227,15 @@ async def test_a_cancelled_run_whose_log_has_gone_is_told_by_those_who_have_read
     """Nobody says that it was cancelled without the lines that came before."""
     proxy.heal()
     first, second = serve_kubernetes(), serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url))
+
+    async def pod_is_gone() -> bool:
+        return not await place.items("pods", f"{ANY_RUN}={run_id}")
+
+    async def is_over() -> bool:
+        answer = await other.http.get(f"/runs/{run_id}/events")
+        assert "cancelled" not in answer.text
+        return answer.status_code == 404
+
     log = proxy.spoil("GET pods/.*/log", times=1000, status=404, body=refusal(404, "NotFound"))
     async with client_of(first) as one, client_of(second) as other:
         async with one.stream("echo up; sleep 300", key="told") as stream:
@@ -219,19 +249,13 @@ async def test_a_cancelled_run_whose_log_has_gone_is_told_by_those_who_have_read
         assert seen.final == {"status": "cancelled", "exit_code": None}
         assert (await behind).numbered == []
         proxy.heal()
-        await until_gone(place, "pods", run_id)
+        await until(pod_is_gone)
         assert (await one.replay(run_id, 0)).numbered == seen.numbered
-        assert (await other.http.get(f"/runs/{run_id}/events")).status_code == 404
+        await until(is_over)
         key = {"Idempotency-Key": "told"}
         again = await other.http.post("/sse", json=other.body("echo up; sleep 300"), headers=key)
         assert (again.status_code, again.json()["detail"]) == (404, "the run is over, and its output is gone")
         await place.nothing_left(run_id, seconds=60)
-
-
-async def until_gone(place: Place, kind: str, run_id: str) -> None:
-    with anyio.fail_after(60):
-        while await place.items(kind, f"{ANY_RUN}={run_id}"):  # noqa: ASYNC110 - it is in the cluster that they go
-            await anyio.sleep(0.1)
 
 
 async def test_run_of_a_killed_replica_is_cancelled_when_nobody_comes_for_it(

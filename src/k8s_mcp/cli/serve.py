@@ -1,7 +1,6 @@
 """`k8s-mcp serve`: the service in the foreground, until a signal ends it."""
 
 import gc
-from collections.abc import Awaitable
 from pathlib import Path
 
 import uvicorn
@@ -70,8 +69,9 @@ def _server(settings: Settings) -> Server:
         ws="none",
     )
 
-    def drain() -> Awaitable[None]:
-        return app.state.runs.drain(settings.shutdown_grace)
+    async def drain() -> None:
+        await app.state.runs.drain(settings.shutdown_grace)
+        await app.state.unanswered.end()
 
     def on_listening(url: str) -> None:
         text = f"k8s-mcp {__version__} listening on {url}, executor: {settings.executor}"

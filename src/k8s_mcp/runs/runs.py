@@ -80,7 +80,7 @@ class Runs:
 
     def _check_accepting(self) -> None:
         if not self.accepting:
-            raise ShuttingDown("the service is shutting down; send the request again, another replica will take it")
+            raise ShuttingDown
 
     async def start(
         self,
