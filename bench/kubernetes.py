@@ -15,7 +15,8 @@ from bench.client import Answer, bulk, kubeconfig, request, short
 from bench.figures import Row, Sample, at_least_times, at_most, at_most_times, figure, median_at_most, times
 from bench.text import Text, check_stream
 from k8s_mcp import __version__
-from k8s_mcp.cluster.client import Api, connect
+from k8s_mcp.cluster.client import Api
+from k8s_mcp.cluster.connect import connect
 from k8s_mcp.cluster.objects import PodTemplate
 from tests import testcluster
 from tests.support.service import Service

@@ -16,7 +16,7 @@ from bench import pods
 from bench.client import Answer, request, short
 from bench.figures import Row, Sample, at_most, at_most_times, figure, median_at_most, times
 from bench.kubernetes import prepared
-from k8s_mcp.cluster.client import connect
+from k8s_mcp.cluster.connect import connect
 from tests import testcluster
 from tests.support.service import Service, wait_for
 

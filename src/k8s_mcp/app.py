@@ -75,9 +75,7 @@ class _Parts:
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """The service as an ASGI application. Its server drains `app.state.runs` before the end, and then ends
-    `app.state.unanswered`.
-    """
+    """The service as an ASGI application. Its server drains `app.state.runs`, then ends `app.state.unanswered`."""
     metrics = Metrics(settings.executor)
     audit = audit_log(settings.audit_log, settings.audit_command_bytes, metrics.audit_failed)
     traced = traces(os.environ)
@@ -117,7 +115,6 @@ def create_app(settings: Settings) -> FastAPI:
         redirect_slashes=False,  # to http:// behind whatever speaks TLS, and a client would send its kubeconfig there
     )
     app.state.runs = parts.runs
-    app.state.unanswered = Unanswered()
     api = routes.router(parts.runs, past, parts.handles, mcp.streamable_http, metrics.exposition)
     app.include_router(api)
     app.routes.extend(mcp.routes())
@@ -156,6 +153,7 @@ def _add_middlewares(
         open=Open(open_paths, page.html_paths, login),
         hint=metadata.challenge if metadata else lambda _: "",
     )
+    app.state.unanswered = Unanswered()
     app.add_middleware(EndsAnswered, unanswered=app.state.unanswered)
     app.add_middleware(Cors, origins=settings.allowed_origins)
     app.add_middleware(Refusals, observe=observe)

@@ -24,6 +24,7 @@ from kubernetes.aio import client
 
 from k8s_mcp.cli.serve import LOOP
 from k8s_mcp.cluster.client import Api, ApiUnreachable
+from k8s_mcp.cluster.connect import ConfiguredServer
 
 
 def certificate(file: Path) -> Path:
@@ -80,7 +81,7 @@ def runner() -> asyncio.Runner:
 def api_of(url: str) -> Api:
     settings = client.Configuration(host=url)
     settings.verify_ssl = False
-    return Api(settings, "default")
+    return Api(ConfiguredServer(settings), "default")
 
 
 def test_no_connection_outlives_the_client(tmp_path: Path) -> None:

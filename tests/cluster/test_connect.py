@@ -3,7 +3,7 @@
 import ssl
 from pathlib import Path
 
-from k8s_mcp.cluster.client import connect
+from k8s_mcp.cluster.connect import connect
 
 
 async def test_authorities_that_kubectl_takes_are_taken(tmp_path: Path, fake_kubeconfig: str) -> None:

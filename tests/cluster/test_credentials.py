@@ -12,7 +12,8 @@ import pytest
 import yaml
 
 from k8s_mcp.cluster.answers import ApiError
-from k8s_mcp.cluster.client import Api, connect
+from k8s_mcp.cluster.client import Api
+from k8s_mcp.cluster.connect import connect
 from k8s_mcp.cluster.credentials import Shown
 from k8s_mcp.errors import StartError
 from tests.support.fake_api import FakeApi, Said, http

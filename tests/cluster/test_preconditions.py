@@ -8,6 +8,7 @@ import pytest
 from kubernetes.aio import client
 
 from k8s_mcp.cluster.client import Api, ApiError
+from k8s_mcp.cluster.connect import ConfiguredServer
 from tests.support.faults import Script, answer
 
 _JOBS = "/apis/batch/v1/jobs"
@@ -22,7 +23,7 @@ def said(status: str, reason: str, message: str = "") -> bytes:
 async def asked(what: bytes) -> AsyncGenerator[tuple[Script, Api]]:
     """A server that always says that, and a client of it."""
     with Script(what) as server:
-        api = Api(client.Configuration(host=server.url), "here")
+        api = Api(ConfiguredServer(client.Configuration(host=server.url)), "here")
         try:
             yield server, api
         finally:

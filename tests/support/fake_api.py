@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from kubernetes.aio import client
 
 from k8s_mcp.cluster.client import Api
+from k8s_mcp.cluster.connect import ConfiguredServer
 
 
 @dataclass
@@ -90,7 +91,7 @@ async def talking_to(answer: Answer, attempts: int = 1) -> AsyncGenerator[tuple[
     """Such a server, and a client of it."""
     server = FakeApi(answer)
     async with server.open():
-        api = Api(client.Configuration(host=server.url), "here", attempts=attempts)
+        api = Api(ConfiguredServer(client.Configuration(host=server.url)), "here", attempts=attempts)
         try:
             yield server, api
         finally:

@@ -42,7 +42,7 @@ def authentication_of(
         login = Login(oidc, settings.oidc_issuer, settings.oidc_client_id, _scopes(settings))
     if settings.service_account_audience:
         from k8s_mcp.auth.token_review import TokenReview
-        from k8s_mcp.cluster.client import connect
+        from k8s_mcp.cluster.connect import connect
 
         api = connect(settings.kubeconfig, settings.context, settings.namespace, on_answer)
         kinds.append(TokenReview(settings.service_account_audience, api))

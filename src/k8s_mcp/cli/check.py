@@ -15,7 +15,8 @@ from k8s_mcp.cli.check_history import of_history
 from k8s_mcp.cli.check_service import of_service
 from k8s_mcp.cli.finding import Finding
 from k8s_mcp.cluster.access import FOR_HANDLES, Permission, needed, not_allowed
-from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, connect
+from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable
+from k8s_mcp.cluster.connect import connect
 from k8s_mcp.errors import K8sMcpError, StartError
 from k8s_mcp.executors.local.executor import LocalExecutor
 from k8s_mcp.models import Control, Output, Principal, RunRequest

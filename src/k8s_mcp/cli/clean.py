@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 
 from k8s_mcp.cli.tell import tell
-from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json, connect
+from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
+from k8s_mcp.cluster.connect import connect
 from k8s_mcp.cluster.objects import MANAGED_BY, MANAGER
 from k8s_mcp.errors import StartError
 from k8s_mcp.executors.kubernetes.handle_store import HANDLE

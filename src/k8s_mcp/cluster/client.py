@@ -1,38 +1,20 @@
-"""Calls to the API server in plain JSON; the only module that imports the Kubernetes client.
-
-That client brings configuration, authentication and connections. Its generated models are not used: they cost more
-time than the calls.
-"""
-
-# pyright: reportUnknownMemberType=false
-# The Kubernetes client is only partly typed.
+"""Calls to the API server in plain JSON."""
 
 import asyncio
 import logging
-import warnings
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from http import HTTPStatus
-from pathlib import Path
-from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
-from kubernetes.aio import client, config
-from kubernetes.aio.client.rest import RESTClientObject
-from kubernetes.aio.config.config_exception import ConfigException
-from kubernetes.aio.config.incluster_config import SERVICE_TOKEN_FILENAME
-from kubernetes.aio.config.kube_config import KUBE_CONFIG_DEFAULT_LOCATION, KubeConfigLoader, KubeConfigMerger
-from yaml import YAMLError
 
 from k8s_mcp.cluster import shapes
 from k8s_mcp.cluster.answers import ApiError, ApiUnreachable, OddAnswer
-from k8s_mcp.cluster.credentials import Credential, Shown, Source, TokenFile, changing, load_certificate
-from k8s_mcp.cluster.http import Http, OnAnswer
+from k8s_mcp.cluster.http import Http, OnAnswer, Server
 from k8s_mcp.cluster.shapes import Json
-from k8s_mcp.errors import StartError
 
-__all__ = ["Api", "ApiError", "ApiUnreachable", "Json", "OddAnswer", "OnAnswer", "connect", "nobody"]
+__all__ = ["Api", "ApiError", "ApiUnreachable", "Json", "OddAnswer", "OnAnswer", "nobody"]
 
 _METADATA = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _ATTEMPTS = 5
@@ -48,7 +30,7 @@ def nobody(_verb: str, _resource: str, _code: str) -> None:
 
 
 class Api:
-    """One API server, and in it one namespace. `on_answer` is told of every answer, `source` has what changes.
+    """One API server, and in it one namespace. `on_answer` is told of every answer.
 
     All calls raise ApiError when they are refused, and ApiUnreachable when nobody answers, or not as an API server
     does (OddAnswer). What passes is tried `attempts` times before that. To be made within a running event loop.
@@ -56,14 +38,13 @@ class Api:
 
     def __init__(
         self,
-        configuration: client.Configuration,
+        server: Server,
         namespace: str,
         on_answer: OnAnswer = nobody,
         attempts: int = _ATTEMPTS,
-        source: Source | None = None,
     ) -> None:
         self.namespace = namespace
-        self._server = _Server(configuration, source)
+        self._server = server
         self._attempts = attempts
         self._http = Http(self._server, on_answer)
 
@@ -228,84 +209,5 @@ class Api:
         return "/".join(part for part in parts if part) + (f"?{urlencode(params)}" if params else "")
 
 
-class _Server:
-    """Where to, and as whom: `cluster.http.Server`."""
-
-    def __init__(self, configuration: client.Configuration, source: Source | None) -> None:
-        self._configuration = configuration
-        self._credential = Credential(source, self._on_certificate) if source else None
-        self.certificates = 0
-        rest: Any = RESTClientObject(configuration)
-        self.url = str(configuration.host)
-        self.ssl = rest.ssl_context
-        options = {
-            "server_hostname": configuration.tls_server_name,
-            "proxy": rest.proxy,
-            "proxy_headers": rest.proxy_headers,
-        }
-        self.options: Mapping[str, Any] = {name: value for name, value in options.items() if value}
-
-    async def shown(self) -> Shown:
-        if self._credential is not None:
-            return await self._credential.shown()
-        settings: Any = await self._configuration.auth_settings()
-        return Shown(*[setting["value"] for setting in settings.values() if setting["value"]])
-
-    async def renewed(self, refused: Shown) -> bool:
-        return self._credential is not None and await self._credential.renewed(refused)
-
-    def _on_certificate(self, shown: Shown) -> None:
-        load_certificate(self.ssl, shown)
-        self.certificates += 1
-
-
 def _resource(path: str) -> str:
     return path.rpartition("/")[2].partition(":")[0]
-
-
-@asynccontextmanager
-async def connect(kubeconfig: str, context: str, namespace: str, on_answer: OnAnswer = nobody) -> AsyncGenerator[Api]:
-    """The API server of a kubeconfig file; without one, of the cluster this process runs in, else of the user's own.
-
-    Raises StartError when there is no usable configuration.
-    """
-    # A Secret can be over the 1 MiB from which aiohttp warns; that is copied in a millisecond.
-    warnings.filterwarnings("ignore", "Sending a large body", ResourceWarning)
-    settings = client.Configuration()
-    # From Python 3.13 on, certificates without an Authority Key Identifier would be refused; many clusters' own
-    # authorities make such ones, and kubectl takes them.
-    settings.disable_strict_ssl_verification = True
-    async with AsyncExitStack() as stack:
-        try:
-            source = await _load(settings, kubeconfig, context)
-            api = Api(settings, namespace, on_answer, source=source)
-            stack.push_async_callback(api.close)
-            await api.check_credential()
-        except (ConfigException, OSError, ValueError, YAMLError, ApiUnreachable) as error:
-            raise StartError(
-                f"no usable configuration for the cluster of runner pods: {error}; "
-                "name a kubeconfig with --kubeconfig"
-            ) from error
-        yield api
-
-
-async def _load(settings: client.Configuration, kubeconfig: str, context: str) -> Source | None:
-    """Put it into `settings`, but for a credential that changes."""
-    if not kubeconfig:
-        try:
-            config.load_incluster_config(settings, try_refresh_token=False)
-        except ConfigException:
-            _logger.debug("not in a cluster: using the kubeconfig")
-        else:
-            return TokenFile(Path(SERVICE_TOKEN_FILENAME))
-    merged: Any = KubeConfigMerger(kubeconfig or KUBE_CONFIG_DEFAULT_LOCATION).config
-    no_base: Any = None  # then each path counts from the file that names it
-    loader: Any = KubeConfigLoader(merged, context or None, config_base_path=no_base)
-    selected: Any = loader.current_context["context"]
-    source = None
-    user = merged["users"].get_with_name(selected.get("user"), safe=True)
-    if user:
-        cluster: Any = merged["clusters"].get_with_name(selected["cluster"])["cluster"]
-        source = changing(user.value["user"] or {}, Path(user.path).parent.absolute(), cluster.value)
-    await loader.load_and_set(settings)
-    return source

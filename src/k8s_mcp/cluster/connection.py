@@ -4,7 +4,8 @@ import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
-from k8s_mcp.cluster.client import Api, OnAnswer, connect, nobody
+from k8s_mcp.cluster.client import Api, OnAnswer, nobody
+from k8s_mcp.cluster.connect import connect
 from k8s_mcp.cluster.watch import Watch
 
 _logger = logging.getLogger(__name__)
