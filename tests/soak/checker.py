@@ -57,7 +57,7 @@ def judge(record: Record, starts: Sequence[float], weather: Weather) -> Verdict:
     if record.planned.mode == "retried" and _again_after_the_end(record, starts):
         verdict.excused = "the request came again after the end was delivered"
     else:
-        verdict.wrong += _executions(record, starts)
+        verdict.wrong += _executions(record, starts, weather)
     if record.overdue:
         verdict.wrong.append(Wrong("never ended", "its clients gave up waiting"))
         return verdict
@@ -77,13 +77,15 @@ def _kind(problem: str) -> str:
     return problem.partition(":")[0]
 
 
-def _executions(record: Record, starts: Sequence[float]) -> Iterator[Wrong]:
+def _executions(record: Record, starts: Sequence[float], weather: Weather) -> Iterator[Wrong]:
     if len(starts) > 1:
         times = ", ".join(f"{at - record.began:.1f}" for at in starts)
         yield Wrong("executed twice", f"{times} s after its beginning")
     if not starts and any(final["status"] in ("done", "timeout") for final in _finals(record)):
         yield Wrong("never executed, though it ended", str(_finals(record)))
     if starts and record.cancelled and starts[0] > record.cancelled + _STARTS_LATE:
+        if any(began < starts[0] and end > record.cancelled for began, end in (*weather.outages, *weather.nonsense)):
+            return  # its owner, cut off, did not know yet
         yield Wrong("executed after it was cancelled", f"{starts[0] - record.cancelled:.1f} s later")
 
 

@@ -125,6 +125,8 @@ def test_a_start_long_after_the_cancel_is_found() -> None:
     assert found(one, ()) == []
     assert found(one, (103,)) == []
     assert found(one, (109,)) == ["executed after it was cancelled"]
+    assert found(one, (109,), Weather(20, [(90, 101)])) == ["executed after it was cancelled"]
+    assert found(one, (109,), Weather(20, [(90, 103)])) == [], "its owner may have been cut off"
 
 
 def test_clients_that_saw_different_events_are_found() -> None:

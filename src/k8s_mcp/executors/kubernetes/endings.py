@@ -41,7 +41,9 @@ def without_exit_frame(watched: Watched, decoder: Decoder, *, cancelled: bool) -
 
 
 async def who_told(watched: Watched) -> Ended:
-    """The runner was told to end, and by none of us: whoever takes the pod away does that, and says why."""
+    """The runner was told to end, by none of us as far as is known here: whoever takes the pod away says why. That it
+    was one of us after all can come to be known only with the news that the Job goes.
+    """
     leaving = None
     with suppress(TimeoutError):
         async with asyncio.timeout(_REASON_SECONDS):
@@ -52,6 +54,8 @@ async def who_told(watched: Watched) -> Ended:
             while leaving == podstate.POD_DELETED:
                 await watched.changed()
                 leaving = podstate.why_leaving(watched)
+    if podstate.is_cancelled(watched.job):
+        return Ended("cancelled")
     return Ended("error", None, *(leaving or ("Terminated", "somebody told the runner to end")))
 
 
