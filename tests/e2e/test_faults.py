@@ -4,6 +4,8 @@ none silently missing, and the command runs once.
 
 import asyncio
 import json
+import re
+import threading
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -13,9 +15,11 @@ import anyio
 import pytest
 from anyio.to_thread import run_sync
 
-from tests.e2e.api_proxy import ApiProxy, refusal
+from k8s_mcp.runner.frames import HELLO, Encoder
+from tests.e2e.api_proxy import ApiProxy, Fault, refusal
 from tests.e2e.cutter import Cutter, cutter
-from tests.e2e.place import Place
+from tests.e2e.place import ANY_RUN, Place
+from tests.e2e.warm import until
 from tests.support.client import Client
 from tests.support.events import Stream, Transcript
 from tests.support.service import Service, StartService, wait_for
@@ -63,6 +67,36 @@ async def ran_once(place: Place, label: str, run_id: str) -> None:
 
 
 # The API server and what is on the way to it
+
+
+async def test_log_that_ends_early_behind_the_pod_s_end_is_read_again(
+    proxied: Client, proxy: ApiProxy, place: Place, label: str
+) -> None:
+    """Its answer is whole, as far as HTTP goes: what passes it on has ended it well."""
+    early = [Fault("", status=200, body=Encoder().control(HELLO), headers={"Content-Type": "text/plain"})] * 2
+    pod_has_ended = threading.Event()
+
+    def until_it_has_ended(call: str) -> Fault | None:
+        if not re.search("GET pods/.*/log.*container=runner", call):
+            return None
+        if not pod_has_ended.is_set():
+            return Fault("", status=503)
+        return early.pop() if early else None
+
+    proxy.noise = until_it_has_ended
+    async with proxied.stream(f"{place.counted(label)}; seq 3; exit 3") as stream:
+        run_id = Transcript([await stream.first("control")]).run_id
+
+        async def has_ended() -> bool:
+            pods = await place.items("pods", f"{ANY_RUN}={run_id}")
+            return [pod["status"]["phase"] for pod in pods] == ["Failed"]
+
+        await until(has_ended)
+        pod_has_ended.set()
+        seen = await stream.to_end()
+    assert early == []
+    assert (seen.stdout, seen.final) == (lines(3), {"status": "done", "exit_code": 3})
+    await ran_once(place, label, seen.run_id)
 
 
 async def test_log_cut(proxied: Client, proxy: ApiProxy, place: Place, label: str) -> None:

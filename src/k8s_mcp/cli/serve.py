@@ -16,8 +16,8 @@ from k8s_mcp.transport.server import Server, allow_connections
 from k8s_mcp.transport.tls import Certificate
 
 LOOP = "asyncio"
-"""Not uvloop, which is up to 1.1 times as fast: where a TLS handshake ends by a reset, it closes file descriptors that
-are another connection's by then (https://github.com/MagicStack/uvloop/issues/653), here of other people's runs.
+"""Not uvloop, which is up to 1.1 times as fast: where a TLS handshake ends by a reset, it closes file descriptors
+that are another connection's by then (https://github.com/MagicStack/uvloop/issues/653), here of other people's runs.
 """
 
 _FAILED, _USAGE_ERROR = 1, 2

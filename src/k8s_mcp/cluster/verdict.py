@@ -39,11 +39,12 @@ def read_verdict(text: str) -> Verdict | None:
         return None
 
 
-def kept_for(status: str, seconds: float, *, until_read: bool) -> Manifest:
+def kept_for(status: str, seconds: float, untold: Verdict | None, *, until_read: bool) -> Manifest:
     """A patch of the Job of a run that has ended: any replica can read its log for so long, then Kubernetes deletes
-    it. With `until_read`, who reads its end does so before.
+    it. With `until_read`, who reads its end does so before. `untold`: how it ended, if its log does not say.
 
     https://kubernetes.io/docs/concepts/workloads/controllers/ttlafterfinished/
     """
     annotations = {ENDED: status} | ({UNTIL_READ: "true"} if until_read else {})
+    annotations |= {VERDICT: written(untold)} if untold else {}
     return {"metadata": {"annotations": annotations}, "spec": {"ttlSecondsAfterFinished": int(seconds)}}

@@ -28,7 +28,7 @@ from k8s_mcp.runner.frames import Frame
 _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may still report, before it counts as lost
 _SEEN_SECONDS = 5.0  # in which a pod that was told to go is seen to have started, or to be gone
 _HEARD_SECONDS = 10.0  # in which the log of a pod that is to go is reached: it goes with the pod
-_EMPTY_LOGS = 3  # how often that of a pod that has ended is asked for, before an answer without frames is believed
+_SHORT_LOGS = 3  # how often that of a pod that has ended is read, before it counts as one without an exit frame
 _REFUSALS = 10  # how often the log of a pod that has ended is asked for, while its node does not answer
 
 _logger = logging.getLogger(__name__)
@@ -210,7 +210,7 @@ class PodExecution(OwnedExecution):
     async def _output(self) -> AsyncIterator[Item]:
         """Follow the log from connection to connection, until the exit frame or a pod that will send none."""
         pause = FIRST_PAUSE
-        refused = empty = 0
+        refused = short = 0
         over = False  # the runner has ended, and the log was read to its end since
         while True:
             was_over = podstate.is_over(self._watched)
@@ -223,15 +223,16 @@ class PodExecution(OwnedExecution):
                         if ended:
                             yield ended
                             return
-                over = was_over
+                short += was_over
+                over = was_over and short > _SHORT_LOGS
             except ApiError as error:
                 _logger.warning("log of %s: %s", self._pod_name, error)
-                refused += 1
+                refused += was_over
                 over = was_over and (refused > _REFUSALS or not error.is_passing)
             except NoFrames as error:
                 _logger.warning("log of %s: %s", self._pod_name, error)
-                empty += 1
-                over = was_over and empty > _EMPTY_LOGS
+                short += was_over
+                over = was_over and short > _SHORT_LOGS
             except ApiUnreachable as error:
                 _logger.warning("log of %s: %s; connecting again", self._pod_name, error)
             self._untold = await self._in_vain()

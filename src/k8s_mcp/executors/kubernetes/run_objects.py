@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Iterator
 from http import HTTPStatus
+from math import isinf
 
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
@@ -62,6 +63,7 @@ class RunObjects(RunJob):
         self._secret_uid = ""
         self._secret_gone = False
         self._trouble = ""
+        self._untold: Verdict | None = None
         if reserved is not None:
             watched.begin(reserved)
 
@@ -115,13 +117,16 @@ class RunObjects(RunJob):
         await self._delete_pod()
 
     async def settle(self, untold: Verdict | None) -> None:
-        """The Secret goes now, and the Job says how the run ended if its log does not say so to everybody. Job and
-        pod, which hold the log, go when the final event was read.
+        """The Secret goes now, and the Job says how the run ended if its log does not say so to everybody; of a run
+        that was told to end, only where others follow it. Job and pod, which hold the log, go when the final event
+        was read.
         """
         if not self.judges:
             return
         try:
-            if untold is not None and self.owned:
+            self._untold = untold
+            alone = self.told_to_stop and isinf(self.followed_ago())
+            if untold is not None and self.owned and not alone:
                 await self._patch({"metadata": {"annotations": {VERDICT: written(untold)}}})
             await self._delete_secret()
         except (ApiError, ApiUnreachable) as error:
@@ -137,7 +142,7 @@ class RunObjects(RunJob):
             return
         try:
             if self.owned and seconds >= 1:
-                await self._patch(kept_for(status, seconds, until_read=not always))
+                await self._patch(kept_for(status, seconds, self._untold, until_read=not always))
                 self._let_go = True
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("run %s cannot be kept for other replicas: %s", self._spec.run_id, error)
