@@ -8,7 +8,7 @@ import struct
 import threading
 import warnings
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from itertools import count
@@ -44,6 +44,28 @@ def certificate(file: Path) -> Path:
 
 
 @contextmanager
+def accepting(take: Callable[[socket.socket], None]) -> Generator[str]:
+    """A server in a thread of its own that does so with each connection, one after the other. Its URL."""
+
+    def serve() -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:
+                return  # the test is over
+            take(connection)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@contextmanager
 def silent_server(directory: Path) -> Generator[tuple[str, threading.Semaphore]]:
     """A TLS server that takes requests and says nothing, not even goodbye. Its URL, and the number of requests."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -51,26 +73,17 @@ def silent_server(directory: Path) -> Generator[tuple[str, threading.Semaphore]]
     asked = threading.Semaphore(0)
     connections: list[socket.socket] = []
 
-    def serve(listener: socket.socket) -> None:
-        while True:
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return
-            connections.append(context.wrap_socket(connection, server_side=True))
-            connections[-1].recv(65536)
-            asked.release()
+    def take(connection: socket.socket) -> None:
+        connections.append(context.wrap_socket(connection, server_side=True))
+        connections[-1].recv(65536)
+        asked.release()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve, args=(listener,))
-        thread.start()
-        try:
-            yield f"https://127.0.0.1:{listener.getsockname()[1]}", asked
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
-            for connection in connections:
-                connection.close()
+    try:
+        with accepting(take) as url:
+            yield url, asked
+    finally:
+        for connection in connections:
+            connection.close()
 
 
 def runner() -> asyncio.Runner:
@@ -112,28 +125,19 @@ def resetting_server() -> Generator[tuple[str, list[OSError]]]:
     wrong: list[OSError] = []
     at_once = struct.pack("ii", 1, 0)
 
-    def serve() -> None:
-        for number in count():
-            try:
-                connection, _ = listener.accept()
-            except OSError:
-                return  # the test is over
-            try:
-                if number % 2:
-                    connection.recv(1)
-                connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
-                connection.close()
-            except OSError as error:
-                wrong.append(error)
+    numbers = count()
 
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=serve)
-        thread.start()
+    def take(connection: socket.socket) -> None:
         try:
-            yield f"https://127.0.0.1:{listener.getsockname()[1]}", wrong
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)
-            thread.join()
+            if next(numbers) % 2:
+                connection.recv(1)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+            connection.close()
+        except OSError as error:
+            wrong.append(error)
+
+    with accepting(take) as url:
+        yield url, wrong
 
 
 def test_connections_that_are_reset_end_as_our_error_and_touch_no_other() -> None:

@@ -84,7 +84,7 @@ def _executions(record: Record, starts: Sequence[float], weather: Weather) -> It
     if not starts and any(final["status"] in ("done", "timeout") for final in _finals(record)):
         yield Wrong("never executed, though it ended", str(_finals(record)))
     if starts and record.cancelled and starts[0] > record.cancelled + _STARTS_LATE:
-        if any(began < starts[0] and end > record.cancelled for began, end in (*weather.outages, *weather.nonsense)):
+        if _longest([*weather.outages, *weather.nonsense], record.cancelled, starts[0]) > 0:
             return  # its owner, cut off, did not know yet
         yield Wrong("executed after it was cancelled", f"{starts[0] - record.cancelled:.1f} s later")
 
@@ -158,7 +158,9 @@ def _ending(follower: Follower, record: Record, weather: Weather, *, executed: b
 
 def _why_another(final: dict[str, Any], record: Record, weather: Weather, *, executed: bool) -> str:
     """Why an ending that is not the command's own is right; empty when it is not."""
-    outage = _longest(weather.outages, record)
+    outage, nonsense = (
+        _longest(spells, record.began, record.ended) for spells in (weather.outages, weather.nonsense)
+    )
     if record.planned.command.ending == CANCELLED and not record.cancelled:
         return "its cancelling was never accepted"
     if final == CANCELLED and longest_alone(record) > weather.resume_window - 3:
@@ -169,7 +171,7 @@ def _why_another(final: dict[str, Any], record: Record, weather: Weather, *, exe
         return "its replica was killed before its start, and its request did not come again"
     if final.get("reason") == "ApiUnreachable" and not executed and outage > _STARTS_WITHIN:
         return "it could not be started while the API server was away"
-    if final.get("reason") in _NOT_MADE and not executed and _longest(weather.nonsense, record) > 0:
+    if final.get("reason") in _NOT_MADE and not executed and nonsense > 0:
         return "it could not be made while the API server answered with nonsense"
     if final.get("reason") == "PodDeleted" and not executed:
         return _LAST_WORD_LOST
@@ -191,9 +193,9 @@ def _killed(record: Record, weather: Weather) -> bool:
     return any(record.began <= at <= record.ended for at in weather.kills)
 
 
-def _longest(spells: Sequence[tuple[float, float]], record: Record) -> float:
-    """Seconds of the longest of them during the run."""
-    overlaps = (min(end, record.ended) - max(begin, record.began) for begin, end in spells)
+def _longest(spells: Sequence[tuple[float, float]], since: float, until: float) -> float:
+    """Seconds of the longest of them between these times."""
+    overlaps = (min(end, until) - max(begin, since) for begin, end in spells)
     return max(overlaps, default=0.0)
 
 

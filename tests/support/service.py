@@ -130,7 +130,7 @@ class Service:
     def check_end(self) -> None:
         """End it, unless it was killed, and look for what must not be there afterwards."""
         exit_code = self.stop()
-        if exit_code == -signal.SIGKILL:
+        if self.was_killed:
             return
         log = self.log.read_text()
         assert exit_code == 0, log
