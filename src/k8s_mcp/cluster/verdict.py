@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass
 
 from k8s_mcp.cluster.objects import ENDED, UNTIL_READ, Manifest
+from k8s_mcp.cluster.shapes import Json
 from k8s_mcp.models import Ended
 
 VERDICT = "k8s-mcp-server/verdict"
@@ -37,6 +38,12 @@ def read_verdict(text: str) -> Verdict | None:
         return Verdict(Ended(status, code, str(said["reason"]), str(said["message"])), output)
     except (ValueError, KeyError, TypeError):
         return None
+
+
+def verdict_of(job: Json | None) -> Verdict | None:
+    """How the owner says on the Job that the run ended, where its log does not tell everybody."""
+    annotations: Json = (job or {}).get("metadata", {}).get("annotations") or {}
+    return read_verdict(annotations.get(VERDICT, ""))
 
 
 def kept_for(status: str, seconds: float, untold: Verdict | None, *, until_read: bool) -> Manifest:

@@ -12,14 +12,13 @@ from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import CANCELLED, RUN, PodTemplate, read_run
 from k8s_mcp.cluster.run_files import SECRETS, read_files
-from k8s_mcp.cluster.verdict import VERDICT, read_verdict
+from k8s_mcp.cluster.verdict import verdict_of
 from k8s_mcp.cluster.warm import was_warm
 from k8s_mcp.cluster.watch import JOBS, NO_ANSWER, job_of
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import SharedExecution, uninterrupted
 from k8s_mcp.executors.kubernetes.gate_log import GateLog
-from k8s_mcp.executors.kubernetes.ownership import annotations_of
 from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
 from k8s_mcp.executors.kubernetes.replicas import Replicas
 from k8s_mcp.executors.kubernetes.reservations import Reservations, Reserved
@@ -226,7 +225,7 @@ class KubernetesExecutor:
         with self._cluster.watch.on(spec.name) as watched:
             if watched.pod is not None and not watched.pod_deleted:
                 return False
-            told = read_verdict(annotations_of(watched.job).get(VERDICT, "")) if watched.job else None
+            told = verdict_of(watched.job)
         return told is None or told.output > 0
 
     async def _secret(self, spec: RunSpec) -> Json | None:

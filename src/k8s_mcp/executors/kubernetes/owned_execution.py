@@ -2,7 +2,6 @@
 
 import asyncio
 
-from k8s_mcp.cluster.verdict import read_verdict
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.base import Released
 from k8s_mcp.executors.kubernetes.ownership import Standing
@@ -72,7 +71,7 @@ class OwnedExecution:
         """How a run ended whose pod was not seen to start, as far as it has. Raises Released as `_told_by_owner`."""
         if self._objects.standing is Standing.GONE or (self._objects.standing is Standing.OVER and self._has_no_log):
             return await self._told_by_owner()
-        told = read_verdict(self._objects.verdict)
+        told = self._objects.verdict
         return told.ended if told is not None and told.output <= self._decoder.output else None
 
     async def _told_by_owner(self) -> Ended | None:
@@ -83,7 +82,7 @@ class OwnedExecution:
         try:
             async with asyncio.timeout(_VERDICT_SECONDS):
                 while not self._objects.judges:
-                    told = read_verdict(self._objects.verdict)
+                    told = self._objects.verdict
                     if told is not None and told.output <= self._decoder.output:
                         return told.ended
                     if told is not None or self._watched.gone or self._objects.standing is Standing.OVER:

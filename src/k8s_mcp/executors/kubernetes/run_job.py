@@ -9,7 +9,7 @@ from http import HTTPStatus
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.objects import CANCELLED, ENDED, FOLLOWED, REPLICA, RUN
-from k8s_mcp.cluster.verdict import VERDICT
+from k8s_mcp.cluster.verdict import Verdict, verdict_of
 from k8s_mcp.cluster.watch import JOBS
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.kubernetes.ownership import (
@@ -69,9 +69,9 @@ class RunJob:
         return owner_of(self.job) == self._replica and ENDED not in annotations_of(self.job)
 
     @property
-    def verdict(self) -> str:
-        """How the owner says that the run ended, where the log does not tell; else empty."""
-        return annotations_of(self.job or {"metadata": {}}).get(VERDICT, "")
+    def verdict(self) -> Verdict | None:
+        """How the owner says that the run ended, where the log does not tell everybody."""
+        return verdict_of(self.job)
 
     @property
     def told_to_stop(self) -> bool:
