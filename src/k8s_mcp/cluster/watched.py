@@ -23,7 +23,12 @@ class Watched:
     @property
     def gone(self) -> bool:
         """Whether neither Job nor pod is left."""
-        return (self.job is None or self.job_deleted) and (self.pod is None or self.pod_deleted)
+        return (self.job is None or self.job_deleted) and not self.has_pod
+
+    @property
+    def has_pod(self) -> bool:
+        """Whether there is a pod now, as far as is known."""
+        return self.pod is not None and not self.pod_deleted
 
     async def changed(self) -> None:
         """Wait until there is news."""

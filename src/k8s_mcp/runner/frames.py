@@ -191,10 +191,14 @@ class Decoder:
             if frame is None:
                 self.foreign = [*self.foreign, line[:500]][-self._FOREIGN_LINES :]
             elif frame.seq >= self.next_seq:
-                self.next_seq = frame.seq + 1
-                self.output = frame.out_bytes + frame.err_bytes
+                self.note(frame)
                 frames.append(frame)
         return frames
+
+    def note(self, frame: Frame) -> None:
+        """This one was read, be it from somewhere else."""
+        self.next_seq = frame.seq + 1
+        self.output = frame.out_bytes + frame.err_bytes
 
     def restart(self) -> None:
         """The source will be read again from an earlier place:

@@ -223,7 +223,7 @@ class KubernetesExecutor:
     def _is_unreadable(self, spec: RunSpec) -> bool:
         """Whether the log of a run that is over is gone, and something was in it."""
         with self._cluster.watch.on(spec.name) as watched:
-            if watched.pod is not None and not watched.pod_deleted:
+            if watched.has_pod:
                 return False
             told = verdict_of(watched.job)
         return told is None or told.output > 0

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from k8s_mcp.cluster.verdict import Verdict
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.base import Released
 from k8s_mcp.executors.kubernetes.ownership import Standing
@@ -20,6 +21,7 @@ class OwnedExecution:
         self._watched = watched
         self._stopping = False
         self._decoder = Decoder()  # has read what was read of the run's log
+        self._untold: Ended | None = None  # how the run ended, where its log does not tell everybody
 
     @property
     def left(self) -> str:
@@ -62,14 +64,18 @@ class OwnedExecution:
         await self._objects.release()
 
     async def keep(self, status: str, seconds: float, *, always: bool) -> None:
-        await self._objects.keep(status, seconds, always=always)
+        await self._objects.keep(status, seconds, self._verdict, always=always)
+
+    async def settle(self) -> None:
+        await self._objects.settle(self._verdict)
 
     async def remove_read(self) -> None:
         await self._objects.remove_read()
 
     async def _ended_for_followers(self) -> Ended | None:
         """How a run ended whose pod was not seen to start, as far as it has. Raises Released as `_told_by_owner`."""
-        if self._objects.standing is Standing.GONE or (self._objects.standing is Standing.OVER and self._has_no_log):
+        standing = self._objects.standing
+        if standing is Standing.GONE or (standing is Standing.OVER and not self._watched.has_pod):
             return await self._told_by_owner()
         told = self._objects.verdict
         return told.ended if told is not None and told.output <= self._decoder.output else None
@@ -93,8 +99,8 @@ class OwnedExecution:
         return None
 
     @property
-    def _has_no_log(self) -> bool:
-        return self._watched.pod is None or self._watched.pod_deleted
+    def _verdict(self) -> Verdict | None:
+        return Verdict(self._untold, self._decoder.output) if self._untold else None
 
     def _is_cancelled(self) -> bool:
         """Whether the run of which we are the owner is to end."""

@@ -13,7 +13,6 @@ from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.logs import NoFrames, follow
 from k8s_mcp.cluster.objects import PodTemplate
-from k8s_mcp.cluster.verdict import Verdict
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.base import Item, Pending, Released, read_exit
 from k8s_mcp.executors.kubernetes import endings
@@ -60,7 +59,6 @@ class PodExecution(OwnedExecution):
         self._cancelled_until = 0.0  # so long a pod that was told to go is waited for: it may have started unseen
         self._heard_until = 0.0  # so long a pod that is to go is kept for its log
         self._deadline = 0.0
-        self._untold: Ended | None = None  # how the run ended, where its log does not tell everybody
 
     @property
     def place(self) -> Mapping[str, str]:
@@ -130,10 +128,6 @@ class PodExecution(OwnedExecution):
             return False
         await self._objects.end_pod()
         return True
-
-    async def settle(self) -> None:
-        untold = self._untold
-        await self._objects.settle(Verdict(untold, self._decoder.output) if untold else None)
 
     async def _until_started(self) -> AsyncIterator[Item]:
         """Say why the pod cannot start, once for each reason, until it does; `Ended` when it will not."""
@@ -210,8 +204,7 @@ class PodExecution(OwnedExecution):
     async def _output(self) -> AsyncIterator[Item]:
         """Follow the log from connection to connection, until the exit frame or a pod that will send none."""
         pause = FIRST_PAUSE
-        refused = short = 0
-        over = False  # the runner has ended, and the log was read to its end since
+        refused = short = 0  # answers since the runner has ended
         while True:
             was_over = podstate.is_over(self._watched)
             try:
@@ -224,22 +217,19 @@ class PodExecution(OwnedExecution):
                             yield ended
                             return
                 short += was_over
-                over = was_over and short > _SHORT_LOGS
             except ApiError as error:
                 _logger.warning("log of %s: %s", self._pod_name, error)
-                refused += was_over
-                over = was_over and (refused > _REFUSALS or not error.is_passing)
+                refused += was_over * (1 if error.is_passing else _REFUSALS + 1)
             except NoFrames as error:
                 _logger.warning("log of %s: %s", self._pod_name, error)
                 short += was_over
-                over = was_over and short > _SHORT_LOGS
             except ApiUnreachable as error:
                 _logger.warning("log of %s: %s; connecting again", self._pod_name, error)
             self._untold = await self._in_vain()
             if self._untold:
                 yield self._untold
                 return
-            if over or (self.owned and self._is_late()):
+            if short > _SHORT_LOGS or refused > _REFUSALS or (self.owned and self._is_late()):
                 break
             pause = await pause_after(pause, self._watched)
         async for item in self._without_exit_frame():
@@ -284,7 +274,7 @@ class PodExecution(OwnedExecution):
             return
         frame, self._untold = endings.without_exit_frame(self._watched, self._decoder, cancelled=self._is_cancelled())
         if frame is not None:
-            self._decoder.output = frame.out_bytes + frame.err_bytes
+            self._decoder.note(frame)
             yield [frame]
             self._untold = await self._explained(self._untold)
         yield self._untold

@@ -63,7 +63,6 @@ class RunObjects(RunJob):
         self._secret_uid = ""
         self._secret_gone = False
         self._trouble = ""
-        self._untold: Verdict | None = None
         if reserved is not None:
             watched.begin(reserved)
 
@@ -124,7 +123,6 @@ class RunObjects(RunJob):
         if not self.judges:
             return
         try:
-            self._untold = untold
             alone = self.told_to_stop and isinf(self.followed_ago())
             if untold is not None and self.owned and not alone:
                 await self._patch({"metadata": {"annotations": {VERDICT: written(untold)}}})
@@ -132,7 +130,7 @@ class RunObjects(RunJob):
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("the run's Secret is not deleted yet: %s", error)
 
-    async def keep(self, status: str, seconds: float, *, always: bool) -> None:
+    async def keep(self, status: str, seconds: float, untold: Verdict | None, *, always: bool) -> None:
         """Leave Job and pod, whose log it is, to Kubernetes' own clean-up. A few of them for each owner.
 
         Without isolation the log can hold credentials, and nobody knows any more what to mask in it: then only a run
@@ -142,7 +140,7 @@ class RunObjects(RunJob):
             return
         try:
             if self.owned and seconds >= 1:
-                await self._patch(kept_for(status, seconds, self._untold, until_read=not always))
+                await self._patch(kept_for(status, seconds, untold, until_read=not always))
                 self._let_go = True
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("run %s cannot be kept for other replicas: %s", self._spec.run_id, error)
@@ -180,7 +178,7 @@ class RunObjects(RunJob):
         """What may still be there of the run."""
         if not self._watched.job_deleted:
             yield "Job"
-        if self._watched.pod is not None and not self._watched.pod_deleted:
+        if self._watched.has_pod:
             yield "pod"
 
     async def _until_deleted(self) -> None:
@@ -242,7 +240,7 @@ class RunObjects(RunJob):
 
     async def _delete_pod(self) -> None:
         pod = self._watched.pod
-        if pod is not None and not self._watched.pod_deleted:
+        if pod is not None and self._watched.has_pod:
             await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
 
     def _is_kept(self, job: Json) -> bool:
