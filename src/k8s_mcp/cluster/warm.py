@@ -68,14 +68,14 @@ def claimed_job(run: RunSpec, replica: str, template: PodTemplate) -> Manifest:
     }
 
 
-def told_pod(run: RunSpec, time: int) -> Manifest:
-    """A patch, by which the kubelet looks at once whether the pod's Secret is there. `time` makes it a new one."""
-    return {
-        "metadata": {
-            "labels": {RUN: run.run_id, WARM: None},
-            "annotations": {SAFE_TO_EVICT: "false", _TOLD: str(time)},
-        }
-    }
+def told_pod(time: int, run: RunSpec | None = None) -> Manifest:
+    """A patch, by which the kubelet looks at once whether the pod's Secret is there. `time` makes it a new one.
+    With a run, the pod is that one's from then on.
+    """
+    told = {_TOLD: str(time)}
+    if run is None:
+        return {"metadata": {"annotations": told}}
+    return {"metadata": {"labels": {RUN: run.run_id, WARM: None}, "annotations": {SAFE_TO_EVICT: "false", **told}}}
 
 
 def make_key_job(run: RunSpec, replica: str, template: PodTemplate, warm: str) -> Manifest:

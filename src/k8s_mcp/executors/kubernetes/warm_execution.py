@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager, suppress
 from enum import Enum
 
 from k8s_mcp.cluster import podstate
@@ -71,6 +71,10 @@ class WarmExecution(PodExecution):
 
     async def begin(self) -> Begun:
         """Claim the pod, hand the run over, and wait for the runner's first word."""
+        async with _meanwhile(self._warm.wake):
+            return await self._begun()
+
+    async def _begun(self) -> Begun:
         began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
@@ -93,16 +97,12 @@ class WarmExecution(PodExecution):
         """Whether the runner was heard, so many seconds after the Secret was there at most. The kubelet takes longer
         to look than the Secret to be there, so it is told at the same time; and again, for when it was not so.
         """
-        telling = asyncio.create_task(self._tell())
-        try:
+        async with _meanwhile(self._tell):
             there = True  # where nobody knows
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WRITE_SECONDS):
                     there = await self._warm.hand_over()
             return there and await self._hear(seconds)
-        finally:
-            telling.cancel()
-            await asyncio.wait((telling,))
 
     async def _tell(self) -> None:
         await self._warm.tell()
@@ -211,6 +211,17 @@ class WarmExecution(PodExecution):
 def start_seconds(claim: float) -> float:
     """In which a pod that was claimed in so many seconds takes its run, or loses it."""
     return min(max(START_SECONDS, _PER_CALL * claim), _LONGEST_START_SECONDS)
+
+
+@asynccontextmanager
+async def _meanwhile(work: Callable[[], Coroutine[object, object, None]]) -> AsyncGenerator[None]:
+    """Do `work` until it is done, or the context ends. It raises nothing."""
+    task = asyncio.create_task(work())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
 
 
 def _never_started(frame: Frame) -> bool:

@@ -1,8 +1,9 @@
 """What the cluster holds of a run in a warm pod: Job and pod were there before it. Each write with its precondition.
 
 Order: the Job is patched in the version in which it waits, so that of several runs one has it; then the Secret is
-created under the name that the pod waits for; then the pod is patched, so that its kubelet looks at once. Before the
-Secret nothing can be executed, whatever becomes of us.
+created under the name that the pod waits for; then the pod is patched, so that its kubelet looks at once. It was
+woken when the claim began, since a look takes it a while. Before the Secret nothing can be executed, whatever becomes
+of us.
 """
 
 import logging
@@ -10,7 +11,7 @@ import time
 from http import HTTPStatus
 
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable
-from k8s_mcp.cluster.objects import RUN
+from k8s_mcp.cluster.objects import RUN, Manifest
 from k8s_mcp.cluster.warm import claimed_job, is_lost, told_pod, waits
 from k8s_mcp.cluster.watch import PODS
 from k8s_mcp.executors.kubernetes.run_objects import RunObjects
@@ -52,14 +53,23 @@ class WarmObjects(RunObjects):
             return isinstance(error, ApiUnreachable) or error.is_passing
         return True
 
+    async def wake(self) -> None:
+        """Have the pod's kubelet look soon: it takes longer to do so than a Secret to be there. Says nothing of the
+        run, so it does no harm to a pod that proves to be another's.
+        """
+        await self._patch_pod(told_pod(time.time_ns()))
+
     async def tell(self) -> None:
-        """Have the pod's kubelet look now; by itself it does within a minute and a half."""
+        """The pod is the run's, and its kubelet looks now; by itself it does within a minute and a half."""
+        await self._patch_pod(told_pod(time.time_ns(), self._spec))
+
+    async def _patch_pod(self, patch: Manifest) -> None:
         pod = self._watched.pod
-        if pod is None or self._watched.pod_deleted:
+        if pod is None or not self._watched.has_pod:
             return
         metadata = pod["metadata"]
         try:
-            await self._api.patch(PODS, metadata["name"], told_pod(self._spec, time.time_ns()), uid=metadata["uid"])
+            await self._api.patch(PODS, metadata["name"], patch, uid=metadata["uid"])
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("the pod is not told of its run: %s", error)
 
