@@ -17,13 +17,18 @@ import hypothesis
 import pytest
 
 from tests import testcluster
-from tests.support import kubeconfigs, side_by_side
+from tests.support import kubeconfigs, short_loop, side_by_side
 from tests.support.client import Client
 from tests.support.left_out import leave_out
 from tests.support.prepared import Prepared
 from tests.support.service import Service, StartService, services
 
 _ROOT = Path(__file__).parents[1]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Those of our plugins, which are registered later than options are read."""
+    short_loop.add_options(parser)
 
 
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
@@ -57,6 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
     when its terminal is closed, and a program that is told to hang up ends.
     """
     config.pluginmanager.register(side_by_side)
+    config.pluginmanager.register(short_loop)
     state = tempfile.mkdtemp(prefix="k8s-mcp-tests-state-")  # not the history of who runs the tests
     os.environ["XDG_STATE_HOME"] = state
     config.add_cleanup(lambda: shutil.rmtree(state, ignore_errors=True))
