@@ -280,12 +280,17 @@ def gap(stream: StreamName | None, missing: int, event_id: int) -> Control:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended. `exit_code` is None when nobody saw one; `reason` and `message` belong to status `error`."""
+    """How a run ended. `exit_code` is None when nobody saw one; `reason` and `message` belong to status `error`.
+
+    `whole`: whether all that was seen of its output is known here. It is not where a run was taken over whose log had
+    gone before it was read.
+    """
 
     status: FinalStatus
     exit_code: int | None = None
     reason: str = ""
     message: str = ""
+    whole: bool = True
 
     @property
     def why(self) -> dict[str, str]:

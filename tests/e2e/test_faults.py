@@ -279,6 +279,29 @@ async def test_cancelled_before_its_log_was_reached(
     await ran_once(place, label, run_id)
 
 
+async def test_cancelled_while_its_pod_starts(proxied: Client, proxy: ApiProxy, place: Place, label: str) -> None:
+    """It was not there yet when the note was begun that it is to go, and is when that is done."""
+    log = proxy.spoil("GET pods/.*/log.*container=runner", held=True)
+    async with proxied.stream(f"echo there; {place.counted(label)}; sleep 100") as stream:
+        await stream.first("control")
+        run_id = Transcript(stream.seen).run_id
+        with anyio.fail_after(30):
+            while not await place.items("pods", f"k8s-mcp-server/run={run_id}"):  # noqa: ASYNC110 - in the cluster
+                await anyio.sleep(0.02)
+        note = proxy.spoil("PATCH jobs", held=True)
+        await proxied.cancel(run_id)
+        await until_run(place, label)
+        note.held = False
+        with anyio.move_on_after(3):  # nothing is to happen meanwhile
+            while await place.items("pods", f"k8s-mcp-server/run={run_id}"):  # noqa: ASYNC110 - in the cluster, again
+                await anyio.sleep(0.1)
+        log.held = False
+        seen = await stream.to_end()
+    assert note.seen > 0
+    assert (seen.stdout, seen.final) == (["there"], {"status": "cancelled", "exit_code": None})
+    await ran_once(place, label, run_id)
+
+
 async def until_run(place: Place, label: str) -> None:
     with anyio.fail_after(30):
         while not await place.times_run(label):  # noqa: ASYNC110 - it is in the cluster that it becomes so
@@ -311,7 +334,7 @@ def cut(place: Place) -> Iterator[Cutter]:
 def cut_server(serve_kubernetes: StartService, place: Place, cut: Cutter) -> Service:
     """A service whose connections to the API server can be cut."""
     change = {"server": f"https://127.0.0.1:{cut.port}", "tls-server-name": "kubernetes"}
-    return serve_kubernetes(kubeconfig=place.kubeconfig("cut", change))
+    return serve_kubernetes(kubeconfig=place.kubeconfig("cut", change), grace_period=0)
 
 
 async def test_every_connection_cut_again_and_again(
@@ -352,9 +375,12 @@ async def test_every_connection_cut_after_some_bytes(
 async def test_unreachable_for_a_while(
     cut_server: Service, cut: Cutter, client_of: ClientOf, place: Place, label: str
 ) -> None:
-    """A new run is refused; one that runs goes on, and ends as soon as its log can be read again."""
+    """A new run is refused; one that runs goes on, and ends as soon as its log can be read again: also when that is
+    later than it can have lasted.
+    """
     await until_ready(cut_server)
-    async with client_of(cut_server) as client, client.stream(f"{place.counted(label)}; seq 100; sleep 1") as stream:
+    command = f"{place.counted(label)}; seq 100; sleep 1"
+    async with client_of(cut_server) as client, client.stream(command, timeout=2) as stream:
         await stream.first("stdout")
         cut.refuses = True
         try:
@@ -363,7 +389,7 @@ async def test_unreachable_for_a_while(
             refused = await client.http.post("/sse", json=client.body("true"))
             assert refused.status_code == 503
             assert refused.headers["retry-after"]
-            await anyio.sleep(6)
+            await anyio.sleep(34)  # its timeout, and the half minute in which its runner may still report
         finally:
             cut.refuses = False
         seen = await stream.to_end()

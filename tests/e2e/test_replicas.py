@@ -258,6 +258,29 @@ async def test_a_cancelled_run_whose_log_has_gone_is_told_by_those_who_have_read
         await place.nothing_left(run_id, seconds=60)
 
 
+async def test_who_takes_over_a_run_whose_log_has_gone_ends_it_behind_what_its_clients_saw(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
+) -> None:
+    """Who has seen a line that the new owner never read is not taken for one that has seen the end."""
+    proxy.heal()
+    first, second = serve_kubernetes(), serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url))
+    log = proxy.spoil("GET pods/.*/log", times=1000, status=404, body=refusal(404, "NotFound"))
+    async with client_of(first) as one, client_of(second) as other:
+        async with one.stream("echo up; sleep 300", timeout=300) as stream:
+            await read_lines(stream, 1)
+            run_id = Transcript(stream.seen).run_id
+            behind = asyncio.create_task(other.replay(run_id, 1))
+            await run_sync(wait_for, lambda: log.seen)
+            first.kill()
+            await place.akubectl("delete", "pods", f"--namespace={place.namespace}", f"--selector={ANY_RUN}={run_id}")
+        seen = await behind
+        assert (seen.final["status"], seen.final["reason"]) == ("error", "PodDeleted")
+        assert [event.id for event in seen.numbered] == [2]
+        assert (await other.replay(run_id, 1)).numbered == seen.numbered
+    proxy.heal()
+    await place.nothing_left(run_id, seconds=60)
+
+
 async def test_run_of_a_killed_replica_is_cancelled_when_nobody_comes_for_it(
     serve_kubernetes: StartService, client_of: ClientOf, place: Place, tmp_path: Path
 ) -> None:

@@ -481,3 +481,13 @@ async def test_whenever_readers_come_and_however_slow_they_are_they_get_everythi
 async def pause(pauses: list[int], number: int) -> None:
     for _ in range(pauses[number % len(pauses)]):
         await asyncio.sleep(0)
+
+
+async def test_the_end_is_behind_what_was_seen_elsewhere() -> None:
+    """Whoever knows fewer lines than a client has seen does not take it for one that has seen the end."""
+    log = EventLog(1000)
+    log.end(Control({"status": "cancelled"}, 1, final=True), whole=False)
+    with log.reader(None) as new, log.reader(5) as back:
+        assert [event.id for event in await new.next()] == [1]
+        assert [event.id for event in await back.next()] == [6]
+        assert await back.next() == []

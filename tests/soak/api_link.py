@@ -58,16 +58,40 @@ _ODD = (
 _OFTEN = 0.5
 """Share of nonsense with which all tries of a call may meet it."""
 
+_SLOW = 1.0
+"""Seconds of a call with which what a run needs takes as long as a pod's start."""
+
+
+class Dial:
+    """A number that can be turned, and from when to when it was `much` or more, by time.monotonic()."""
+
+    def __init__(self, much: float) -> None:
+        self.value = 0.0
+        self._much = much
+        self._since = 0.0
+        self._spells: list[tuple[float, float]] = []
+
+    def turn(self, value: float) -> None:
+        now = time.monotonic()
+        if self.value >= self._much:
+            self._spells.append((self._since, now))
+        self.value, self._since = value, now
+
+    @property
+    def spells(self) -> list[tuple[float, float]]:
+        """What goes on lasts until now."""
+        return [*self._spells, *([(self._since, time.monotonic())] if self.value >= self._much else [])]
+
 
 class ApiLink:
-    """`url` is for the replica. `slow`: most seconds by which a call is held up."""
+    """`url` is for the replica. `odd`: the share of calls that are answered with nonsense, half of them after they
+    were carried out; `slow`: most seconds by which a call is held up.
+    """
 
     def __init__(self, upstream: str, session: aiohttp.ClientSession, rng: random.Random) -> None:
         self.url = ""
-        self._odd = 0.0
-        self.slow = 0.0
-        self._spells: list[tuple[float, float]] = []
-        self._spell_began = 0.0
+        self.odd = Dial(_OFTEN)
+        self.slow = Dial(_SLOW)
         self._outages: list[tuple[float, float]] = []
         self._began: list[float] = []  # those outages that go on
         self._away = 0
@@ -78,23 +102,6 @@ class ApiLink:
         self._session = session
         self._rng = rng
         self._open: dict[int, web.Request] = {}
-
-    @property
-    def odd(self) -> float:
-        """Share of the calls that are answered with nonsense, half of them after they were carried out."""
-        return self._odd
-
-    @odd.setter
-    def odd(self, share: float) -> None:
-        if self._odd >= _OFTEN:
-            self._spells.append((self._spell_began, time.monotonic()))
-        self._odd = share
-        self._spell_began = time.monotonic()
-
-    @property
-    def nonsense(self) -> list[tuple[float, float]]:
-        """From when to when half of the calls or more were answered with nonsense; as `outages`."""
-        return [*self._spells, *([(self._spell_began, time.monotonic())] if self._odd >= _OFTEN else [])]
 
     @property
     def outages(self) -> list[tuple[float, float]]:
@@ -157,9 +164,9 @@ class ApiLink:
         if self._away:
             abort(request)
             return web.Response()
-        if self.slow:
-            await asyncio.sleep(self._rng.uniform(0, self.slow))
-        odd = self._rng.choice(_ODD) if self._rng.random() < self.odd else None
+        if self.slow.value:
+            await asyncio.sleep(self._rng.uniform(0, self.slow.value))
+        odd = self._rng.choice(_ODD) if self._rng.random() < self.odd.value else None
         if odd and self._rng.random() < 0.5:
             return _answer(odd)
         url = URL(f"{self._upstream}{request.raw_path}", encoded=True)
@@ -176,7 +183,7 @@ class ApiLink:
         await response.prepare(request)
         async for chunk in answer.content.iter_any():
             await self._flowing.wait()
-            if self._rng.random() < self.odd / 4:
+            if self._rng.random() < self.odd.value / 4:
                 await response.write(chunk[: self._rng.randint(0, len(chunk))] + self._rng.choice(_STREAM_NOISE))
                 if self._rng.random() < 0.5:
                     await response.write_eof()

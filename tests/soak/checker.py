@@ -12,6 +12,9 @@ _MOST_CLOSED = 40
 """So often a run's stream may be closed without an end, by replicas that go or lose the cluster."""
 
 _STARTS_LATE = 3.0
+"""Seconds after its cancel within which a command may still start: or two thirds of what its start took. A node that
+takes long to start a pod takes as long to hear that it is to go.
+"""
 
 _STARTS_WITHIN = 2.0
 """Seconds for which the API server may be away while a run is being started: the calls are tried again for longer."""
@@ -20,6 +23,7 @@ _NOT_MADE = {"ApiUnreachable", "InternalError", "ServiceUnavailable", "TooManyRe
 """What the API server, or what answers in its place, has said to all tries of a call."""
 
 _LAST_WORD_LOST = "its warm pod was out of reach, and its runner's word that nothing was started lost"
+_UNSEEN = "followers were unseen while the API server was away"
 _NOT_ASKED_AGAIN = "its Job could not be made, and without a key it was not asked for again"
 
 
@@ -34,13 +38,15 @@ class Wrong:
 @dataclass(frozen=True)
 class Weather:
     """What a verdict has to know. `outages`: of any replica's API server, and `nonsense`: when it often answered with
-    that; `kills`: when replicas were killed.
+    that, or took seconds to; `kills`: when replicas were killed, `goings`: when they were killed or told to end.
     """
 
     resume_window: float
     outages: Sequence[tuple[float, float]] = ()
     kills: Sequence[float] = ()
     nonsense: Sequence[tuple[float, float]] = ()
+    slow: Sequence[tuple[float, float]] = ()
+    goings: Sequence[float] = ()
 
 
 @dataclass
@@ -65,7 +71,7 @@ def judge(record: Record, starts: Sequence[float], weather: Weather) -> Verdict:
         verdict.wrong += (Wrong(_kind(problem), problem) for problem in follower.problems)
         if follower.closed_early > _MOST_CLOSED:
             verdict.wrong.append(Wrong("stream lost again and again", f"{follower.closed_early} times"))
-        verdict.wrong += lines(follower, record)
+        verdict.wrong += lines(follower, record, weather)
         wrong, excuse = _ending(follower, record, weather, executed=bool(starts))
         verdict.wrong += wrong
         verdict.excused = verdict.excused or excuse
@@ -83,9 +89,10 @@ def _executions(record: Record, starts: Sequence[float], weather: Weather) -> It
         yield Wrong("executed twice", f"{times} s after its beginning")
     if not starts and any(final["status"] in ("done", "timeout") for final in _finals(record)):
         yield Wrong("never executed, though it ended", str(_finals(record)))
-    if starts and record.cancelled and starts[0] > record.cancelled + _STARTS_LATE:
-        if _longest([*weather.outages, *weather.nonsense], record.cancelled, starts[0]) > 0:
-            return  # its owner, cut off, did not know yet
+    late = max(_STARTS_LATE, (starts[0] - record.began) * 2 / 3) if starts else 0
+    if starts and record.cancelled and starts[0] > record.cancelled + late:
+        if _longest([*weather.outages, *weather.nonsense, *weather.slow], record.cancelled, starts[0]) > 0:
+            return  # its owner, cut off, did not know yet, or its call to start it was under way
         yield Wrong("executed after it was cancelled", f"{starts[0] - record.cancelled:.1f} s later")
 
 
@@ -99,7 +106,7 @@ def _finals(record: Record) -> list[dict[str, Any]]:
     return [final for follower in record.followers for final in follower.finals]
 
 
-def lines(follower: Follower, record: Record) -> Iterator[Wrong]:
+def lines(follower: Follower, record: Record, weather: Weather) -> Iterator[Wrong]:
     """Whether they are the command's: in order, none twice, none missing but those that a gap names."""
     expected = {"stdout": record.planned.command.stdout, "stderr": record.planned.command.stderr}
     seen = {"stdout": 0, "stderr": 0}
@@ -112,7 +119,7 @@ def lines(follower: Follower, record: Record) -> Iterator[Wrong]:
                 if event.id != last + 1:
                     yield Wrong("lines lost without a gap", f"the end has id {event.id}, the line before it {last}")
                 continue
-            if not record.hurt:
+            if not record.hurt and not _went_unread(record, weather):
                 yield Wrong("gap without a cause", event.data)
             stream = control["stream"] or "stdout"
             seen[stream] += control["missing"]
@@ -134,6 +141,18 @@ def lines(follower: Follower, record: Record) -> Iterator[Wrong]:
             yield Wrong("lines lost without a gap", f"at the end, {short}")
 
 
+def _went_unread(record: Record, weather: Weather) -> bool:
+    """Whether the pod of a cancelled run can have gone before its log was reached: over a slow API server, or by the
+    replica that came behind its owner.
+    """
+    since = record.cancelled
+    if since is None:
+        return False
+    return _longest(weather.slow, since, record.ended) > 0 or any(
+        since - 1 <= at <= record.ended for at in weather.goings
+    )
+
+
 def _ending(follower: Follower, record: Record, weather: Weather, *, executed: bool) -> tuple[list[Wrong], str]:
     """What is wrong with it, and why another ending than the command's is right."""
     if record.planned.mode == "leaving" and not follower.ended:
@@ -147,6 +166,8 @@ def _ending(follower: Follower, record: Record, weather: Weather, *, executed: b
             return [], "the end was delivered to another client"
         if not executed and _killed(record, weather):
             return [], "its replica was killed before it had a Job"
+        if _longest(weather.outages, record.began, record.ended) > weather.resume_window / 2:
+            return [], _UNSEEN
         return [Wrong("end lost", f"no replica knows the run any more, after {len(follower.numbered)} events")], ""
     own, final = record.planned.command.ending, follower.finals[0]
     excuse = "" if final == own else _why_another(final, record, weather, executed=executed)
@@ -166,7 +187,7 @@ def _why_another(final: dict[str, Any], record: Record, weather: Weather, *, exe
     if final == CANCELLED and longest_alone(record) > weather.resume_window - 3:
         return "nobody followed for longer than the resume window"
     if final == CANCELLED and outage > weather.resume_window / 2:
-        return "followers were unseen while the API server was away"
+        return _UNSEEN
     if final.get("reason") == "ReplicaLost" and not executed and _killed(record, weather):
         return "its replica was killed before its start, and its request did not come again"
     if final.get("reason") == "ApiUnreachable" and not executed and outage > _STARTS_WITHIN:

@@ -51,6 +51,10 @@ class Faults:
                     return
                 group.create_task(self._act(kind, acts[kind], rng))
 
+    def of(self, *kinds: str) -> list[float]:
+        """When there were some of these kinds."""
+        return [note.at for note in self.log if note.text.partition(":")[0].removesuffix(" …") in kinds]
+
     async def _act(self, kind: str, act: _Act, rng: random.Random) -> None:
         note = len(self.log)
         self.log.append(Note(time.monotonic(), f"{kind} …"))
@@ -102,19 +106,19 @@ class Faults:
         links = self._some_links(rng)
         share = rng.choice((0.1, 0.5, 1.0))
         for link in links:
-            link.odd = share
+            link.odd.turn(share)
         await asyncio.sleep(rng.uniform(2, 20))
         for link in links:  # also what another one of these began meanwhile
-            link.odd = 0
+            link.odd.turn(0)
         return f"{self._of(links)}, {share:.0%} of the calls"
 
     async def _slow(self, rng: random.Random) -> str:
         links = self._some_links(rng)
         for link in links:
-            link.slow = rng.choice((0.3, 1.0, 4.0))
+            link.slow.turn(rng.choice((0.3, 1.0, 4.0)))
         await asyncio.sleep(rng.uniform(5, 30))
         for link in links:
-            link.slow = 0
+            link.slow.turn(0)
         return self._of(links)
 
     async def _freeze(self, rng: random.Random) -> str:

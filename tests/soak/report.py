@@ -89,7 +89,7 @@ class Report:
 
     def tell(self, what: str, detail: str) -> None:
         """Something wrong that is no run's."""
-        self.findings.append(Finding(what, self._seconds(time.monotonic()), detail))
+        self._add(Finding(what, self._seconds(time.monotonic()), detail))
         print(f"{self.findings[-1].at:7.1f} s  WRONG {what}: {detail[:300]}", flush=True)
 
     def _found(self, wrong: Wrong, record: Record) -> None:
@@ -97,8 +97,14 @@ class Report:
         run = f"run {planned.number} ({planned.kind}, {planned.mode})"
         history = self._history(record)
         finding = Finding(wrong.what, self._seconds(record.ended), wrong.detail, run, record.run_id, history)
-        self.findings.append(finding)
+        self._add(finding)
         print(f"{finding.at:7.1f} s  WRONG {wrong.what}: {run}: {wrong.detail[:300]}", flush=True)
+
+    def _add(self, finding: Finding) -> None:
+        """What is known by now is written at once: a soak that is ended early has not found nothing."""
+        self.findings.append(finding)
+        if self.options.json:
+            self.write(self.options.json)
 
     def _history(self, record: Record) -> list[str]:
         """What each client noted, and which faults there were, in the order of time."""

@@ -91,10 +91,12 @@ class Soak:
         while True:
             record = await self._workload.finished.get()
             outages = [outage for replica in self._faults.replicas for outage in replica.link.outages]
-            nonsense = [spell for replica in self._faults.replicas for spell in replica.link.nonsense]
+            nonsense = [spell for replica in self._faults.replicas for spell in replica.link.odd.spells]
+            slow = [spell for replica in self._faults.replicas for spell in replica.link.slow.spells]
             starts = self._witness.seen.pop(record.planned.label, [])
-            kills = [note.at for note in self._faults.log if note.text.startswith("kill")]
-            verdict = judge(record, starts, Weather(self._options.resume_window, outages, kills, nonsense))
+            kills, goings = (self._faults.of(*kinds) for kinds in (("kill",), ("kill", "sigterm")))
+            weather = Weather(self._options.resume_window, outages, kills, nonsense, slow, goings)
+            verdict = judge(record, starts, weather)
             self._report.add(record, verdict)
             self._workload.finished.task_done()
 

@@ -85,13 +85,13 @@ async def test_frozen_answers_later(link: ApiLink, http: httpx.AsyncClient) -> N
 async def test_odd_answers_are_nonsense_before_or_after_the_call(
     served: list[str], link: ApiLink, http: httpx.AsyncClient
 ) -> None:
-    link.odd = 1.0
+    link.odd.turn(1.0)
     answers = [await http.get("/jobs") for _ in range(60)]
     assert LIST not in {answer.text for answer in answers}
     assert {answer.status_code for answer in answers} == {200, 429, 500, 503, 520}
     carried_out = len(served) - 1
     assert 10 < carried_out < 50
-    link.odd = 0.0
+    link.odd.turn(0.0)
     assert (await http.get("/jobs")).text == LIST
 
 
@@ -99,7 +99,7 @@ async def test_odd_breaks_into_a_watch(link: ApiLink, http: httpx.AsyncClient) -
     async with http.stream("GET", "/jobs?watch=true") as watch:
         chunks = watch.aiter_raw()
         seen = await anext(chunks)
-        link.odd = 1.0
+        link.odd.turn(1.0)
         with suppress(httpx.TransportError):  # it breaks off, or ends
             async for chunk in chunks:
                 seen += chunk
@@ -107,10 +107,10 @@ async def test_odd_breaks_into_a_watch(link: ApiLink, http: httpx.AsyncClient) -
 
 
 async def test_when_it_was_odd_is_remembered(link: ApiLink) -> None:
-    link.odd = 0.1
-    assert link.nonsense == []
-    link.odd = 1.0
-    assert len(link.nonsense) == 1, "also while it goes on"
-    link.odd = 0
-    [(began, ended)] = link.nonsense
+    link.odd.turn(0.1)
+    assert link.odd.spells == []
+    link.odd.turn(1.0)
+    assert len(link.odd.spells) == 1, "also while it goes on"
+    link.odd.turn(0)
+    [(began, ended)] = link.odd.spells
     assert 0 <= ended - began < 10

@@ -216,3 +216,62 @@ def test_what_cannot_be_made_for_nonsense_may_end_so(
 ) -> None:
     error = control(1, status="error", exit_code=None, reason=reason, message="…")
     assert found(record(follower([error])), starts, Weather(20, nonsense=[nonsense])) == expected
+
+
+_CUT_SHORT = Command("…", _LINES, ending=CANCELLED, cancel_after=1)
+
+
+@pytest.mark.parametrize(
+    ("weather", "expected"),
+    [
+        (_WEATHER, ["gap without a cause"]),
+        (Weather(20, slow=[(90, 102.5)]), ["gap without a cause"]),
+        (Weather(20, slow=[(104, 105)]), []),
+        (Weather(20, goings=[104]), []),
+        (Weather(20, goings=[101, 111]), ["gap without a cause"]),
+    ],
+)
+def test_the_log_of_a_cancelled_run_may_go_unread_when_its_owner_goes_or_is_slow(
+    weather: Weather, expected: list[str]
+) -> None:
+    events = [control(2, status="gap", stream="stdout", missing=2), control(3, **CANCELLED)]
+    cancelled = record(follower(events), command=_CUT_SHORT)
+    cancelled.cancelled = 103
+    assert found(cancelled, weather=weather) == expected
+    cancelled.cancelled = None
+    assert "gap without a cause" in found(cancelled, weather=weather)
+
+
+@pytest.mark.parametrize(
+    ("start", "weather", "expected"),
+    [
+        (107, _WEATHER, ["executed after it was cancelled"]),
+        (107, Weather(20, slow=[(103.5, 104)]), []),
+        (115, _WEATHER, ["executed after it was cancelled"]),
+        (105.9, _WEATHER, []),
+    ],
+)
+def test_a_command_may_start_behind_its_cancel_for_as_long_as_the_node_or_a_call_takes(
+    start: float, weather: Weather, expected: list[str]
+) -> None:
+    cancelled = record(follower([line(1, "one"), control(2, **CANCELLED)]), command=_CUT_SHORT)
+    cancelled.cancelled = 103
+    assert found(cancelled, [start], weather) == expected
+
+
+def test_on_a_node_that_takes_long_to_start_it_may_take_longer() -> None:
+    cancelled = record(follower([line(1, "one"), control(2, **CANCELLED)]), command=_CUT_SHORT)
+    cancelled.cancelled = 107
+    assert found(cancelled, [112]) == []
+    assert found(cancelled, [115]) == ["executed after it was cancelled"]
+
+
+@pytest.mark.parametrize(("outage", "expected"), [((100, 109), ["end lost"]), ((97, 110.5), ["end lost"])])
+def test_the_end_is_not_lost_by_a_short_outage(outage: tuple[float, float], expected: list[str]) -> None:
+    assert found(record(follower([])), weather=Weather(20, [outage])) == expected
+
+
+def test_a_run_whose_followers_were_unseen_for_long_may_be_gone() -> None:
+    long = record(follower([]))
+    long.ended = 130
+    assert found(long, weather=Weather(20, [(105, 117)])) == []

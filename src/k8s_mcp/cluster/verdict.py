@@ -23,7 +23,7 @@ class Verdict:
 def written(verdict: Verdict) -> str:
     """As the Job has it."""
     ended = verdict.ended
-    said = {"status": ended.status, "exit_code": ended.exit_code, "reason": ended.reason}
+    said = {"status": ended.status, "exit_code": ended.exit_code, "reason": ended.reason, "whole": ended.whole}
     return json.dumps({**said, "message": ended.message[:_SIZE], "output": verdict.output})
 
 
@@ -35,7 +35,8 @@ def read_verdict(text: str) -> Verdict | None:
         known = status in ("done", "timeout", "cancelled", "error")
         if not (known and isinstance(code, int | None) and isinstance(output, int)):
             return None
-        return Verdict(Ended(status, code, str(said["reason"]), str(said["message"])), output)
+        whole = said.get("whole") is not False
+        return Verdict(Ended(status, code, str(said["reason"]), str(said["message"]), whole), output)
     except (ValueError, KeyError, TypeError):
         return None
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 
 from k8s_mcp.models import Control, Event, Output, StreamName, gap
 from k8s_mcp.runs.recording import Recording
@@ -30,6 +31,8 @@ class EventLog:
 
     def __init__(self, capacity: int, recorded_bytes: int = 0) -> None:
         self.ended = False
+        self.whole = True
+        """False where readers may have seen more lines elsewhere than there are here, at the end."""
         self.recording = Recording(recorded_bytes) if recorded_bytes else None
         self._closed = False
         self._capacity = capacity
@@ -72,9 +75,9 @@ class EventLog:
             self._forget(size)
         self.add(event)
 
-    def end(self, event: Control) -> None:
+    def end(self, event: Control, *, whole: bool = True) -> None:
         """Add the final event. Does not wait."""
-        self.ended = True
+        self.ended, self.whole = True, whole
         self.add(event)
 
     def close(self) -> None:
@@ -238,13 +241,16 @@ class Reader:
         events: list[Event] = []
         for event in batch:
             if isinstance(event, Control):
-                if event.id is None:
+                number = event.id
+                if number is None:
                     if not self._replay:
                         events.append(event)
                     continue
-                if event.id > self._last_id or event.final:
-                    events.append(event)
-                    self._last_id = event.id
+                if event.final and not self._log.whole:
+                    number = max(number, self._last_id + 1)  # behind what was seen elsewhere
+                if number > self._last_id or event.final:
+                    events.append(replace(event, id=number))
+                    self._last_id = number
             elif event.last_id > self._last_id:
                 events.append(_from(event, self._last_id + 1))
                 self._last_id = event.last_id

@@ -120,6 +120,7 @@ class Replay:
     """A past run's events, to be followed as those of any other run."""
 
     is_over = True
+    is_whole = True
 
     def __init__(self, run_id: str, sent: Iterable[Timed], *, timed: bool) -> None:
         self.run_id = run_id

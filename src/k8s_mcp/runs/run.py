@@ -104,11 +104,8 @@ class Run:
     def started_event(self) -> Control:
         """The first event of every stream that begins at the beginning."""
         started: dict[str, object] = {"status": "started", "run_id": self.run_id}
-        if self.spec.left_out:
-            started["left_out"] = [
-                {name: self.masked(text) for name, text in one.items()} for one in self.spec.left_out
-            ]
-        return Control(started)
+        left_out = [{name: self.masked(text) for name, text in one.items()} for one in self.spec.left_out]
+        return Control(started | ({"left_out": left_out} if left_out else {}))
 
     def masked(self, text: str) -> str:
         """`text` without the credentials of this run's kubeconfig."""
@@ -141,6 +138,11 @@ class Run:
     def is_over(self) -> bool:
         """Whether its final event is there, or can be read at once."""
         return self.log.ended or self.is_replay
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nobody can have seen more of it elsewhere than is known here, as far as it has ended."""
+        return self.log.whole
 
     def keep(self) -> None:
         """Somebody has seen a part of the output and may ask any replica for the rest, for as long as a run can be
@@ -253,13 +255,13 @@ class Run:
             return
         self._forget_timer()
         self._took = self._seconds()
-        self.ended = Ended(ended.status, ended.exit_code, ended.reason, self.masked(ended.message))
+        self.ended = replace(ended, message=self.masked(ended.message))
         self._times["ended"] = now()
         self._why = self.ended.why
         for event in self._output_limit.cut(self._transcript.finish()):
             self.log.add(event)
         last_id = self._output_limit.last_id if self._output_limit.passed else self._transcript.lines
-        self.log.end(final_event(self.ended, self.spec.timeout, last_id + 1))
+        self.log.end(final_event(self.ended, self.spec.timeout, last_id + 1), whole=ended.whole)
 
     def last_word(self) -> RunEnded | RunReleased | None:
         """What there is to say of it when `carry_out` is through."""

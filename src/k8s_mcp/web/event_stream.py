@@ -33,6 +33,8 @@ class Followable(Protocol):
 
     @property
     def is_over(self) -> bool: ...
+    @property
+    def is_whole(self) -> bool: ...
     def started_event(self) -> Control: ...
     def events(self, after: int | None = None, *, watching: bool = False) -> AbstractContextManager[Reader]: ...
 
@@ -78,7 +80,7 @@ class EventStream(Response):
     async def _stream(self, reader: Reader, send: Send) -> None:
         pending = asyncio.ensure_future(reader.next())
         try:
-            if self._after is not None and self._run.is_over and _is_behind(self._after, await pending):
+            if self._after is not None and self._run.is_over and self._has_seen_the_end(self._after, await pending):
                 await send({"type": "http.response.start", "status": HTTPStatus.NO_CONTENT, "headers": _NO_STORE})
                 await _send(send, b"", more=False)
                 return
@@ -99,14 +101,16 @@ class EventStream(Response):
             pending.cancel()
         await _send(send, self._gzip.end() if self._gzip else b"", more=False)
 
+    def _has_seen_the_end(self, after: int, events: list[Event]) -> bool:
+        """Whether `events`, the first for who has seen all up to id `after`, are the final one that was seen already;
+        that is not known where there may have been more lines than are known here.
+        """
+        first = events[0] if events else None
+        is_final = isinstance(first, Control) and first.final and first.id is not None and first.id <= after
+        return is_final and self._run.is_whole
+
     async def _write(self, send: Send, data: bytes) -> None:
         await _send(send, self._gzip.piece(data) if self._gzip else data)
-
-
-def _is_behind(after: int, events: list[Event]) -> bool:
-    """Whether `events`, the first for who has seen all up to id `after`, are the final one that was seen already."""
-    first = events[0] if events else None
-    return isinstance(first, Control) and first.final and first.id is not None and first.id <= after
 
 
 async def _send(send: Send, data: bytes, *, more: bool = True) -> None:

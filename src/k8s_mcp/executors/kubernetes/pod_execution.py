@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable
@@ -122,6 +123,7 @@ class PodExecution(OwnedExecution):
             await self._watched.changed()  # until the iteration, which sees that it is to end, has ended
             return False
         self._heard_until = self._heard_until or self._in(_HEARD_SECONDS)
+        await self._objects.note_stop()  # before the look: it can take a while, in which the pod starts
         unheard = podstate.has_started(self._watched.pod) and not self._decoder.next_seq
         if unheard and asyncio.get_running_loop().time() < self._heard_until:
             await pause_after(FIRST_PAUSE, self._watched)
@@ -170,12 +172,12 @@ class PodExecution(OwnedExecution):
         if self._is_cancelled():
             # A pod can have started, and printed, without our having seen it yet: its log is what everybody reads.
             if podstate.why_gone(self._watched) or (self._watched.pod is None and not self._resumed):
-                self._untold = Ended("cancelled")
+                self._untold = self._unheard(Ended("cancelled"))
             self._cancelled_until = self._cancelled_until or self._in(_SEEN_SECONDS)
             return self._untold
         leaving = podstate.why_leaving(self._watched)
         if leaving:
-            self._untold = Ended("error", None, *leaving)
+            self._untold = self._unheard(Ended("error", None, *leaving))
         return self._untold
 
     async def _resume(self) -> None:
@@ -207,6 +209,7 @@ class PodExecution(OwnedExecution):
         refused = short = 0  # answers since the runner has ended
         while True:
             was_over = podstate.is_over(self._watched)
+            was_connected = self._watch.connected  # else nothing is too late: its log is still to be read
             try:
                 async with aclosing(self._log()) as stream:
                     async for frames in stream:
@@ -229,7 +232,7 @@ class PodExecution(OwnedExecution):
             if self._untold:
                 yield self._untold
                 return
-            if short > _SHORT_LOGS or refused > _REFUSALS or (self.owned and self._is_late()):
+            if short > _SHORT_LOGS or refused > _REFUSALS or (was_connected and self._is_late()):
                 break
             pause = await pause_after(pause, self._watched)
         async for item in self._without_exit_frame():
@@ -264,7 +267,7 @@ class PodExecution(OwnedExecution):
         return asyncio.get_running_loop().time() + seconds
 
     def _is_late(self) -> bool:
-        return asyncio.get_running_loop().time() > self._deadline
+        return self.owned and self._watch.connected and asyncio.get_running_loop().time() > self._deadline
 
     async def _without_exit_frame(self) -> AsyncIterator[Item]:
         """The runner reported nothing in its log: the owner judges by what else there is."""
@@ -272,12 +275,17 @@ class PodExecution(OwnedExecution):
         if told is not None:
             yield told
             return
-        frame, self._untold = endings.without_exit_frame(self._watched, self._decoder, cancelled=self._is_cancelled())
+        frame, ended = endings.without_exit_frame(self._watched, self._decoder, cancelled=self._is_cancelled())
+        self._untold = ended if frame else self._unheard(ended)
         if frame is not None:
             self._decoder.note(frame)
             yield [frame]
             self._untold = await self._explained(self._untold)
         yield self._untold
+
+    def _unheard(self, ended: Ended) -> Ended:
+        """How it ended by our own judgement: its owner before us may have shown more of it than was read here."""
+        return replace(ended, whole=self._made_here)
 
     async def _explained(self, ended: Ended) -> Ended:
         if ended.status != "cancelled" or self._stopping or self.told_to_stop:

@@ -112,8 +112,9 @@ class RunObjects(RunJob):
 
     async def end_pod(self) -> None:
         """Have the kubelet end the runner, if there is a pod. Raises ApiError and ApiUnreachable."""
-        await self.note_stop()
-        await self._delete_pod()
+        pod = self._watched.pod
+        if pod is not None and self._watched.has_pod:
+            await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
 
     async def settle(self, untold: Verdict | None) -> None:
         """The Secret goes now, and the Job says how the run ended if its log does not say so to everybody; of a run
@@ -189,7 +190,7 @@ class RunObjects(RunJob):
                 if self.job is None:
                     await self._look_for_job()
                 if self.judges and self._watched.job_deleted:
-                    await self._delete_pod()  # whoever has deleted our Job may have left it
+                    await self.end_pod()  # whoever has deleted our Job may have left it
                 elif self.judges:
                     await self._delete_secret()
                     await self._delete_job()
@@ -237,11 +238,6 @@ class RunObjects(RunJob):
             return False
         self._watched.note_job({**job, "metadata": {**metadata, "deletionTimestamp": "now"}})
         return True
-
-    async def _delete_pod(self) -> None:
-        pod = self._watched.pod
-        if pod is not None and self._watched.has_pod:
-            await self._api.delete(PODS, pod["metadata"]["name"], uid=pod["metadata"]["uid"])
 
     def _is_kept(self, job: Json) -> bool:
         spec = read_run(job)

@@ -128,7 +128,7 @@ class WarmExecution(PodExecution):
 
     async def _is_taken_away(self) -> bool:
         try:
-            await self._warm.take_pod_away()
+            await self._warm.end_pod()
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("the warm pod cannot be removed yet: %s", error)
             return False

@@ -77,10 +77,6 @@ class WarmObjects(RunObjects):
         """Whether the Secret is there. Raises ApiError and ApiUnreachable."""
         return await self._find_secret()
 
-    async def take_pod_away(self) -> None:
-        """Have the kubelet end the runner. Raises ApiError and ApiUnreachable."""
-        await self._delete_pod()
-
     async def take_back(self) -> bool:
         """Delete the Job, in a version in which it is ours and nobody has ended the run: only then may the run go on
         in another pod. Raises ApiError and ApiUnreachable.
