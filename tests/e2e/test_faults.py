@@ -389,7 +389,7 @@ async def test_unreachable_for_a_while(
             refused = await client.http.post("/sse", json=client.body("true"))
             assert refused.status_code == 503
             assert refused.headers["retry-after"]
-            await anyio.sleep(34)  # its timeout, and the half minute in which its runner may still report
+            await anyio.sleep(40)  # its timeout, the half minute in which its runner may still report, a pause
         finally:
             cut.refuses = False
         seen = await stream.to_end()

@@ -264,6 +264,10 @@ async def test_who_takes_over_a_run_whose_log_has_gone_ends_it_behind_what_its_c
     """Who has seen a line that the new owner never read is not taken for one that has seen the end."""
     proxy.heal()
     first, second = serve_kubernetes(), serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url))
+
+    async def pod_is_gone() -> bool:
+        return not await place.items("pods", f"{ANY_RUN}={run_id}")
+
     log = proxy.spoil("GET pods/.*/log", times=1000, status=404, body=refusal(404, "NotFound"))
     async with client_of(first) as one, client_of(second) as other:
         async with one.stream("echo up; sleep 300", timeout=300) as stream:
@@ -271,10 +275,15 @@ async def test_who_takes_over_a_run_whose_log_has_gone_ends_it_behind_what_its_c
             run_id = Transcript(stream.seen).run_id
             behind = asyncio.create_task(other.replay(run_id, 1))
             await run_sync(wait_for, lambda: log.seen)
+            blind = proxy.spoil(r"GET pods\?", status=503, times=1000)
+            proxy.cut(r"GET pods\?.*watch")
+            await run_sync(wait_for, lambda: blind.seen)
             first.kill()
             await place.akubectl("delete", "pods", f"--namespace={place.namespace}", f"--selector={ANY_RUN}={run_id}")
+            await until(pod_is_gone)
+            blind.times = 0
         seen = await behind
-        assert (seen.final["status"], seen.final["reason"]) == ("error", "PodDeleted")
+        assert (seen.final["status"], seen.final["exit_code"]) == ("error", None)
         assert [event.id for event in seen.numbered] == [2]
         assert (await other.replay(run_id, 1)).numbered == seen.numbered
     proxy.heal()
