@@ -1,13 +1,14 @@
 """Whether something grows: a straight line through the second half of what was measured."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from statistics import linear_regression, mean, median
 
 from tests.soak.replicas import Sample
 
 _BUCKET_SECONDS = 60
+_MIB = 1 << 20
 ENOUGH_SECONDS = 600
 """Shorter lives say nothing: a service that has just begun to work grows."""
 
@@ -17,7 +18,9 @@ MOST = 0.05
 
 @dataclass(frozen=True)
 class Growth:
-    """Of one life of a replica. `memory` and `descriptors` are what the second half added, as a share of its mean."""
+    """Of one life of a replica. `memory` and `descriptors` are what the second half added, as a share of its mean;
+    `by_minute` is the memory of the whole life, in MiB.
+    """
 
     replica: int
     life: int
@@ -26,6 +29,7 @@ class Growth:
     memory: float
     descriptors_mean: float
     descriptors: float
+    by_minute: list[int] = field(default_factory=list[int])
 
     @property
     def is_flat(self) -> bool:
@@ -51,6 +55,10 @@ def _of(replica: int, life: list[Sample]) -> Growth:
         _share(times, memory),
         mean(descriptors),
         _share(times, descriptors),
+        [
+            round(median(sample.memory for sample in minute) / _MIB)
+            for _, minute in groupby(life, lambda sample: (sample.at - life[0].at) // _BUCKET_SECONDS)
+        ],
     )
 
 

@@ -23,6 +23,8 @@ _SAMPLE_SECONDS = 5.0
 _WATCH_SECONDS = 0.5
 _END_SECONDS = 60
 _SHUTDOWN_GRACE = 5
+_REPLAY_SECONDS = 180
+"""For so long the output of a run that has ended is kept: what grows for longer does so for another reason."""
 MOST_WARM = 3
 """Pods that wait for runs, of all replicas together."""
 _CONTEXT = 60
@@ -196,6 +198,7 @@ def settings(place: Place, link: ApiLink, number: int, resume_window: float) -> 
         "grace_period": 2,
         "shutdown_grace": _SHUTDOWN_GRACE,
         "resume_window": resume_window,
+        "replay_seconds": _REPLAY_SECONDS,
         "start_timeout": 180,
         "runner_cpu_request": "10m",
         "log_level": "debug",
