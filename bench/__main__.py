@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import authentication, gate, kubernetes, local, mcp, warm, warm_load
+from bench import authentication, followers, gate, kubernetes, local, mcp, sustained, warm, warm_load
 from bench.figures import Row
 from bench.table import as_json, table
 
-_PARTS = ("local", "authentication", "mcp", "gate", "warm", "warm-load", "kubernetes")
+_PARTS = ("local", "followers", "authentication", "mcp", "gate", "warm", "warm-load", "kubernetes", "sustained")
 
 
 def main() -> int:
@@ -22,12 +22,14 @@ def main() -> int:
     options = _parser().parse_args()
     parts: dict[str, Callable[[Path], Iterator[Row]]] = {
         "local": lambda directory: local.measure(directory, options.rounds, options.lines),
+        "followers": followers.measure,
         "authentication": lambda directory: authentication.measure(directory, options.rounds),
         "mcp": lambda directory: mcp.measure(directory, options.rounds),
         "gate": lambda directory: gate.measure(directory, options.rounds),
         "warm": lambda directory: warm.measure(directory, options.rounds),
         "warm-load": lambda directory: warm_load.measure(directory, options.rounds),
         "kubernetes": lambda directory: kubernetes.measure(directory, options.rounds, options.log_lines),
+        "sustained": lambda directory: sustained.measure(directory, options.minutes),
     }
     report: dict[str, Any] = {"machine": _machine()}
     missed = 0
@@ -51,6 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--log-lines", type=int, default=4_000_000, help="lines for a pod's log, at least [4,000,000]"
     )
+    parser.add_argument("--minutes", type=float, default=10, help="for which short runs come without a pause [10]")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures there, too")
     return parser
 

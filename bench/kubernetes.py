@@ -13,7 +13,7 @@ from pathlib import Path
 from bench import pods
 from bench.client import Answer, bulk, kubeconfig, request, short
 from bench.figures import Row, Sample, at_least_times, at_most, at_most_times, figure, median_at_most, times
-from bench.text import Text, check_stream
+from bench.text import Text, check_stream, incompressible
 from k8s_mcp import __version__
 from k8s_mcp.cluster.client import Api
 from k8s_mcp.cluster.connect import connect
@@ -25,7 +25,7 @@ _NAMESPACE = "k8s-mcp-bench"
 _BURST = 24
 _MIB = 1 << 20
 _BYTES_PER_LINE = 25
-_LONGEST_TEXT = 700 * 1024  # it has to fit into a ConfigMap, and into a request as stdin
+_LONGEST_TEXT = 700 * 1024  # it has to fit into a Secret, and into a request as stdin
 _KINDS = (
     "namespaces,nodes,services,endpointslices,serviceaccounts,roles,rolebindings,clusterroles,clusterrolebindings,"
     "apiservices,flowschemas,prioritylevelconfigurations,customresourcedefinitions,storageclasses"
@@ -73,7 +73,8 @@ async def _rows(
         return [
             *await _cold_start(bench, 5 * rounds),
             *await _burst(bench, rounds),
-            *await _log(bench, rounds, _text(kubectl, lines)),
+            *await _log(bench, rounds, _text(kubectl, lines), "of YAML", 5),
+            *await _log(bench, rounds, _incompressible(lines), "in base64, incompressible", 0.9),
             at_most("peak memory of the service", "MiB", Sample.of([service.peak_memory() / _MIB]), 200),
         ]
 
@@ -123,7 +124,7 @@ def _jobs(bench: _Bench, *, isolated: bool) -> list[pods.Manifest]:
     return [pods.job(f"burst-{number}", bench.template, isolated=isolated) for number in range(_BURST)]
 
 
-async def _log(bench: _Bench, rounds: int, text: Text) -> list[Row]:
+async def _log(bench: _Bench, rounds: int, text: Text, kind: str, least: float) -> list[Row]:
     """Millions of lines, each round through a run and from an ordinary pod. The run's are compared with the text."""
     ours: list[float] = []
     plain: list[float] = []
@@ -134,10 +135,10 @@ async def _log(bench: _Bench, rounds: int, text: Text) -> list[Row]:
         plain.append(lines / seconds / 1e6)
         lost.append(100 * (1 - lines / text.lines))
     rate = Sample.of(ours)
-    what = f"{text.lines:,} lines, {text.size / 1e6:.0f} MB of YAML"
+    what = f"{text.lines:,} lines, {text.size / 1e6:.0f} MB {kind}"
     speed = Sample.of(value * text.size / text.lines for value in ours)
     return [
-        at_least_times(what, "M lines/s", rate, ("kubectl logs -f", Sample.of(plain)), 5),
+        at_least_times(what, "M lines/s", rate, ("kubectl logs -f", Sample.of(plain)), least),
         figure("  the same", "MB/s", speed),
         figure("  lines that `kubectl logs -f` lost", "%", Sample.of(lost)),
     ]
@@ -158,7 +159,7 @@ async def _bulk_pod(bench: _Bench, text: Text) -> tuple[float, int]:
     """Seconds, and lines that arrived."""
     name, labels = "printing", {pods.LABEL: ""}
     data = {"text": text.content.decode()}
-    await bench.api.create(pods.CONFIG_MAPS, {"metadata": {"name": name, "labels": labels}, "data": data})
+    await bench.api.create(pods.SECRETS, {"metadata": {"name": name, "labels": labels}, "stringData": data})
     await bench.api.create(pods.PODS, pods.printing_pod(name, text.times, bench.template))
     await pods.until_running(bench.api, name)
     file = bench.directory / "log"
@@ -192,6 +193,10 @@ def _text(kubectl: tuple[str, ...], lines: int) -> Text:
     content = content[: content.rindex(b"\n") + 1]
     repeats = max(lines / content.count(b"\n"), lines * _BYTES_PER_LINE / len(content))
     return Text(content, math.ceil(repeats))
+
+
+def _incompressible(lines: int) -> Text:
+    return incompressible(_LONGEST_TEXT, math.ceil(lines * _BYTES_PER_LINE / _LONGEST_TEXT))
 
 
 def prepared() -> testcluster.Cluster:

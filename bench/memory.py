@@ -1,5 +1,6 @@
-"""The peak memory of processes that come and go."""
+"""What processes use: the peak memory of those that come and go, and processor time."""
 
+import os
 import threading
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +35,12 @@ class PeakOfRunner:
                 with suppress(FileNotFoundError, ProcessLookupError):
                     for child in (task / "children").read_text().split():
                         self.peak = max(self.peak, _peak_memory(child))
+
+
+def processor(pid: int) -> float:
+    """Seconds of processor time that the process has used, its children left out."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _peak_memory(pid: str) -> int:

@@ -11,11 +11,11 @@ from k8s_mcp.cluster.client import Api
 from k8s_mcp.cluster.gate_file import FIRST_PORT, gate_file
 from k8s_mcp.cluster.objects import RUNNER_CONTAINER, PodTemplate, make_pod_spec
 
-PODS, JOBS, SECRETS, CONFIG_MAPS = "/api/v1/pods", "/apis/batch/v1/jobs", "/api/v1/secrets", "/api/v1/configmaps"
+PODS, JOBS, SECRETS = "/api/v1/pods", "/apis/batch/v1/jobs", "/api/v1/secrets"
 _LOG = "/api/v1/pods:log"
 _SILENCE = 120.0
 LABEL = "k8s-mcp-bench"
-_SELECTION = {"labelSelector": LABEL}
+SELECTION = {"labelSelector": LABEL}
 
 Manifest = dict[str, Any]
 
@@ -55,10 +55,10 @@ def job(name: str, template: PodTemplate, *, isolated: bool) -> Manifest:
 
 
 def printing_pod(name: str, times: int, template: PodTemplate) -> Manifest:
-    """An ordinary pod that prints the text in the ConfigMap of its name many times over, with no limits on it."""
+    """An ordinary pod that prints the text in the Secret of its name many times over, with no limits on it."""
     manifest = pod(name, template, ["bash", "-c", f"for i in $(seq {times}); do cat /text/text; done"])
     spec = manifest["spec"]
-    spec |= {"initContainers": [], "volumes": [{"name": "text", "configMap": {"name": name}}]}
+    spec |= {"initContainers": [], "volumes": [{"name": "text", "secret": {"secretName": name}}]}
     spec["containers"][0] |= {"resources": {}, "volumeMounts": [{"name": "text", "mountPath": "/text"}]}
     return manifest
 
@@ -83,8 +83,8 @@ async def time_to_complete(api: Api, jobs: Sequence[Manifest]) -> float:
     start = time.perf_counter()
     await asyncio.gather(*(api.create(JOBS, one) for one in jobs))
     complete = set[str]()
-    async with aclosing(_changes(api, JOBS, _SELECTION)) as changes:
-        async for change in changes:
+    async with aclosing(changes(api, JOBS, SELECTION)) as stream:
+        async for change in stream:
             if change["object"].get("status", {}).get("succeeded"):
                 complete.add(change["object"]["metadata"]["name"])
             if len(complete) == len(jobs):
@@ -96,8 +96,8 @@ async def time_to_complete(api: Api, jobs: Sequence[Manifest]) -> float:
 
 async def until_running(api: Api, name: str) -> None:
     """Until the pod's runner container has started."""
-    async with aclosing(_changes(api, PODS, {"fieldSelector": f"metadata.name={name}"})) as changes:
-        async for change in changes:
+    async with aclosing(changes(api, PODS, {"fieldSelector": f"metadata.name={name}"})) as stream:
+        async for change in stream:
             for status in change["object"].get("status", {}).get("containerStatuses", ()):
                 if status["name"] == RUNNER_CONTAINER and status["state"].keys() & {"running", "terminated"}:
                     return
@@ -105,8 +105,8 @@ async def until_running(api: Api, name: str) -> None:
 
 async def remove_all(api: Api) -> None:
     """Everything that was made here, and wait until its pods are gone."""
-    for path in (JOBS, PODS, SECRETS, CONFIG_MAPS):
-        for item in (await api.list(path, _SELECTION))["items"]:
+    for path in (JOBS, PODS, SECRETS):
+        for item in (await api.list(path, SELECTION))["items"]:
             await api.delete(path, item["metadata"]["name"], grace=0)
     await until_gone(api)
 
@@ -118,15 +118,15 @@ async def until_gone(api: Api, selection: dict[str, str] | None = None) -> None:
     if not there:
         return
     since = {"resourceVersion": listed["metadata"]["resourceVersion"]}  # one that goes meanwhile is seen going
-    async with aclosing(_changes(api, PODS, {**(selection or {}), **since})) as changes:
-        async for change in changes:
+    async with aclosing(changes(api, PODS, {**(selection or {}), **since})) as stream:
+        async for change in stream:
             name = change["object"]["metadata"]["name"]
             there.discard(name) if change["type"] == "DELETED" else there.add(name)
             if not there:
                 return
 
 
-async def _changes(api: Api, path: str, params: dict[str, str]) -> AsyncGenerator[Any]:
+async def changes(api: Api, path: str, params: dict[str, str]) -> AsyncGenerator[Any]:
     """What is there, and then what changes."""
     rest = b""
     async with api.stream("watch", path, "", {**params, "watch": "true"}, _SILENCE) as content:

@@ -1,5 +1,6 @@
 """Texts to send through the service, and whether they arrived."""
 
+import base64
 import hashlib
 import random
 from dataclasses import dataclass
@@ -44,6 +45,11 @@ def log_text(lines: int) -> Text:
         name = f"{dice.choice(_NAMESPACES)}/web-{dice.randrange(16**8):08x}"
         written.append(f"2026-05-04T{clock} {dice.choice(_VERBS)} {name} in {dice.randrange(900)}ms n={number}\n")
     return Text("".join(written).encode())
+
+
+def incompressible(size: int, times: int) -> Text:
+    """Base64 of what chance makes, in lines of 76 characters: the text that packs worst."""
+    return Text(base64.encodebytes(random.Random(20260504).randbytes(size // 77 * 57)), times)
 
 
 def check_stream(stream: Path, text: Text) -> None:

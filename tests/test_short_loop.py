@@ -21,9 +21,9 @@ def test_not_listed(text): ...
 def test_on_a_cluster(): ...
 """
 _REPORT = """<testsuites><testsuite>
-<testcase classname="tests.a.test_a" name="test_long[a.b::c[]" time="0.1"/>
-<testcase classname="tests.a.test_a" name="test_long[d]" time="0.9"/>
-<testcase classname="tests.a.test_a" name="test_short[a]" time="0.1"/>
+<testcase classname="a.test_a" name="test_long[a.b::c[]" time="0.1"/>
+<testcase classname="a.test_a" name="test_long[d]" time="0.9"/>
+<testcase classname="a.test_a" name="test_short[a]" time="0.1"/>
 </testsuite></testsuites>"""
 
 
@@ -54,9 +54,9 @@ def test_only_what_is_not_listed_and_needs_no_cluster_is_run(tmp_path: Path, wor
 
 def test_what_was_measured_is_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     slow, report = tmp_path / "slow.txt", tmp_path / "report.xml"
-    slow.write_text("tests/b/test_b.py::test_b\n")
+    slow.write_text("b/test_b.py::test_b\n")
     report.write_text(_REPORT)
     monkeypatch.setattr(short_loop, "SLOW", slow)
     monkeypatch.setattr(sys, "argv", ["short_loop", str(report)])
     assert short_loop.main() == 0
-    assert slow.read_text() == "tests/a/test_a.py::test_long\ntests/b/test_b.py::test_b\n"
+    assert slow.read_text() == "a/test_a.py::test_long\nb/test_b.py::test_b\n"

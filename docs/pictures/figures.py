@@ -1,14 +1,16 @@
 """Draws bars of what docs/performance.md says. Its tables are what is read, so the picture can say nothing else."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from docs.pictures.svg import both, text
 
 _PAGE = Path(__file__).parents[1] / "performance.md"
-_NUMBER = re.compile(r"([\d,.]+) (ms|M lines/s)")
+_NUMBER = re.compile(r"([\d,.]+) (ms|µs|MiB|M lines/s)")
 _BAR, _STEP, _LABELS, _LENGTH = 20.0, 38.0, 230.0, 190.0
+_MANY = "Many who follow"
+_FOLLOWERS = ("10", "100", "1,000")
 
 _FIRST_LINE = (
     ("Local executor", "first line of output", 0, "local executor", "accent"),
@@ -36,25 +38,47 @@ def _value(section: str, row: str, cell: int) -> float:
     return float(found[1].replace(",", ""))
 
 
-def _bars(left: float, title: str, rows: tuple[tuple[str, str, int, str, str], ...], unit: str) -> Iterator[str]:
+def _bars(
+    left: float,
+    title: str,
+    rows: Sequence[tuple[str, str, int, str, str]],
+    unit: str,
+    labels: float = _LABELS,
+    length: float = _LENGTH,
+) -> Iterator[str]:
     yield text(left, 30, title, size=14, weight=600)
     values = [_value(*row[:3]) for row in rows]
     for number, (value, (*_, words, colour)) in enumerate(zip(values, rows, strict=True)):
         top = 52 + _STEP * number
-        length = max(2.0, _LENGTH * value / max(values))
-        yield text(left + _LABELS - 12, top + 15, words, size=13, anchor="end")
+        long = max(2.0, length * value / max(values))
+        yield text(left + labels - 12, top + 15, words, size=13, anchor="end")
         yield (
-            f'<rect x="{left + _LABELS:g}" y="{top:g}" width="{length:.1f}" height="{_BAR:g}" rx="3" '
+            f'<rect x="{left + labels:g}" y="{top:g}" width="{long:.1f}" height="{_BAR:g}" rx="3" '
             f'fill="{{{colour}}}"/>'
         )
-        yield text(left + _LABELS + length + 8, top + 15, f"{value:,g} {unit}", size=13, colour="soft")
+        yield text(left + labels + long + 8, top + 15, f"{value:,g} {unit}", size=13, colour="soft")
+
+
+def _growth() -> Iterator[str]:
+    """What ten, a hundred and a thousand followers take."""
+    for number, (title, unit) in enumerate(
+        (("A line is late, p50", "ms"), ("Processor, a line to one of them", "µs"), ("Peak memory", "MiB"))
+    ):
+        rows = [(_MANY, f"{count} |", 1 + number, count, "accent") for count in _FOLLOWERS]
+        yield from _bars(10 + 350 * number, title, rows, unit, labels=70, length=170)
 
 
 def drawn() -> dict[str, dict[str, str]]:
-    """The picture by its name, and by theme."""
+    """The pictures by their names, and by theme."""
     elements = [
         *_bars(10, "To the first line of output (shorter is better)", _FIRST_LINE, "ms"),
         *_bars(540, "Output, in million lines a second", _LINES, "M/s"),
     ]
     title = "Bars of the medians below: how long the first line takes, and how many lines come in a second."
-    return {"figures": both(width=1050, height=216, title=title, elements=elements)}
+    growth = (
+        "Bars: how late a line is, and what the service takes for it, for ten, a hundred and a thousand followers."
+    )
+    return {
+        "figures": both(width=1050, height=216, title=title, elements=elements),
+        "growth": both(width=1050, height=178, title=growth, elements=_growth()),
+    }

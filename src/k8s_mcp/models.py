@@ -81,10 +81,7 @@ class RunRequest(BaseModel):
         min_length=1,
     )
     cluster: Text | None = Field(
-        None,
-        description="The name of a cluster handle. Either this or `kubeconfig`.",
-        min_length=1,
-        max_length=253,
+        None, description="The name of a cluster handle. Either this or `kubeconfig`.", min_length=1, max_length=253
     )
     timeout: Seconds | None = Field(
         None,
@@ -280,17 +277,13 @@ def gap(stream: StreamName | None, missing: int, event_id: int) -> Control:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a run ended. `exit_code` is None when nobody saw one; `reason` and `message` belong to status `error`.
-
-    `whole`: whether all that was seen of its output is known here. It is not where a run was taken over whose log had
-    gone before it was read.
-    """
+    """How a run ended. `exit_code` is None when nobody saw one; `reason` and `message` belong to status `error`."""
 
     status: FinalStatus
     exit_code: int | None = None
     reason: str = ""
     message: str = ""
-    whole: bool = True
+    whole: bool = True  # not where others may have seen output whose log had gone before it was read here
 
     @property
     def why(self) -> dict[str, str]:

@@ -1,0 +1,147 @@
+"""Short runs for minutes on end, beside bare Jobs with the same pods, by turns; and what the service grows by."""
+
+import asyncio
+import itertools
+import os
+import secrets
+import statistics
+import subprocess
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import aclosing, asynccontextmanager
+from pathlib import Path
+
+from bench import pods
+from bench.client import kubeconfig, request, short
+from bench.figures import Row, Sample, at_least_times, at_most, figure
+from bench.kubernetes import prepared
+from bench.memory import processor
+from k8s_mcp import __version__
+from k8s_mcp.beside import beside
+from k8s_mcp.cluster.client import Api
+from k8s_mcp.cluster.connect import connect
+from k8s_mcp.cluster.objects import PodTemplate
+from tests.soak import growth
+from tests.soak.replicas import Sample as MemorySample
+from tests.support.service import Service
+
+_NAMESPACE = "k8s-mcp-bench"
+_AT_A_TIME = 8
+_TURNS = 5
+_COMMAND = "echo ready"
+_GROWTH = 5.0
+_LOOK_SECONDS = 5.0
+_MIB = 1 << 20
+
+
+def measure(directory: Path, minutes: float) -> Iterator[Row]:
+    """The rows of this part: so many minutes of each. Raises testcluster.NotPossibleError where there can be no
+    cluster.
+    """
+    cluster = prepared()
+    home = directory / "service"
+    home.mkdir()
+    settings = {"executor": "kubernetes", "kubeconfig": cluster.kubeconfig, "namespace": _NAMESPACE, "warm_pods": 0}
+    service = Service(home, os.environ["PATH"], settings)
+    try:
+        yield from asyncio.run(_rows(service, str(cluster.kubeconfig), 60 * minutes))
+    finally:
+        service.stop()
+        kubectl = [str(cluster.kubectl), f"--kubeconfig={cluster.kubeconfig}"]
+        subprocess.run([*kubectl, "delete", "namespace", _NAMESPACE], check=True, stdout=subprocess.DEVNULL)
+
+
+async def _rows(service: Service, own_kubeconfig: str, seconds: float) -> list[Row]:
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_AT_A_TIME))
+    first_lines: list[float] = []
+    samples: list[MemorySample] = []
+
+    async def run() -> None:
+        answer = await asyncio.to_thread(short, service.url, request(_COMMAND))
+        first_lines.append(answer.first_line * 1000)
+
+    async with connect(own_kubeconfig, "", _NAMESPACE) as api, _sampled(service, samples):
+        await pods.remove_all(api)
+        await run()
+        await api.create(pods.SECRETS, pods.secret(pods.LABEL, kubeconfig()))
+        ours: list[float] = []
+        bare: list[float] = []
+        used = 0.0
+        for _ in range(_TURNS):
+            before = processor(service.pid)
+            ours.append(await _rate(run, seconds / _TURNS))
+            await pods.until_gone(api)
+            used += processor(service.pid) - before
+            async with _bare(api) as job:
+                bare.append(await _rate(job, seconds / _TURNS))
+            await pods.until_gone(api)
+    cuts = statistics.quantiles(first_lines, n=100, method="inclusive")
+    [grown] = growth.of(0, samples)
+    count = len(first_lines)
+    jobs = ("bare Jobs, same pods", Sample.of(bare))
+    return [
+        at_least_times(f"{count:,} short runs, {_AT_A_TIME} at a time", "runs/s", Sample.of(ours), jobs, 0.95),
+        figure("  first line, p50", "ms", Sample.of([cuts[49]])),
+        figure("  the same, p95", "ms", Sample.of([cuts[94]])),
+        figure("  the same, p99", "ms", Sample.of([cuts[98]])),
+        figure("  processor of the service for a run", "ms", Sample.of([1000 * used / count])),
+        figure("  memory of the service, over the second half", "MiB", Sample.of([grown.memory_mean / _MIB])),
+        at_most("  what it grew by, over the second half", "%", Sample.of([100 * grown.memory]), _GROWTH),
+        at_most("  the same, descriptors", "%", Sample.of([100 * grown.descriptors]), _GROWTH),
+    ]
+
+
+async def _rate(one: Callable[[], Awaitable[None]], seconds: float) -> float:
+    """How many a second come to their end, so many at a time, for so long."""
+    start = time.perf_counter()
+
+    async def worker() -> int:
+        for done in itertools.count():
+            if time.perf_counter() - start >= seconds:
+                return done
+            await one()
+        raise AssertionError
+
+    counts = await asyncio.gather(*(worker() for _ in range(_AT_A_TIME)))
+    return sum(counts) / (time.perf_counter() - start)
+
+
+@asynccontextmanager
+async def _bare(api: Api) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
+    """Carries out a Job of its own each time: made, waited for, deleted."""
+    template = PodTemplate(f"k8s-mcp-server/runner:{__version__}")
+    ended: dict[str, asyncio.Event] = {}
+
+    async def watch() -> None:
+        async with aclosing(pods.changes(api, pods.JOBS, pods.SELECTION)) as stream:
+            async for change in stream:
+                event = ended.get(change["object"]["metadata"]["name"])
+                if event is not None and change["object"].get("status", {}).get("succeeded"):
+                    event.set()
+
+    async def carry_out() -> None:
+        name = f"sustained-{secrets.token_hex(5)}"
+        ended[name] = asyncio.Event()
+        await api.create(pods.JOBS, pods.job(name, template, isolated=True))
+        await ended[name].wait()
+        await api.delete(pods.JOBS, name, grace=0)
+
+    async with beside(watch):
+        yield carry_out
+
+
+@asynccontextmanager
+async def _sampled(service: Service, samples: list[MemorySample]) -> AsyncGenerator[None]:
+    """What the service holds, every few seconds."""
+
+    async def look() -> None:
+        process = Path(f"/proc/{service.pid}")
+        while True:
+            pages = int((process / "statm").read_text().split()[1])
+            descriptors = len(list((process / "fd").iterdir()))
+            samples.append(MemorySample(time.monotonic(), 0, pages * os.sysconf("SC_PAGE_SIZE"), descriptors))
+            await asyncio.sleep(_LOOK_SECONDS)
+
+    async with beside(look):
+        yield
