@@ -1,6 +1,8 @@
 """A run that several replicas follow, with an execution whose standing the test decides."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -13,6 +15,7 @@ from k8s_mcp.executors.base import Item, Pending, Released, SharedExecutor
 from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Control, Ended, Principal, RunSpec
 from k8s_mcp.observe.facts import Happening, RunEnded, RunReleased, RunStarted, Target, run_facts
+from k8s_mcp.recorded import Requests
 from k8s_mcp.runner.frames import HELLO, STDOUT, Decoder, Encoder, Frame
 from k8s_mcp.runs.limits import Limits
 from k8s_mcp.runs.shared_run import SharedRun
@@ -44,7 +47,7 @@ class Shared:
 
     left = ""
     place: Mapping[str, str] = {}
-    requests = None
+    requests: Requests | None = None
 
     def __init__(self, *, owned: bool) -> None:
         self.owned = owned
@@ -416,3 +419,20 @@ async def test_a_finished_run_holds_nothing_of_its_request() -> None:
         "",
         None,
     )
+
+
+async def test_a_finished_run_holds_nothing_of_its_pod_but_what_was_asked_of_the_cluster() -> None:
+    """Job and pod are ten times as large as the rest of a short run."""
+    scene = Scene(owned=True)
+    asked = scene.shared.requests = Requests(total=3, refused=1, complete=True, size=500)
+    scene.shared.items.put_nowait(Ended("done", 0))
+    assert await read(scene.run) == ["done"]
+    await scene.end()
+    size = scene.run.size
+    scene.run.forget_request()
+    execution = weakref.ref(scene.shared)
+    del scene.shared
+    gc.collect()
+    assert execution() is None
+    assert scene.run.requests == asked
+    assert 500 < scene.run.size <= size

@@ -44,19 +44,17 @@ class Run:
         """Whether the run goes on, but no longer here: its streams end without a final event."""
         self._observe = observe
         self._execution: Execution | None = None
+        self._asked: Requests | None = None  # of the cluster, when the execution is forgotten
         self._accepted = time.monotonic()
         self._took: float | None = None
-        self._had_output = False
         self._redactor = redactor
         self._transcript = Transcript(redactor)
         self._output_limit = OutputLimit(spec.max_output)
         self._resume_window = limits.resume_window
         self._replay_seconds = limits.replay_seconds
-        self._kept = False
-        self._running = False
+        self._kept = self._running = self._had_output = False
         self._stop_requested = asyncio.Event()
-        self._readers = 0
-        self._watching = 0
+        self._readers = self._watching = 0
         self._command = shortened(facts.command)
         self._why: dict[str, str] = {}  # it does not start yet, or has ended as an error
         self._abandoned: asyncio.TimerHandle | None = None
@@ -125,14 +123,16 @@ class Run:
         """Bytes that it holds."""
         spec = self.spec
         texts = (spec.command, spec.stdin or "", spec.kubeconfig, spec.proxied_kubeconfig, self.facts.command or "")
-        recorded = self._execution.requests if self._execution else None
-        return self.log.size + sum(map(len, texts)) + (recorded.size if recorded else 0) + _OWN_BYTES
+        return self.log.size + sum(map(len, texts)) + (self._recorded.size if self._recorded else 0) + _OWN_BYTES
 
     @property
     def requests(self) -> Requests | None:
         """What the command has asked of its cluster so far; None where that is not known here."""
-        recorded = self._execution.requests if self._execution else None
-        return recorded.masked(self.masked) if recorded else None
+        return self._recorded.masked(self.masked) if self._recorded else None
+
+    @property
+    def _recorded(self) -> Requests | None:
+        return self._execution.requests if self._execution else self._asked
 
     @property
     def is_over(self) -> bool:
@@ -145,9 +145,7 @@ class Run:
         return self.log.whole
 
     def keep(self) -> None:
-        """Somebody has seen a part of the output and may ask any replica for the rest, for as long as a run can be
-        replayed. To be called before the final event is taken.
-        """
+        """Somebody may ask any replica for the rest, while a run can be replayed: said before its end is taken."""
         self._kept = True
         self.log.wake()
 
@@ -268,7 +266,8 @@ class Run:
         return RunEnded(self.facts, self._outcome(), self._running, self._seconds())
 
     def forget_request(self) -> None:
-        """The run is over, and all was said about it: what it was asked with goes."""
+        """The run is over, and all was said about it: what it was asked with goes, and what is known of its pod."""
+        self._asked, self._execution = self._recorded, None
         self.spec = replace(self.spec, command="", stdin=None, kubeconfig="", proxied_kubeconfig="")
         self.facts = replace(self.facts, command=None)
         self.log.recording = None

@@ -238,6 +238,10 @@ class SharedRun(Run):
         if self.ours:
             self._observe(OutputRead(read.amounts, None if self.facts.adopted else read.seconds, self.run_id))
 
+    def forget_request(self) -> None:
+        super().forget_request()
+        self._shared = None
+
     def last_word(self) -> RunEnded | RunReleased | None:
         if not self.ours:
             return None
