@@ -69,6 +69,10 @@ class Place:
         assert len(found) == 1, found
         return found[0]
 
+    async def has_pod(self, run_id: str) -> bool:
+        """Whether the run has one now."""
+        return bool(await self.items("pods", f"{ANY_RUN}={run_id}"))
+
     async def nothing_left(self, run_id: str = "", seconds: float = 0, selector: str = _OURS) -> None:
         """Wait until the run, or without an id the service, has no Job, pod or Secret any more; or with a selector
         what that selects, as ANY_RUN.

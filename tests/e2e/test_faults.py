@@ -268,9 +268,7 @@ async def test_cancelled_before_its_log_was_reached(
         run_id = Transcript(stream.seen).run_id
         await until_run(place, label)
         await proxied.cancel(run_id)
-        with anyio.move_on_after(3):  # nothing is to happen meanwhile
-            while await place.items("pods", f"k8s-mcp-server/run={run_id}"):  # noqa: ASYNC110 - in the cluster, again
-                await anyio.sleep(0.1)
+        await nothing_happens_to_its_pod(place, run_id)
         log.held = False
         seen = await stream.to_end()
     assert log.seen > 0
@@ -285,21 +283,24 @@ async def test_cancelled_while_its_pod_starts(proxied: Client, proxy: ApiProxy, 
     async with proxied.stream(f"echo there; {place.counted(label)}; sleep 100") as stream:
         await stream.first("control")
         run_id = Transcript(stream.seen).run_id
-        with anyio.fail_after(30):
-            while not await place.items("pods", f"k8s-mcp-server/run={run_id}"):  # noqa: ASYNC110 - in the cluster
-                await anyio.sleep(0.02)
+        await until(lambda: place.has_pod(run_id), 30)
         note = proxy.spoil("PATCH jobs", held=True)
         await proxied.cancel(run_id)
         await until_run(place, label)
         note.held = False
-        with anyio.move_on_after(3):  # nothing is to happen meanwhile
-            while await place.items("pods", f"k8s-mcp-server/run={run_id}"):  # noqa: ASYNC110 - in the cluster, again
-                await anyio.sleep(0.1)
+        await nothing_happens_to_its_pod(place, run_id)
         log.held = False
         seen = await stream.to_end()
     assert note.seen > 0
     assert (seen.stdout, seen.final) == (["there"], {"status": "cancelled", "exit_code": None})
     await ran_once(place, label, run_id)
+
+
+async def nothing_happens_to_its_pod(place: Place, run_id: str) -> None:
+    """For a few seconds, or as long as it is there."""
+    with anyio.move_on_after(3):
+        while await place.has_pod(run_id):  # noqa: ASYNC110 - it is in the cluster
+            await anyio.sleep(0.1)
 
 
 async def until_run(place: Place, label: str) -> None:

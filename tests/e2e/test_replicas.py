@@ -229,7 +229,7 @@ async def test_a_cancelled_run_whose_log_has_gone_is_told_by_those_who_have_read
     first, second = serve_kubernetes(), serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url))
 
     async def pod_is_gone() -> bool:
-        return not await place.items("pods", f"{ANY_RUN}={run_id}")
+        return not await place.has_pod(run_id)
 
     async def is_over() -> bool:
         answer = await other.http.get(f"/runs/{run_id}/events")
@@ -266,7 +266,7 @@ async def test_who_takes_over_a_run_whose_log_has_gone_ends_it_behind_what_its_c
     first, second = serve_kubernetes(), serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url))
 
     async def pod_is_gone() -> bool:
-        return not await place.items("pods", f"{ANY_RUN}={run_id}")
+        return not await place.has_pod(run_id)
 
     log = proxy.spoil("GET pods/.*/log", times=1000, status=404, body=refusal(404, "NotFound"))
     async with client_of(first) as one, client_of(second) as other:

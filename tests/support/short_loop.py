@@ -17,6 +17,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
+from tests.support.side_by_side import is_long
+
 SLOW = Path(__file__).parents[1] / "slow.txt"
 LONGEST_SECONDS = 0.2
 """Of a test function, over all that it is called with; with what is prepared for it and cleaned up behind it."""
@@ -33,7 +35,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--short"):
         return
     slow = _listed()
-    left_out = [item for item in items if _is_long(item) or function_of(item.nodeid) in slow]
+    left_out = [item for item in items if is_long(item) or function_of(item.nodeid) in slow]
     config.hook.pytest_deselected(items=left_out)
     gone = set(left_out)
     items[:] = [item for item in items if item not in gone]
@@ -46,10 +48,6 @@ def function_of(nodeid: str) -> str:
 
 def _listed() -> set[str]:
     return set(SLOW.read_text().splitlines())
-
-
-def _is_long(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(mark) for mark in ("cluster", "minutes"))
 
 
 def main() -> int:

@@ -21,7 +21,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "cluster" in getattr(item, "fixturenames", ()):
             item.add_marker("cluster")
-    items.sort(key=lambda item: (_is_alone(item), not _is_long(item)))
+    items.sort(key=lambda item: (_is_alone(item), not is_long(item)))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -49,7 +49,8 @@ class _Worker:
         os.close(self._lock)
 
 
-def _is_long(item: pytest.Item) -> bool:
+def is_long(item: pytest.Item) -> bool:
+    """Whether it takes minutes, or is on a cluster."""
     return any(item.get_closest_marker(mark) for mark in ("cluster", "minutes"))
 
 
