@@ -145,6 +145,25 @@ def test_only_a_status_says_that_something_is_gone() -> None:
 
 
 @pytest.mark.parametrize(
+    ("status", "body", "reason"),
+    [
+        (503, b"no healthy upstream", "ServiceUnavailable"),
+        (429, b"", "TooManyRequests"),
+        (401, b"<html>", "Unauthorized"),
+        (504, b"", "Timeout"),
+        (520, b"", "InternalError"),
+        (500, b'{"kind": "Status", "message": "dial tcp: connection refused"}', "InternalError"),
+        (418, b'{"kind": "Status"}', "Unknown"),
+        (403, b'{"kind": "Status", "reason": "Expired"}', "Expired"),
+    ],
+)
+def test_the_reason_is_a_word_of_kubernetes_whoever_answered(status: int, body: bytes, reason: str) -> None:
+    said = answers.error(status, {}, body)
+    assert isinstance(said, ApiError)
+    assert said.reason == reason
+
+
+@pytest.mark.parametrize(
     ("headers", "status", "seconds"),
     [
         ({"Retry-After": "7"}, {}, 7.0),

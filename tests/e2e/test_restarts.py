@@ -83,11 +83,13 @@ async def finish(place: Place, label: str) -> None:
 
 
 async def assert_whole(seen: Transcript, place: Place, label: str) -> None:
-    """All it counted, every number once, and the command ran once."""
+    """All it counted, every number once, and the command ran once. That the pod could not start at once may be said:
+    the kubelet needs a while to read Secrets again from an API server that was killed.
+    """
     assert seen.stdout == list(map(str, range(1, len(seen.stdout) + 1)))
     assert len(seen.stdout) % 500 == 0
     assert seen.stderr == []
-    assert seen.controls[1:] == [DONE]
+    assert [control for control in seen.controls[1:] if control["status"] != "pending"] == [DONE]
     assert await place.times_run(label) == 1
     await place.nothing_left(seen.run_id, 60)
 

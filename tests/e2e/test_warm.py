@@ -5,6 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
+from k8s_mcp.runner.frames import WAITING as WAITING_FRAME
+from k8s_mcp.runner.frames import decode
 from tests.e2e.api_proxy import ApiProxy
 from tests.e2e.place import Place
 from tests.e2e.warm import WAITING, asked, until, until_waiting
@@ -37,8 +39,8 @@ async def test_one_that_waits_holds_nothing_may_nothing_and_answers_nobody(
     assert not re.search(r"^KUBECONFIG|TOKEN", seen, re.MULTILINE)
     mounts = await place.akubectl("exec", name, where, "--container=runner", "--", "ls", "-A", "/run/k8s-mcp")
     assert mounts.split() == ["run"]
-    log = await place.akubectl("logs", name, where, "--all-containers")
-    assert log == ""
+    said = (await place.akubectl("logs", name, where, "--all-containers")).encode().splitlines()
+    assert [frame and frame.type for frame in map(decode, said)] == [WAITING_FRAME]
 
     proxy.heal()
     async with client_of(service) as client:

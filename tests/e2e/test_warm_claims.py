@@ -4,6 +4,7 @@ docs/kubernetes-executor.md, "Warm pods", has the states and the writes between 
 """
 
 import asyncio
+import re
 import secrets
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from anyio.to_thread import run_sync
 
+from k8s_mcp.cluster import podstate
 from tests.e2e.api_proxy import ApiProxy, refusal
 from tests.e2e.place import Place
 from tests.e2e.warm import DONE, asked, until, until_waiting
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.cluster
 
 Json = dict[str, Any]
 ClientOf = Callable[[Service], Client]
+LOOK = re.compile(r"GET pods/warm-\S+/log\?container=runner&limitBytes=")
 BY_ITSELF = "only a kubelet that is not told may look all the same: it does so once in a minute or so"
 
 
@@ -53,6 +56,67 @@ async def test_a_claim_that_goes_wrong_executes_the_command_once_all_the_same(
     found = (asked(service, "hit"), asked(service, "late"))
     assert found == ((1, 0) if is_lost_answer else (0, 1)) or (call == "PATCH pods" and found == (1, 0)), BY_ITSELF
     proxy.heal()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({"held": True}, id="slow"),
+        pytest.param({"status": 503}, id="away"),
+        pytest.param({"status": 200}, id="odd"),
+    ],
+)
+async def test_a_pod_whose_log_is_out_of_reach_is_not_taken_for_silent(
+    serve_warm: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy, how: Json
+) -> None:
+    """Its command is long over when the log is read at last: all of it is there, and how it ended."""
+    proxy.heal()
+    service = serve_warm(kubeconfig=place.proxied_kubeconfig(proxy.url))
+    await until_waiting(service)
+    fault = proxy.spoil(r"GET pods/warm-\S+/log", times=999, **how)
+    deletion = proxy.spoil("DELETE (pods|jobs)/warm", held=True)
+    label = f"unread-{secrets.token_hex(3)}"
+    async with client_of(service) as client, client.stream(f"{place.counted(label)}; seq 500; exit 7") as stream:
+        await stream.first("control")
+        run_id = Transcript(stream.seen).run_id
+        # The log without "follow" is what a pod is given up by.
+        await run_sync(wait_for, lambda: deletion.seen or any(LOOK.search(call) for call in proxy.calls))
+        await until(lambda: has_ended(place, run_id))
+        assert not deletion.seen
+        deletion.held = False
+        fault.times, fault.held = 0, False
+        seen = await stream.to_end()
+        assert seen.stdout == [str(number) for number in range(1, 501)]
+        assert seen.final == {"status": "done", "exit_code": 7}
+        await place.nothing_left(run_id)
+    assert await place.times_run(label) == 1
+    assert (asked(service, "hit"), asked(service, "late")) == (1, 0)
+    proxy.heal()
+
+
+async def test_a_pod_that_has_ended_and_whose_log_stays_away_is_judged_by_what_else_there_is(
+    serve_warm: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
+) -> None:
+    """The exit code is the command's, what is lost of its output is named, and it is not started again."""
+    proxy.heal()
+    service = serve_warm(kubeconfig=place.proxied_kubeconfig(proxy.url))
+    await until_waiting(service)
+    proxy.spoil(r"GET pods/warm-\S+/log", times=999, status=404, body=refusal(404, "NotFound"))
+    label = f"gone-{secrets.token_hex(3)}"
+    async with client_of(service) as client:
+        seen = await client.run(f"{place.counted(label)}; seq 500; exit 7")
+        assert seen.controls[1:] == [
+            {"status": "gap", "stream": "stdout", "missing": 500},
+            {"status": "done", "exit_code": 7},
+        ]
+        await place.nothing_left(seen.run_id)
+    assert await place.times_run(label) == 1
+    proxy.heal()
+
+
+async def has_ended(place: Place, run_id: str) -> bool:
+    [pod] = await place.items("pods", f"k8s-mcp-server/run={run_id}")
+    return podstate.terminated(pod) is not None
 
 
 @pytest.mark.timeout(300)

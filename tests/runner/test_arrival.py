@@ -1,4 +1,4 @@
-"""The runner of a warm pod: it waits for its files, as the kubelet puts a Secret's there, and says nothing before."""
+"""The runner of a warm pod: it waits for its files, as the kubelet puts a Secret's there, and says so."""
 
 import os
 import signal
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from k8s_mcp.runner import __main__ as entry_point
-from k8s_mcp.runner.frames import EXIT, HELLO, NEVER_STARTED, STDOUT, Decoder, Frame
+from k8s_mcp.runner.frames import EXIT, HELLO, NEVER_STARTED, STDOUT, WAITING, Decoder, Frame, decode
 from tests.support.service import wait_for
 
 FILES = {"id": "ab" * 16, "command": "echo ready; exit 3", "timeout": "60", "kubeconfig": "{}", "stdin": ""}
@@ -76,7 +76,9 @@ def waiting(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Waiting]
 
 def test_it_runs_what_comes_as_if_it_had_been_there(waiting: Waiting) -> None:
     wait_for(waiting.is_asleep)
-    assert waiting.log.read_bytes() == b""
+    [said] = waiting.log.read_bytes().splitlines()
+    assert (frame := decode(said)) is not None
+    assert frame.type == WAITING
     waiting.put("..first", FILES)
     assert waiting.process.wait(30) == 3
     frames = waiting.frames()
@@ -92,7 +94,7 @@ def test_one_that_ends_before_a_run_comes_says_that_none_ever_started(waiting: W
     waiting.put("..late", FILES)
     [frame] = waiting.frames()
     assert (frame.type, frame.payload) == (EXIT, NEVER_STARTED.encode())
-    assert (waiting.run.parent / "last").read_bytes() == waiting.log.read_bytes()
+    assert (waiting.run.parent / "last").read_bytes() == waiting.log.read_bytes().splitlines(keepends=True)[-1]
 
 
 def test_waiting_costs_next_to_nothing(waiting: Waiting) -> None:

@@ -28,6 +28,18 @@ _SERVER_ERROR = 500
 _QUOTED = 80
 _MOST_SECONDS = 60.0
 _NO_LOG = frozenset(("application/json", "application/xhtml+xml", "text/html"))
+_REASONS: Mapping[int, str] = {
+    HTTPStatus.UNAUTHORIZED: "Unauthorized",
+    HTTPStatus.FORBIDDEN: "Forbidden",
+    HTTPStatus.NOT_FOUND: "NotFound",
+    HTTPStatus.CONFLICT: "Conflict",
+    HTTPStatus.REQUEST_TIMEOUT: "Timeout",
+    HTTPStatus.GONE: "Gone",
+    HTTPStatus.UNPROCESSABLE_ENTITY: "Invalid",
+    HTTPStatus.TOO_MANY_REQUESTS: "TooManyRequests",
+    HTTPStatus.SERVICE_UNAVAILABLE: "ServiceUnavailable",
+    HTTPStatus.GATEWAY_TIMEOUT: "Timeout",
+}
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
@@ -77,9 +89,9 @@ def error(status: int, headers: Mapping[str, str], body: bytes) -> ApiError | Od
     except Misshapen:
         said = None
     if said is not None and status >= HTTPStatus.BAD_REQUEST:
-        return ApiError(status, said.get("reason", ""), said.get("message", ""), _retry_after(headers, said))
+        return ApiError(status, _reason(status, said), said.get("message", ""), _retry_after(headers, said))
     if status >= _SERVER_ERROR or status in _SAID_BY_ANYBODY:
-        return ApiError(status, _phrase(status), _quoted(body), _retry_after(headers, {}))
+        return ApiError(status, _reason(status, {}), _quoted(body), _retry_after(headers, {}))
     return OddAnswer(f"the answer ({_described(status, headers, body)}) is none of an API server: {_quoted(body)}")
 
 
@@ -109,7 +121,7 @@ def change(line: bytes, shape: Shape) -> tuple[str, Json]:
     except Misshapen as why:
         raise OddAnswer(f"a line of {len(line)} bytes in a watch is none of an API server: {why}") from None
     code = said.get("code", HTTPStatus.INTERNAL_SERVER_ERROR)
-    raise ApiError(code, said.get("reason", ""), said.get("message", ""), _retry_after({}, said))
+    raise ApiError(code, _reason(code, said), said.get("message", ""), _retry_after({}, said))
 
 
 def _json(body: bytes) -> Any:
@@ -151,8 +163,9 @@ def _quoted(body: bytes) -> str:
     return text[:_QUOTED]
 
 
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Unknown"
+def _reason(status: int, said: Json) -> str:
+    """The Status's own, or the word that Kubernetes has for such answers: programs look for those, whoever has
+    answered. https://pkg.go.dev/k8s.io/apimachinery/pkg/apis/meta/v1#StatusReason
+    """
+    by_status = "InternalError" if status >= _SERVER_ERROR else "Unknown"
+    return said.get("reason") or _REASONS.get(status, by_status)

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from k8s_mcp.cluster.client import Api, OddAnswer
 from k8s_mcp.cluster.gate_record import GateRecord
 from k8s_mcp.cluster.objects import PROXY_CONTAINER, RUNNER_CONTAINER
-from k8s_mcp.runner.frames import Decoder, Frame, decode
+from k8s_mcp.runner.frames import WAITING, Decoder, Frame, decode
 
 _PATH = "/api/v1/pods:log"
 _LONGEST_FRAME = 2**16
@@ -46,6 +46,21 @@ async def follow(api: Api, pod: str, decoder: Decoder) -> AsyncGenerator[list[Fr
                 yield frames
     if not is_log:
         raise NoFrames("the log has no frame in it")
+
+
+async def is_waiting(api: Api, pod: str) -> bool:
+    """Whether the runner of a warm pod has said until now that it waits, and nothing else.
+
+    Of an answer that is none of its log this is never said. Raises ApiError and ApiUnreachable.
+    """
+    params = {"container": RUNNER_CONTAINER, "limitBytes": str(_LONGEST_FRAME)}
+    log = b""
+    async with api.stream("get", _PATH, pod, params, _SILENCE_SECONDS) as content:
+        async for data, _ in content.iter_chunks():
+            log += data
+            if len(log) > _LONGEST_FRAME:
+                return False
+    return [frame.type for frame in map(decode, log.splitlines()) if frame] == [WAITING]
 
 
 async def follow_record(api: Api, pod: str, record: GateRecord) -> AsyncGenerator[None]:

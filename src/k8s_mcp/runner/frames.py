@@ -30,12 +30,16 @@ AFTER_CR = -1
 
 HELLO, STDOUT, STDERR, HEARTBEAT, RECORDED, EXIT = "h", "o", "e", "b", "g", "x"
 """RECORDED: how many lines the gate's record had when the command had ended, and how many requests were open."""
+WAITING = "w"
+"""Of a warm pod, before any run has come: a log that ends with this one is known to be whole, and to say nothing. It
+is no frame of a run: its SEQ is that of the next one, and a Decoder passes over it.
+"""
 NEVER_STARTED = "cancelled - never started"
 """The text of EXIT, with no HELLO before it, of a warm pod that ended before any run came: no command was started in
 it, and none will be.
 """
 _RAW = b"r"
-_TYPES = frozenset((HELLO, STDOUT, STDERR, HEARTBEAT, RECORDED, EXIT))
+_TYPES = frozenset((WAITING, HELLO, STDOUT, STDERR, HEARTBEAT, RECORDED, EXIT))
 _HEADER_BYTES = 192
 _MAX_PAYLOAD = 1024 * 1024
 
@@ -138,7 +142,7 @@ class Encoder:
         return b"".join(frames)
 
     def control(self, kind: str, text: str = "") -> bytes:
-        """A frame that carries no output: HELLO, HEARTBEAT, RECORDED or EXIT."""
+        """A frame that carries no output: WAITING, HELLO, HEARTBEAT, RECORDED or EXIT."""
         column = 0
         if kind == EXIT:
             column = int(self._counters[STDERR].column > 0)
@@ -159,7 +163,7 @@ class Encoder:
             coding,
             coded,
         )
-        self.frames += 1
+        self.frames += kind != WAITING
         return b"%b %08x %b\n" % (TAG, zlib.crc32(rest), rest)
 
 
@@ -190,7 +194,7 @@ class Decoder:
             frame = decode(line)
             if frame is None:
                 self.foreign = [*self.foreign, line[:500]][-self._FOREIGN_LINES :]
-            elif frame.seq >= self.next_seq:
+            elif frame.seq >= self.next_seq and frame.type != WAITING:
                 self.note(frame)
                 frames.append(frame)
         return frames

@@ -18,7 +18,7 @@ import time
 
 from k8s_mcp.runner import process
 from k8s_mcp.runner.arrival import PLACE, Arrival
-from k8s_mcp.runner.frames import EXIT, HELLO, NEVER_STARTED, RECORDED, Encoder
+from k8s_mcp.runner.frames import EXIT, HELLO, NEVER_STARTED, RECORDED, WAITING, Encoder
 from k8s_mcp.runner.supervise import Supervisor
 
 _PROXY_SECONDS = 60.0  # on a crowded node it starts that much later than we do
@@ -78,6 +78,7 @@ def _claimed(run: str, supervisor: Supervisor) -> bool:
     import socket  # noqa: F401 # pyright: ignore[reportUnusedImport] - now there is time for it
 
     arrival = Arrival(run, supervisor.signals)
+    supervisor.say(WAITING)
     try:
         while not supervisor.is_told_to_end():
             if arrival.wait():

@@ -7,7 +7,6 @@ import pytest
 
 from k8s_mcp.cluster.objects import make_job
 from k8s_mcp.cluster.warm import MOST_AGE, make_key_job, make_warm_job, template_hash
-from k8s_mcp.executors.kubernetes.warm_execution import start_seconds
 from k8s_mcp.executors.kubernetes.warm_pool import MEMORY_SECONDS, Aim, Demand, Waiting, plan
 from tests.cluster.test_objects import SPEC, TEMPLATE
 
@@ -110,8 +109,3 @@ def test_runs_with_a_key_want_one_as_any_other_does_and_the_jobs_of_keys_want_no
     of_keys = {f"key-{one}": make_key_job(SPEC, "replica-1", TEMPLATE, one) for one in ("warm-1", "warm-2", "warm-3")}
     demand.look(runs("a", "b", key=True) | of_keys | {"warm": make_warm_job("0", TEMPLATE)}, 0)
     assert demand.target(5) == 2
-
-
-@pytest.mark.parametrize(("claim", "seconds"), [(0.02, 2), (0.5, 2), (1.5, 6), (9, 20)])
-def test_a_pod_has_as_much_longer_as_the_api_server_is_slow(claim: float, seconds: float) -> None:
-    assert start_seconds(claim) == seconds

@@ -29,7 +29,9 @@ _MARGIN = 30.0  # seconds after timeout and grace period in which a runner may s
 _SEEN_SECONDS = 5.0  # in which a pod that was told to go is seen to have started, or to be gone
 _HEARD_SECONDS = 10.0  # in which the log of a pod that is to go is reached: it goes with the pod
 _SHORT_LOGS = 3  # how often that of a pod that has ended is read, before it counts as one without an exit frame
-_REFUSALS = 10  # how often the log of a pod that has ended is asked for, while its node does not answer
+
+REFUSALS = 10
+"""How often the log of a pod that has ended is asked for, while its node does not answer."""
 
 _logger = logging.getLogger(__name__)
 
@@ -222,7 +224,7 @@ class PodExecution(OwnedExecution):
                 short += was_over
             except ApiError as error:
                 _logger.warning("log of %s: %s", self._pod_name, error)
-                refused += was_over * (1 if error.is_passing else _REFUSALS + 1)
+                refused += was_over * (1 if error.is_passing else REFUSALS + 1)
             except NoFrames as error:
                 _logger.warning("log of %s: %s", self._pod_name, error)
                 short += was_over
@@ -232,7 +234,7 @@ class PodExecution(OwnedExecution):
             if self._untold:
                 yield self._untold
                 return
-            if short > _SHORT_LOGS or refused > _REFUSALS or (was_connected and self._is_late()):
+            if short > _SHORT_LOGS or refused > REFUSALS or (was_connected and self._is_late()):
                 break
             pause = await pause_after(pause, self._watched)
         async for item in self._without_exit_frame():

@@ -9,21 +9,18 @@ from enum import Enum
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.connection import Cluster
-from k8s_mcp.cluster.logs import follow
+from k8s_mcp.cluster.logs import NoFrames, follow, is_waiting
 from k8s_mcp.cluster.objects import PodTemplate
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.kubernetes import endings
 from k8s_mcp.executors.kubernetes.gate_log import GateLog
-from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
+from k8s_mcp.executors.kubernetes.pod_execution import REFUSALS, PodExecution
 from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, pause_after
 from k8s_mcp.executors.kubernetes.warm_objects import WarmObjects
 from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.runner.frames import EXIT, NEVER_STARTED, Frame, decode
 
-START_SECONDS = 2.0
-"""In which a claimed pod takes its run, or loses it; longer where the API server itself is slow."""
-_PER_CALL = 4.0  # of the claim's own time: reading the log is some calls, and their time is not the pod's
-_LONGEST_START_SECONDS = 20.0
+_START_SECONDS = 2.0  # in which a claimed pod takes its run; if its log, read then, says that it waits, it loses it
 _WRITE_SECONDS = 9.0
 """For the claim, and for the Secret: together less than until anybody can take this replica for gone."""
 _AGAIN_SECONDS = (0.4, 0.6)
@@ -75,7 +72,6 @@ class WarmExecution(PodExecution):
             return await self._begun()
 
     async def _begun(self) -> Begun:
-        began = asyncio.get_running_loop().time()
         try:
             async with asyncio.timeout(_WRITE_SECONDS):
                 if not await self._warm.claim():
@@ -90,25 +86,53 @@ class WarmExecution(PodExecution):
             self._untold = endings.of_error(known)
             return Begun.YES
         self.claimed = True
-        seconds = start_seconds(asyncio.get_running_loop().time() - began)
-        return await self._judged() if await self._hand_over(seconds) else await self._give_up()
+        return await self._judged() if await self._hand_over() else await self._give_up()
 
-    async def _hand_over(self, seconds: float) -> bool:
-        """Whether the runner was heard, so many seconds after the Secret was there at most. The kubelet takes longer
-        to look than the Secret to be there, so it is told at the same time; and again, for when it was not so.
+    async def _hand_over(self) -> bool:
+        """Whether the runner was heard. The kubelet takes longer to look than the Secret to be there, so it is told
+        at the same time; and again, for when it was not so.
         """
-        async with _meanwhile(self._tell):
+        async with _meanwhile(self._tell) as told:
             there = True  # where nobody knows
             with suppress(TimeoutError):
                 async with asyncio.timeout(_WRITE_SECONDS):
                     there = await self._warm.hand_over()
-            return there and await self._hear(seconds)
+            return there and await self._is_taken(told)
 
     async def _tell(self) -> None:
         await self._warm.tell()
         for seconds in _AGAIN_SECONDS:
             await asyncio.sleep(seconds)
             await self._warm.tell()
+
+    async def _is_taken(self, told: asyncio.Task[None]) -> bool:
+        """Whether the runner was heard, before its log, read in a while, said that it still waits. As long as the log
+        cannot be read neither is known, and the pod is left alone: an API server that is away, slow or odd says
+        nothing about the pod.
+        """
+        heard = asyncio.create_task(self._hear())
+        waits = asyncio.create_task(self._still_waits(told))
+        try:
+            for task in (await asyncio.wait((heard, waits), return_when=asyncio.FIRST_COMPLETED))[0]:
+                task.result()
+            return self._stream is not None
+        finally:
+            heard.cancel()
+            waits.cancel()
+            await asyncio.wait((heard, waits))
+
+    async def _still_waits(self, told: asyncio.Task[None]) -> None:
+        """Until it is known that the pod had its time, and has not taken the run."""
+        await asyncio.sleep(_START_SECONDS)
+        await asyncio.wait((told,))
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                if await is_waiting(self._api, self._pod_name):
+                    return
+            except (ApiError, ApiUnreachable) as error:
+                _logger.info("log of %s: %s", self._pod_name, error)
+            pause = await pause_after(pause, self._watched)
 
     async def _give_up(self) -> Begun:
         """Take the pod away, and believe only its runner that it has not started the command."""
@@ -120,7 +144,10 @@ class WarmExecution(PodExecution):
                 while not await self._is_taken_away():
                     await pause_after(FIRST_PAUSE, self._watched)
         self._late = True
-        if await self._hear(_LAST_WORD_SECONDS):
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_LAST_WORD_SECONDS):
+                await self._hear()
+        if self._stream is not None:
             return await self._judged()
         message = (podstate.terminated(self._watched.pod or {}) or {}).get("message", "")
         frame = decode(message.strip().encode())
@@ -148,26 +175,21 @@ class WarmExecution(PodExecution):
             _logger.warning("the warm pod's Job cannot be given back: %s", error)
             return Begun.YES
 
-    async def _hear(self, seconds: float) -> bool:
-        """The runner's first frames, and the log that goes on behind them."""
-        pause = FIRST_PAUSE
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                while not self._is_silent_for_ever():
-                    stream = follow(self._api, self._pod_name, self._decoder)
-                    try:
-                        self._first = await anext(stream)
-                    except (ApiError, ApiUnreachable, StopAsyncIteration) as error:
-                        _logger.info("log of %s: %s", self._pod_name, error)
-                    else:
-                        self._stream = stream
-                        return True
-                    pause = await pause_after(pause, self._watched)
-        return False
-
-    def _is_silent_for_ever(self) -> bool:
-        """Whether the pod is gone, and its log with it."""
-        return self._watched.pod_deleted
+    async def _hear(self) -> None:
+        """The runner's first frames, and the log that goes on behind them; nothing, when that goes with the pod."""
+        pause, refused = FIRST_PAUSE, 0  # since the pod has ended
+        while self._stream is None and not self._watched.pod_deleted and refused <= REFUSALS:
+            was_over = podstate.is_over(self._watched)
+            stream = follow(self._api, self._pod_name, self._decoder)
+            try:
+                self._first = await anext(stream)
+            except (ApiError, ApiUnreachable, StopAsyncIteration) as error:
+                _logger.info("log of %s: %s", self._pod_name, error)
+                is_answer = isinstance(error, NoFrames) or not isinstance(error, ApiUnreachable)
+                refused += was_over and is_answer
+                pause = await pause_after(pause, self._watched)
+            else:
+                self._stream = stream
 
     async def _make(self) -> Ended | None:
         return self._untold
@@ -208,17 +230,12 @@ class WarmExecution(PodExecution):
         return None
 
 
-def start_seconds(claim: float) -> float:
-    """In which a pod that was claimed in so many seconds takes its run, or loses it."""
-    return min(max(START_SECONDS, _PER_CALL * claim), _LONGEST_START_SECONDS)
-
-
 @asynccontextmanager
-async def _meanwhile(work: Callable[[], Coroutine[object, object, None]]) -> AsyncGenerator[None]:
+async def _meanwhile(work: Callable[[], Coroutine[object, object, None]]) -> AsyncGenerator[asyncio.Task[None]]:
     """Do `work` until it is done, or the context ends. It raises nothing."""
     task = asyncio.create_task(work())
     try:
-        yield
+        yield task
     finally:
         task.cancel()
         await asyncio.wait((task,))
