@@ -10,11 +10,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from bench import authentication, followers, gate, kubernetes, local, mcp, sustained, warm, warm_load
+from bench import authentication, followers, gate, kubernetes, local, mcp, nodes, sustained, warm, warm_load
 from bench.figures import Row
 from bench.table import as_json, table
 
-_PARTS = ("local", "followers", "authentication", "mcp", "gate", "warm", "warm-load", "kubernetes", "sustained")
+_CLUSTER_PARTS = ("gate", "warm", "warm-load", "kubernetes", "sustained", "nodes")
+_PARTS = ("local", "followers", "authentication", "mcp", *_CLUSTER_PARTS)
 
 
 def main() -> int:
@@ -30,6 +31,7 @@ def main() -> int:
         "warm-load": lambda directory: warm_load.measure(directory, options.rounds),
         "kubernetes": lambda directory: kubernetes.measure(directory, options.rounds, options.log_lines),
         "sustained": lambda directory: sustained.measure(directory, options.minutes),
+        "nodes": lambda directory: nodes.measure(directory, options.minutes),
     }
     report: dict[str, Any] = {"machine": _machine()}
     missed = 0

@@ -1,13 +1,20 @@
-"""What processes use: the peak memory of those that come and go, and processor time."""
+"""What processes use: the peak memory of those that come and go, processor time, and a service's memory over time."""
 
+import asyncio
 import os
 import threading
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from k8s_mcp.beside import beside
+from tests.soak import growth
+from tests.support.service import Service
+
 _LOOK_SECONDS = 0.02
+_SAMPLE_SECONDS = 5.0
 
 
 class PeakOfRunner:
@@ -41,6 +48,20 @@ def processor(pid: int) -> float:
     """Seconds of processor time that the process has used, its children left out."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+@asynccontextmanager
+async def sampled(service: Service) -> AsyncGenerator[list[growth.Sample]]:
+    """What the service holds, every few seconds while the context lasts."""
+    samples: list[growth.Sample] = []
+
+    async def look() -> None:
+        while True:
+            samples.extend(growth.sample(service.pid))
+            await asyncio.sleep(_SAMPLE_SECONDS)
+
+    async with beside(look):
+        yield samples
 
 
 def _peak_memory(pid: str) -> int:

@@ -16,14 +16,13 @@ from bench import pods
 from bench.client import kubeconfig, request, short
 from bench.figures import Row, Sample, at_least_times, at_most, figure
 from bench.kubernetes import prepared
-from bench.memory import processor
+from bench.memory import processor, sampled
 from k8s_mcp import __version__
 from k8s_mcp.beside import beside
 from k8s_mcp.cluster.client import Api
 from k8s_mcp.cluster.connect import connect
 from k8s_mcp.cluster.objects import PodTemplate
 from tests.soak import growth
-from tests.soak.replicas import Sample as MemorySample
 from tests.support.service import Service
 
 _NAMESPACE = "k8s-mcp-bench"
@@ -31,7 +30,6 @@ _AT_A_TIME = 8
 _TURNS = 5
 _COMMAND = "echo ready"
 _GROWTH = 5.0
-_LOOK_SECONDS = 5.0
 _MIB = 1 << 20
 
 
@@ -55,13 +53,12 @@ def measure(directory: Path, minutes: float) -> Iterator[Row]:
 async def _rows(service: Service, own_kubeconfig: str, seconds: float) -> list[Row]:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_AT_A_TIME))
     first_lines: list[float] = []
-    samples: list[MemorySample] = []
 
     async def run() -> None:
         answer = await asyncio.to_thread(short, service.url, request(_COMMAND))
         first_lines.append(answer.first_line * 1000)
 
-    async with connect(own_kubeconfig, "", _NAMESPACE) as api, _sampled(service, samples):
+    async with connect(own_kubeconfig, "", _NAMESPACE) as api, sampled(service) as samples:
         await pods.remove_all(api)
         await run()
         await api.create(pods.SECRETS, pods.secret(pods.LABEL, kubeconfig()))
@@ -129,19 +126,3 @@ async def _bare(api: Api) -> AsyncGenerator[Callable[[], Awaitable[None]]]:
 
     async with beside(watch):
         yield carry_out
-
-
-@asynccontextmanager
-async def _sampled(service: Service, samples: list[MemorySample]) -> AsyncGenerator[None]:
-    """What the service holds, every few seconds."""
-
-    async def look() -> None:
-        process = Path(f"/proc/{service.pid}")
-        while True:
-            pages = int((process / "statm").read_text().split()[1])
-            descriptors = len(list((process / "fd").iterdir()))
-            samples.append(MemorySample(time.monotonic(), 0, pages * os.sysconf("SC_PAGE_SIZE"), descriptors))
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async with beside(look):
-        yield

@@ -285,9 +285,10 @@ async def test_cancelled_while_its_pod_starts(proxied: Client, proxy: ApiProxy, 
         run_id = Transcript(stream.seen).run_id
         await until(lambda: place.has_pod(run_id), 30)
         note = proxy.spoil("PATCH jobs", held=True)
-        await proxied.cancel(run_id)
+        asking = asyncio.create_task(proxied.http.delete(f"/runs/{run_id}"))  # answered when the note is there
         await until_run(place, label)
         note.held = False
+        await asking
         await nothing_happens_to_its_pod(place, run_id)
         log.held = False
         seen = await stream.to_end()
@@ -319,6 +320,25 @@ async def test_cancel_while_the_api_server_refuses(proxied: Client, proxy: ApiPr
         seen = await stream.to_end()
     assert seen.final == {"status": "cancelled", "exit_code": None}
     await place.nothing_left(seen.run_id)
+
+
+async def test_a_cancel_of_which_the_cluster_cannot_be_told_is_not_accepted(
+    proxied: Client, proxy: ApiProxy, place: Place
+) -> None:
+    """Were the replica killed now, nobody would know of it: who asked for it is to ask again. It goes on trying."""
+    async with proxied.stream("echo go; sleep 99") as stream:
+        await stream.first("stdout")
+        run_id = Transcript(stream.seen).run_id
+        note = proxy.spoil("PATCH jobs", status=503, times=1000)
+        refused = await proxied.http.delete(f"/runs/{run_id}")
+        assert refused.status_code == 503, refused.text
+        assert "ask again" in refused.json()["detail"]
+        assert note.seen > 0
+        proxy.heal()
+        await proxied.cancel(run_id)
+        seen = await stream.to_end()
+    assert seen.final == {"status": "cancelled", "exit_code": None}
+    await place.nothing_left(run_id)
 
 
 # Connections, as they are

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import secrets
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -286,6 +287,79 @@ async def test_who_takes_over_a_run_whose_log_has_gone_ends_it_behind_what_its_c
         assert (seen.final["status"], seen.final["exit_code"]) == ("error", None)
         assert [event.id for event in seen.numbered] == [2]
         assert (await other.replay(run_id, 1)).numbered == seen.numbered
+    proxy.heal()
+    await place.nothing_left(run_id, seconds=60)
+
+
+async def test_a_replica_that_is_cut_off_does_not_say_that_a_run_is_not_there(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
+) -> None:
+    """It cannot know what others have begun meanwhile."""
+    proxy.heal()
+    first, second = serve_kubernetes(), serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url))
+    cut_off(proxy, second, "GET (jobs|pods)")
+    async with client_of(first) as one, client_of(second) as other, one.stream(TICKING) as stream:
+        await read_lines(stream, 1)
+        path = f"/runs/{Transcript(stream.seen).run_id}"
+        answers = [await other.http.get(path), await other.http.get(f"{path}/events"), await other.http.delete(path)]
+        assert [answer.status_code for answer in answers] == [503] * 3
+        proxy.heal()
+        await run_sync(wait_for, lambda: second.get("/readyz").status_code == 200)
+        assert_whole([], await other.replay(Transcript(stream.seen).run_id, 0))
+    await place.nothing_left(Transcript(stream.seen).run_id)
+
+
+async def test_a_replica_that_has_not_seen_the_pod_of_a_run_does_not_say_that_its_output_is_gone(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
+) -> None:
+    """The request comes again there, with its key, when the run has ended and nobody has read it."""
+    proxy.heal()
+    first, second = serve_kubernetes(), serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url))
+    cut_off(proxy, second, r"GET pods\?(?!.*job-name)")
+    key = secrets.token_hex(8)
+    async with client_of(first) as one, client_of(second) as other:
+        async with one.stream("echo there", key) as stream:
+            await stream.first("control")
+            run_id = Transcript(stream.seen).run_id
+
+        async def has_ended() -> bool:
+            return "k8s-mcp-server/ended" in (await job_of(place, run_id))["metadata"]["annotations"]
+
+        await until(has_ended)
+        await run_sync(wait_for, lambda: run_id in [run["run_id"] for run in second.get("/runs").json()["runs"]])
+        async with other.stream("echo there", key) as stream:
+            await stream.first("control")
+            proxy.heal()
+        await run_sync(wait_for, lambda: second.get("/readyz").status_code == 200)
+        seen = await other.run("echo there", key)
+    assert (seen.run_id, seen.stdout, seen.final) == (run_id, ["there"], {"status": "done", "exit_code": 0})
+    await place.nothing_left(run_id, seconds=60)
+
+
+def cut_off(proxy: ApiProxy, service: Service, calls: str) -> None:
+    """Refuse such calls, be they going on, until the service says that it knows."""
+    proxy.spoil(calls, status=503, times=10_000)
+    proxy.cut(f"{calls}.*watch")
+    wait_for(lambda: service.get("/readyz").status_code == 503)
+
+
+async def test_an_owner_that_could_not_read_the_log_ends_the_run_behind_what_others_showed(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
+) -> None:
+    """Who has seen a line elsewhere is not taken for one that has seen the end."""
+    proxy.heal()
+    first, second = serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url)), serve_kubernetes()
+    proxy.spoil("GET pods/.*/log", times=1000, status=404, body=refusal(404, "NotFound"))
+    async with client_of(first) as one, client_of(second) as other:
+        async with one.stream("echo up; sleep 300", timeout=300) as stream:
+            await stream.first("control")
+            run_id = Transcript(stream.seen).run_id
+            async with other.follow(run_id) as elsewhere:
+                await elsewhere.first("stdout")
+            await place.akubectl("delete", "pods", f"--namespace={place.namespace}", f"--selector={ANY_RUN}={run_id}")
+            seen = await stream.to_end()
+        assert seen.final["status"] == "error"
+        assert [event.id for event in (await one.replay(run_id, 1)).numbered] == [2]
     proxy.heal()
     await place.nothing_left(run_id, seconds=60)
 

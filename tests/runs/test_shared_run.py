@@ -186,6 +186,32 @@ async def test_the_owner_settles_and_waits_until_the_end_is_read() -> None:
     assert isinstance(scene.run.last_word(), RunEnded)
 
 
+async def test_a_stop_is_known_when_the_cluster_has_it_and_not_before() -> None:
+    """Of the owner's and of a follower's: what one replica alone knows goes with it."""
+    scene = Scene(owned=False)
+    reading = asyncio.create_task(read(scene.run))
+    assert not await scene.run.stopped(0.05)
+    await scene.until("stop")
+    asking = asyncio.create_task(scene.run.stopped(5))
+    await settle()
+    assert not asking.done()
+    scene.shared.change(told_to_stop=True)
+    assert await asking
+    scene.shared.items.put_nowait(Ended("cancelled"))
+    assert await reading == ["cancelled"]
+    await scene.end()
+    assert await scene.run.stopped(0), "it has ended"
+
+
+async def test_a_stop_of_a_run_that_is_let_go_is_for_others_to_be_told_of() -> None:
+    scene = Scene(owned=False)
+    asking = asyncio.create_task(scene.run.stopped(5))
+    await settle()
+    scene.run.release()
+    assert not await asking
+    await scene.end()
+
+
 async def test_a_follower_writes_nothing_but_that_it_is_there_and_tells_nobody() -> None:
     scene = Scene(owned=False)
     reading = asyncio.create_task(read(scene.run))

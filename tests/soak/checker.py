@@ -187,8 +187,8 @@ def _why_another(final: dict[str, Any], record: Record, weather: Weather, *, exe
         return "its cancelling was never accepted"
     if final == CANCELLED and longest_alone(record) > weather.resume_window - 3:
         return "nobody followed for longer than the resume window"
-    if final == CANCELLED and outage > weather.resume_window / 2:
-        return _UNSEEN
+    if outage > weather.resume_window / 2 and (final == CANCELLED or final.get("reason") == "NoExitFrame"):
+        return _UNSEEN  # it was removed, perhaps when its command had ended and before that was read
     if final.get("reason") == "ReplicaLost" and not executed and _killed(record, weather):
         return "its replica was killed before its start, and its request did not come again"
     if final.get("reason") == "ApiUnreachable" and not executed and outage > _STARTS_WITHIN:
@@ -226,11 +226,13 @@ def _longest(spells: Sequence[tuple[float, float]], since: float, until: float) 
 
 
 def _agreement(record: Record) -> Iterator[Wrong]:
-    """All who followed it, and who read it again, saw the same, as far as each came."""
+    """All who followed it, and who read it again, saw the same, as far as each came. Of a request that came again
+    after the end there are two runs, each with its own order of lines.
+    """
     everyone = [*record.followers, *([record.replayed] if record.replayed else [])]
-    first = everyone[0].numbered
-    for other in everyone[1:]:
-        for one, another in zip(first, other.numbered, strict=False):
+    for other in everyone:
+        first = next(one for one in everyone if one.run_id == other.run_id)
+        for one, another in zip(first.numbered, other.numbered, strict=False):
             if one != another:
                 if record.hurt and "error" in (_status(one), _status(another)):
                     break  # its log went with its pod, and its owner perhaps before: the end is where each client is

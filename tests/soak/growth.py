@@ -1,11 +1,12 @@
 """Whether something grows: a straight line through the second half of what was measured."""
 
-from collections.abc import Sequence
+import re
+import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
+from pathlib import Path
 from statistics import linear_regression, mean, median
-
-from tests.soak.replicas import Sample
 
 _BUCKET_SECONDS = 60
 _MIB = 1 << 20
@@ -14,6 +15,16 @@ ENOUGH_SECONDS = 600
 
 MOST = 0.05
 """Of its level, the most by which anything may grow over the second half."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """`life`: of which start of the replica; the first is 0. `memory`: bytes that are resident."""
+
+    at: float
+    life: int
+    memory: int
+    descriptors: int
 
 
 @dataclass(frozen=True)
@@ -34,6 +45,14 @@ class Growth:
     @property
     def is_flat(self) -> bool:
         return self.seconds < ENOUGH_SECONDS or max(self.memory, self.descriptors) < MOST
+
+
+def sample(pid: int, life: int = 0) -> Iterator[Sample]:
+    """What the process has now; nothing if it has just ended."""
+    resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    if resident:
+        descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+        yield Sample(time.monotonic(), life, int(resident[1]) * 1024, descriptors)
 
 
 def of(replica: int, samples: Sequence[Sample]) -> list[Growth]:

@@ -8,13 +8,13 @@ import subprocess
 import time
 from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 
 from tests.e2e.place import Place
+from tests.soak import growth
 from tests.soak.api_link import ApiLink
 from tests.soak.balancer import Address
 from tests.support.service import Service
@@ -34,16 +34,6 @@ Tell = Callable[[str, str], None]
 """Of something wrong: what, and all there is to say of it."""
 
 
-@dataclass(frozen=True)
-class Sample:
-    """`life`: of which start of the replica; the first is 0. `memory`: bytes that are resident."""
-
-    at: float
-    life: int
-    memory: int
-    descriptors: int
-
-
 class _Service(Service):
     start_seconds = 90  # it waits for an API server that is away
 
@@ -54,7 +44,7 @@ class Replica:
     def __init__(self, number: int, link: ApiLink, directory: Path, settings: dict[str, object], tell: Tell) -> None:
         self.number = number
         self.link = link
-        self.samples: list[Sample] = []
+        self.samples: list[growth.Sample] = []
         self.address: Address | None = None
         self.lives = 0
         self._directory = directory
@@ -122,7 +112,7 @@ class Replica:
                     await self.start()
                 elif time.monotonic() - sampled > _SAMPLE_SECONDS:
                     sampled = time.monotonic()
-                    self._sample(self._service.pid)
+                    self.samples += growth.sample(self._service.pid, self.lives - 1)
 
     def _has_ended(self, service: Service) -> bool:
         """Whether it has, though nobody wanted it; that is told."""
@@ -131,12 +121,6 @@ class Replica:
             why = f"replica {self.number}, exit code {code}: {_essences(service.log)}\n{_tail(service.log)}"
             self._tell("replica ended by itself", why)
         return code is not None
-
-    def _sample(self, pid: int) -> None:
-        resident = re.search(r"VmRSS:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
-        if resident:  # else it has just ended
-            descriptors = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-            self.samples.append(Sample(time.monotonic(), self.lives - 1, int(resident[1]) * 1024, descriptors))
 
     def log_lines(self, word: str) -> list[str]:
         """What its logs, of all its lives, say with that word."""

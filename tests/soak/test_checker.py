@@ -118,6 +118,14 @@ def test_a_request_that_comes_again_after_its_end_may_start_another_run() -> Non
         assert "executed twice" in found(record(one, mode=mode), (101, 105))
 
 
+def test_the_two_runs_of_such_a_request_may_differ_in_their_order() -> None:
+    one, other = follower(whole()), follower([*whole()[:1], *whole()[2:]])
+    one.run_id, other.run_id = "1", "2"
+    assert "clients saw different events" not in found(record(one, other, mode="retried"), (101,))
+    other.run_id = "1"
+    assert "clients saw different events" in found(record(one, other, mode="retried"), (101,))
+
+
 def test_a_start_long_after_the_cancel_is_found() -> None:
     command = Command("…", _LINES, ending=CANCELLED)
     one = record(follower([control(1, **CANCELLED)]), command=command)
@@ -275,6 +283,13 @@ def test_a_run_whose_followers_were_unseen_for_long_may_be_gone() -> None:
     long = record(follower([]))
     long.ended = 130
     assert found(long, weather=Weather(20, [(105, 117)])) == []
+
+
+def test_a_run_may_be_removed_unread_while_followers_are_unseen_and_not_otherwise() -> None:
+    removed = record(follower([control(1, status="error", exit_code=None, reason="NoExitFrame", message="…")]))
+    removed.ended = 130
+    assert found(removed, weather=Weather(20, [(105, 117)])) == []
+    assert found(removed, weather=Weather(20, [(105, 110)])) == ["wrong ending"]
 
 
 def test_clients_of_a_run_that_was_hurt_may_come_to_its_end_at_different_places() -> None:

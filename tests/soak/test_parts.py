@@ -10,8 +10,8 @@ from anyio.to_thread import run_sync
 
 from tests.soak import growth, plan
 from tests.soak.balancer import GARBAGE, balancer
+from tests.soak.growth import Sample
 from tests.soak.plan import Options
-from tests.soak.replicas import Sample
 from tests.soak.witness import witness
 from tests.support.service import wait_for
 

@@ -1,4 +1,4 @@
-"""Building the two Go programs once, and keeping them by the hash of what they were built from.
+"""Building the Go programs once, and keeping them by the hash of what they were built from.
 
 `K8S_MCP_TEST_KUBERNETES=1.35` builds the node from `node/1.35.mod` instead of `node/go.mod`: another Kubernetes.
 """
@@ -36,6 +36,11 @@ def node() -> Path:
 def dns() -> Path:
     """Return the directory with `dns` (CoreDNS); the first time builds it."""
     return _build("dns", "about two minutes")
+
+
+def kwok() -> Path:
+    """Return the directory with `kwok`, which plays nodes for `make bench`; the first time builds it."""
+    return _build("kwok", "about five minutes")
 
 
 def forget() -> None:

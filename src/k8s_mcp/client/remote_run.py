@@ -24,6 +24,7 @@ _SILENCE_SECONDS = 45.0  # the service writes something every 15 s
 _CANCEL_SECONDS = 5.0
 _RESUME_SECONDS = 10.0  # after it a service with default settings has cancelled the run
 _LONGEST_PAUSE = 2.0
+_MISSES = 5  # how often a run whose connection was lost is not there, before it is gone: three seconds
 _LONGEST_RETRY_AFTER = 30.0
 _TRY_AGAIN = frozenset({429, 502, 503, 504})
 _PROBLEM_BYTES = 64 * 1024
@@ -66,6 +67,7 @@ class RemoteRun:
         self._key = token_hex(16)
         self._last_id: int | None = None
         self._seen = False  # an answer about this run
+        self._missed = 0
         self._may_run = False  # the request may have arrived
         self._lost_since: float | None = None
         self._pause = 0.0
@@ -150,6 +152,9 @@ class RemoteRun:
         if again and response.status in _TRY_AGAIN:
             raise _Lost(str(refusal(self._url, response)), _retry_after(response))
         if self.run_id is not None and response.status == 404 and self._seen:
+            self._missed += 1
+            if self._missed <= _MISSES:  # it may have begun on another replica just now
+                raise _Lost(str(refusal(self._url, response)))
             raise ServiceError(
                 f"the connection was lost, and now the run is gone, too: {refusal(self._url, response)}"
             )
@@ -157,7 +162,7 @@ class RemoteRun:
             raise refusal(self._url, response)
         if response.headers.get("Content-Type", "").partition(";")[0] != "text/event-stream":
             raise NotOurs("its answer is not an event stream")
-        self._seen = True
+        self._seen, self._missed = True, 0
 
     def _read(self, response: Response) -> Generator[Event]:
         if self.run_id is not None:

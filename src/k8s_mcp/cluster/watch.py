@@ -17,6 +17,8 @@ from k8s_mcp.cluster.watched import Watched, version_of
 
 JOBS = "/apis/batch/v1/jobs"
 PODS = "/api/v1/pods"
+OF_JOB = "batch.kubernetes.io/job-name"
+"""Label of a pod: the name of the Job that it belongs to."""
 EVENTS = "/api/v1/events"
 
 _SILENCE_SECONDS = 90.0  # the API server sends a bookmark about every minute …
@@ -244,7 +246,7 @@ def _selection(path: str) -> dict[str, str]:
 
 def job_of(pod: Json) -> str:
     """The name of the Job that a pod belongs to."""
-    return pod["metadata"]["labels"].get("batch.kubernetes.io/job-name", "")
+    return pod["metadata"]["labels"].get(OF_JOB, "")
 
 
 def _log(path: str, error: ApiError | ApiUnreachable, *, again: bool) -> None:

@@ -53,6 +53,21 @@ class SharedRun(Run):
         """Let go of the run: streams end without a final event, and another replica can take it over."""
         self._release_requested.set()
 
+    async def stopped(self, seconds: float) -> bool:
+        """End the command. Whether all replicas can know of that within so many seconds, or the run has ended: what
+        this one alone knows goes with it.
+        """
+        self.stop()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not (self._is_stop_known or self.released):
+                    await self.log.changed()
+        return self._is_stop_known
+
+    @property
+    def _is_stop_known(self) -> bool:
+        return self.ended is not None or (self._shared is not None and self._shared.told_to_stop)
+
     async def _carry_out(self, executor: Executor) -> Ended:  # noqa: ARG002 - it is the shared one
         ended = Ended("error", None, "InternalError", "the run was released")
         async with self._opened() as execution:
@@ -142,6 +157,8 @@ class SharedRun(Run):
             while True:
                 await execution.changed()
                 self._news.set()
+                if execution.told_to_stop:
+                    self.log.wake()
 
         async def attend() -> None:
             while True:

@@ -19,6 +19,7 @@ from k8s_mcp.runs.shared_run import SharedRun
 from k8s_mcp.runs.spec import target_of
 
 _SHOWN_SECONDS = 10.0  # for the Job of a run to be created and seen
+_STOP_SECONDS = 5.0  # in which the cluster is told that a run is to end; then who asked for that is to ask again
 
 
 class SharedRuns(Runs):
@@ -93,12 +94,21 @@ class SharedRuns(Runs):
         facts = run_facts(spec, whose, via, target, redactor.mask, adopted=True)
         self._add(self._run(facts, spec, redactor))
 
+    def _check_current(self) -> None:
+        """Of what other replicas have begun nothing is heard while the cluster is out of reach."""
+        self._shared.check()
+
     async def _cancel(self, spec: RunSpec) -> None:
         run = self._runs.get(spec.run_id)
-        if run is None:
-            await self._shared.cancel(spec)
-        else:
-            run.stop()
+        if isinstance(run, SharedRun):
+            if await run.stopped(_STOP_SECONDS):
+                return
+            if not run.released:
+                raise Unavailable(
+                    "the run is to end, but its cluster cannot be told: if this replica of the service ends, "
+                    "nobody knows of it; ask again"
+                )
+        await self._shared.cancel(spec)
 
     def _end(self, run: Run) -> None:
         """Another replica can go on with it."""

@@ -151,7 +151,7 @@ def _add_list(api: APIRouter, runs: Runs, past: PastRuns) -> None:
 
 
 def _add_runs(api: APIRouter, runs: Runs, past: PastRuns) -> None:
-    one_run = documented(*REFUSED, errors.NotFound)
+    one_run = documented(*REFUSED, errors.NotFound, errors.Unavailable)
     stream = {**STREAM, **NOTHING_LEFT, **one_run, **documented(errors.InvalidRequest)}
 
     @api.get("/runs/{run_id}", responses={**_answer("Run"), **one_run})
@@ -161,6 +161,10 @@ def _add_runs(api: APIRouter, runs: Runs, past: PastRuns) -> None:
             return runs.describe(caller, run_id)
         except errors.NotFound:
             return await past.describe(caller, run_id)
+        except errors.Unavailable:
+            with suppress(errors.NotFound, errors.Unavailable):
+                return await past.describe(caller, run_id)
+            raise
 
     @api.delete("/runs/{run_id}", status_code=202, responses={**_answer("Run", code=202), **one_run})
     async def cancel_run(caller: Caller, run_id: Annotated[str, RUN_ID]) -> dict[str, object]:
@@ -184,6 +188,10 @@ def _add_runs(api: APIRouter, runs: Runs, past: PastRuns) -> None:
             run = await runs.follow(caller, run_id)
         except errors.NotFound:
             return EventStream(await past.follow(caller, run_id, timed=timed), last_event_id)
+        except errors.Unavailable:
+            with suppress(errors.NotFound, errors.Unavailable):
+                return EventStream(await past.follow(caller, run_id, timed=timed), last_event_id)
+            raise
         return EventStream(run, last_event_id, watching=watch or not run.spec.is_of(caller))
 
 

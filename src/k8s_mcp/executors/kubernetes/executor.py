@@ -14,7 +14,7 @@ from k8s_mcp.cluster.objects import CANCELLED, RUN, PodTemplate, read_run
 from k8s_mcp.cluster.run_files import SECRETS, read_files
 from k8s_mcp.cluster.verdict import verdict_of
 from k8s_mcp.cluster.warm import was_warm
-from k8s_mcp.cluster.watch import JOBS, NO_ANSWER, job_of
+from k8s_mcp.cluster.watch import JOBS, NO_ANSWER, OF_JOB, PODS, job_of
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import SharedExecution, uninterrupted
@@ -193,9 +193,9 @@ class KubernetesExecutor:
 
     async def recover(self, spec: RunSpec) -> RunSpec | None:
         """See `SharedExecutor`. A run that is just being started has no Secret yet: that is waited for, a while."""
-        if spec.ended and self._is_unreadable(spec):
-            return None
         try:
+            if spec.ended and await self._is_unreadable(spec):
+                return None
             secret = await self._secret(spec)
             if secret is None and not spec.ended:
                 with self._cluster.watch.on(spec.name) as watched, suppress(TimeoutError):
@@ -220,13 +220,17 @@ class KubernetesExecutor:
             self._cluster.odd("secrets", spec.name, f"no files of a run: {type(error).__name__}")
             raise Unavailable("the run cannot be followed: somebody has changed its Secret") from None
 
-    def _is_unreadable(self, spec: RunSpec) -> bool:
-        """Whether the log of a run that is over is gone, and something was in it."""
+    async def _is_unreadable(self, spec: RunSpec) -> bool:
+        """Whether the log of a run that is over is gone, and something was in it. Raises ApiError, ApiUnreachable."""
         with self._cluster.watch.on(spec.name) as watched:
             if watched.has_pod:
                 return False
             told = verdict_of(watched.job)
-        return told is None or told.output > 0
+        if told is not None and not told.output:
+            return False
+        # The watch of pods may be behind that of Jobs, or not have begun.
+        found = await self._cluster.api.list(PODS, {"labelSelector": f"{OF_JOB}={spec.name}"})
+        return not found["items"]
 
     async def _secret(self, spec: RunSpec) -> Json | None:
         return await self._cluster.api.find(SECRETS, spec.name)

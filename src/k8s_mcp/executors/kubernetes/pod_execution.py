@@ -121,11 +121,12 @@ class PodExecution(OwnedExecution):
             return True
         if self._objects.standing is Standing.OVER:
             return True
+        if self._objects.job is not None:
+            await self._objects.note_stop()  # before the look: it can take a while, in which the pod starts
         if self._watched.pod is None:
             await self._watched.changed()  # until the iteration, which sees that it is to end, has ended
             return False
         self._heard_until = self._heard_until or self._in(_HEARD_SECONDS)
-        await self._objects.note_stop()  # before the look: it can take a while, in which the pod starts
         unheard = podstate.has_started(self._watched.pod) and not self._decoder.next_seq
         if unheard and asyncio.get_running_loop().time() < self._heard_until:
             await pause_after(FIRST_PAUSE, self._watched)
@@ -286,8 +287,10 @@ class PodExecution(OwnedExecution):
         yield self._untold
 
     def _unheard(self, ended: Ended) -> Ended:
-        """How it ended by our own judgement: its owner before us may have shown more of it than was read here."""
-        return replace(ended, whole=self._made_here)
+        """How it ended by our own judgement: another replica may have shown more of it than was read here, be it an
+        owner before us or one that read on while we could not; unless nothing can have run.
+        """
+        return replace(ended, whole=self._made_here and self._watched.pod is None and not self._resumed)
 
     async def _explained(self, ended: Ended) -> Ended:
         if ended.status != "cancelled" or self._stopping or self.told_to_stop:
