@@ -21,6 +21,7 @@ from k8s_mcp.models import Ended, RunSpec
 from k8s_mcp.runner.frames import EXIT, NEVER_STARTED, Frame, decode
 
 _START_SECONDS = 2.0  # in which a claimed pod takes its run; if its log, read then, says that it waits, it loses it
+_UNKNOWN_SECONDS = 10.0  # for which the log may be out of reach; then the run is followed in that pod, come what may
 _WRITE_SECONDS = 9.0
 """For the claim, and for the Secret: together less than until anybody can take this replica for gone."""
 _AGAIN_SECONDS = (0.4, 0.6)
@@ -106,16 +107,18 @@ class WarmExecution(PodExecution):
             await self._warm.tell()
 
     async def _is_taken(self, told: asyncio.Task[None]) -> bool:
-        """Whether the runner was heard, before its log, read in a while, said that it still waits. As long as the log
-        cannot be read neither is known, and the pod is left alone: an API server that is away, slow or odd says
-        nothing about the pod.
+        """Whether the runner was heard, before its log, read in a while, said that it still waits. Where neither
+        comes, because the log cannot be read, it may have the run: that says nothing of the pod.
         """
         heard = asyncio.create_task(self._hear())
         waits = asyncio.create_task(self._still_waits(told))
         try:
-            for task in (await asyncio.wait((heard, waits), return_when=asyncio.FIRST_COMPLETED))[0]:
+            known, _ = await asyncio.wait(
+                (heard, waits), timeout=_UNKNOWN_SECONDS, return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in known:
                 task.result()
-            return self._stream is not None
+            return self._stream is not None or not known
         finally:
             heard.cancel()
             waits.cancel()
@@ -124,7 +127,7 @@ class WarmExecution(PodExecution):
     async def _still_waits(self, told: asyncio.Task[None]) -> None:
         """Until it is known that the pod had its time, and has not taken the run."""
         await asyncio.sleep(_START_SECONDS)
-        await asyncio.wait((told,))
+        await asyncio.wait((told,), timeout=_START_SECONDS)
         pause = FIRST_PAUSE
         while True:
             try:
