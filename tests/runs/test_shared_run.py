@@ -224,6 +224,19 @@ async def test_a_follower_writes_nothing_but_that_it_is_there_and_tells_nobody()
     assert (scene.told, scene.run.last_word()) == ([], None)
 
 
+async def test_that_it_is_followed_is_said_again_half_a_window_after_it_was_said_last() -> None:
+    """Not half a window after it was looked at: that can be a whole window later, and the owner's patience over."""
+    scene = Scene(owned=False, window=8)
+    scene.shared.followed_ago = 3.9
+    reading = asyncio.create_task(read(scene.run))
+    async with asyncio.timeout(3):
+        while scene.shared.asked.count("followed 8") < 2:
+            await scene.shared.doing()
+    scene.shared.items.put_nowait(Ended("done", 0))
+    assert await reading == ["done"]
+    await scene.end()
+
+
 async def test_who_only_watches_on_another_replica_keeps_nothing_alive_and_sees_the_end() -> None:
     scene = Scene(owned=False, window=0.1)
     reading = asyncio.create_task(read(scene.run, watching=True))

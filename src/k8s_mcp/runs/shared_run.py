@@ -191,7 +191,8 @@ class SharedRun(Run):
         self._orphaned_at = 0.0
         if self._readers:
             await execution.say_followed(self._window)
-            return self._window / 2
+            # Again half a window after it was said last, by whomever: the other half is for saying it.
+            return max(self._window / 2 - execution.followed_ago, self._window / 8)
         return None
 
     def _is_our_turn(self, execution: SharedExecution) -> bool:
