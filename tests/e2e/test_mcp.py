@@ -7,7 +7,9 @@ import anyio
 import httpx
 import pytest
 
+from k8s_mcp.cluster import podstate
 from tests.e2e.place import Place
+from tests.e2e.warm import until
 from tests.mcp import raw
 from tests.mcp.clients import python_http
 from tests.support.service import Service, StartService
@@ -171,6 +173,47 @@ async def test_command_that_is_still_running_is_read_to_its_end_wherever_the_nex
     assert data_of(raw.answer(await other.post("/mcp", json=message)))["text"] == "two"
 
 
+@pytest.mark.parametrize("wait", [2, 60], ids=["its call was answered", "its call was waiting"])
+async def test_command_that_outlives_its_call_outlives_its_replica_as_well(
+    serve_kubernetes: StartService, kubeconfig: str, place: Place, wait: int
+) -> None:
+    """For as long as a model may take to ask for it, and not for the resume window: nobody follows it meanwhile."""
+    settings = {"resume_window": 1, "shutdown_grace": 0.1, "replay_seconds": 3}
+    ending, other = serve_kubernetes(**settings), serve_kubernetes(**settings)
+
+    async def call() -> None:
+        message = raw.tool("run_command", command="echo one; sleep 15; echo two", kubeconfig=kubeconfig, wait=wait)
+        async with raw.http(ending) as client:
+            await client.post("/mcp", json=message)
+        answered.set()
+
+    answered = anyio.Event()
+    async with anyio.create_task_group() as group, raw.http(other) as client:
+        group.start_soon(call)
+        run_id = await running(client)
+        if wait < 15:
+            await answered.wait()
+        await until(lambda: has_started(place, run_id))
+        ending.terminate()
+        await until(lambda: has_ended(place, run_id))
+        message = raw.tool("read_output", run_id=run_id, start_line=1, wait=30)
+        read = data_of(raw.answer(await client.post("/mcp", json=message)))
+        assert (read["status"], read["text"]) == ("done", "one\ntwo")
+        await place.nothing_left(run_id, 60)
+
+
+async def has_started(place: Place, run_id: str) -> bool:
+    pods = await place.items("pods", f"k8s-mcp-server/run={run_id}")
+    return any(podstate.has_started(pod) for pod in pods)
+
+
+async def has_ended(place: Place, run_id: str) -> bool:
+    """Its pod by itself: raises AssertionError when somebody has removed it."""
+    pods = await place.items("pods", f"k8s-mcp-server/run={run_id}")
+    assert len(pods) == 1, "somebody has removed the run"
+    return podstate.terminated(pods[0]) is not None
+
+
 async def test_tool_that_only_reads_does(one: httpx.AsyncClient, kubeconfig: str) -> None:
     listed = raw.answer(await one.post("/mcp", json=raw.request("tools/list")))["result"]["tools"]
     [tool] = [tool for tool in listed if tool["name"] == "run_read_only"]
@@ -203,13 +246,14 @@ async def status_of(run_id: str, replica: httpx.AsyncClient) -> str:
             await anyio.sleep(0.05)
 
 
-async def running(replica: httpx.AsyncClient) -> None:
-    """Wait until a replica knows of a run that has begun."""
+async def running(replica: httpx.AsyncClient) -> str:
+    """Wait until a replica knows of a run that has begun; its id."""
     with anyio.fail_after(60):
         while True:
             runs = (await replica.get("/runs")).json()["runs"]
-            if any(run["status"] == "running" for run in runs):
-                return
+            begun = [run["run_id"] for run in runs if run["status"] == "running"]
+            if begun:
+                return str(begun[0])
             await anyio.sleep(0.05)
 
 

@@ -56,6 +56,7 @@ class Shared:
         self.told_to_stop = False
         self.can_go_on = True
         self.followed_ago = float("inf")
+        self.awaited = 0.0
         self.asked: list[str] = []
         self.items: asyncio.Queue[Item | Exception] = asyncio.Queue()
         self.taken_over = True
@@ -103,6 +104,10 @@ class Shared:
 
     async def say_followed(self, window: float) -> None:
         self._ask(f"followed {window:g}")
+
+    async def say_awaited(self, seconds: float) -> None:
+        self._ask(f"awaited {seconds:g}")
+        self.change(awaited=seconds)
 
     async def keep(self, status: str, seconds: float, *, always: bool) -> None:
         self._ask(f"keep {status} {seconds:g}{' always' if always else ''}")
@@ -235,6 +240,41 @@ async def test_that_it_is_followed_is_said_again_half_a_window_after_it_was_said
     scene.shared.items.put_nowait(Ended("done", 0))
     assert await reading == ["done"]
     await scene.end()
+
+
+@pytest.mark.parametrize("owned", [True, False])
+async def test_a_client_that_comes_back_later_is_noted_where_all_replicas_see_it(owned: bool) -> None:
+    scene = Scene(owned=owned, window=0)
+    await settle()
+    scene.run.linger(60)
+    await scene.until("awaited 60")
+    await settle()
+    assert scene.shared.asked.count("awaited 60") == 1
+    scene.shared.items.put_nowait(Ended("done", 0))
+    assert await read(scene.run) == ["done"]
+    await scene.end()
+
+
+async def test_an_owner_waits_for_a_client_that_another_replica_awaits() -> None:
+    scene = Scene(owned=True, window=0.1)
+    scene.shared.change(awaited=60, followed_ago=30)
+    await settle()
+    scene.run._abandon()  # pyright: ignore[reportPrivateUsage] - as when nobody has followed it here for a while
+    await settle()
+    assert "stop" not in scene.shared.asked
+    scene.shared.change(followed_ago=61)
+    scene.run._abandon()  # pyright: ignore[reportPrivateUsage]
+    await scene.until("stop")
+    assert await read(scene.run) == ["cancelled"]
+    await scene.end()
+
+
+async def test_that_a_client_comes_back_is_noted_when_the_run_is_let_go() -> None:
+    scene = Scene(owned=True)
+    scene.run.expected = 60
+    await settle()
+    scene.run.release()
+    assert await scene.end() == ["awaited 60", "release"]
 
 
 async def test_who_only_watches_on_another_replica_keeps_nothing_alive_and_sees_the_end() -> None:

@@ -126,6 +126,11 @@ class SharedExecution(Execution, Protocol):
         """Seconds since a follower on another replica was last heard of; infinite when there was none."""
         ...
 
+    @property
+    def awaited(self) -> float:
+        """Seconds for which the run goes on without any client, on whatever replica; 0 if nobody said so."""
+        ...
+
     async def changed(self) -> None:
         """Wait until one of these may have changed."""
         ...
@@ -136,6 +141,10 @@ class SharedExecution(Execution, Protocol):
 
     async def say_followed(self, window: float) -> None:
         """Let the owner know that the run is followed here, unless some follower said so within half of `window`."""
+        ...
+
+    async def say_awaited(self, seconds: float) -> None:
+        """Let all replicas know that a client comes back within so many seconds. Where that cannot be, it is not."""
         ...
 
     async def keep(self, status: str, seconds: float, *, always: bool) -> None:

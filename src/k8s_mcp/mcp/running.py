@@ -44,7 +44,7 @@ class Running:
     async def run(self, call: Call, arguments: RunCommand) -> types.CallToolResult:
         """Run the command, and wait for its end for as long as the call wants. Raises K8sMcpError."""
         await self._clusters.check(call.caller, arguments)
-        command = _Command(self._runs, self._clusters, self._let_go_on, call, arguments)
+        command = _Command(self._runs, self._clusters, self._let_go_on, self._idle, call, arguments)
         if arguments.clusters is not None:
             return await self._on_several(command, list(dict.fromkeys(arguments.clusters)))
         run = await command.start(arguments.cluster, call.key)
@@ -96,13 +96,20 @@ class _Command:
     """One call's command, on one cluster or several."""
 
     def __init__(
-        self, runs: Runs, clusters: Clusters, let_go_on: Callable[[Run], None], call: Call, arguments: RunCommand
+        self,
+        runs: Runs,
+        clusters: Clusters,
+        let_go_on: Callable[[Run], None],
+        idle: float,
+        call: Call,
+        arguments: RunCommand,
     ) -> None:
         self.reports = Reports(call.progress)
         self.text = arguments.command
         self._runs = runs
         self._clusters = clusters
         self._let_go_on = let_go_on
+        self._idle = idle
         self._call = call
         self._arguments = arguments
         self._deadline = asyncio.get_running_loop().time() + arguments.wait
@@ -115,9 +122,11 @@ class _Command:
         if key and self._runs.started_with(self._call.caller, key):
             key = None  # the client counts its requests wrongly: this one is new all the same
         try:
-            return await self._runs.start(self._call.caller, request, key, "mcp")
+            run = await self._runs.start(self._call.caller, request, key, "mcp")
         except UnknownCluster:
             raise await self._clusters.unknown(self._call.caller) from None
+        run.expected = self._idle
+        return run
 
     async def follow(self, collected: Collected, mark: str = "") -> None:
         """Until the command's end, or for as long as the call waits. A call that is cancelled ends the command."""

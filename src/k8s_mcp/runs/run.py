@@ -42,6 +42,7 @@ class Run:
         """Whether it is carried out here; else it is only followed."""
         self.released = False
         """Whether the run goes on, but no longer here: its streams end without a final event."""
+        self.expected = 0.0  # seconds within which its client comes back if it is let go of here
         self._observe = observe
         self._execution: Execution | None = None
         self._asked: Requests | None = None  # of the cluster, when the execution is forgotten

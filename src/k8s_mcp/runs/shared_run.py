@@ -16,6 +16,7 @@ from k8s_mcp.runs.run import Run
 
 _LEAST_WINDOW = 2.0  # seconds in which followers elsewhere are heard of, however short the resume window is
 _TAKE_OVER_PAUSE = 1.0
+_AGAIN_SECONDS = 2.0  # after which what could not be noted is tried again
 
 _logger = logging.getLogger(__name__)
 
@@ -47,11 +48,17 @@ class SharedRun(Run):
         self._release_requested = asyncio.Event()
         self._news = asyncio.Event()
         self._awaited = False  # somebody has followed it here, and may come back
+        self._lingers = 0.0  # seconds for which it goes on without a client, on whatever replica
         self._orphaned_at = 0.0  # when it was first seen to be, by the loop's clock
 
     def release(self) -> None:
         """Let go of the run: streams end without a final event, and another replica can take it over."""
         self._release_requested.set()
+
+    def linger(self, seconds: float) -> None:
+        super().linger(seconds)
+        self._lingers = max(self._lingers, seconds)
+        self._news.set()
 
     async def stopped(self, seconds: float) -> bool:
         """End the command. Whether all replicas can know of that within so many seconds, or the run has ended: what
@@ -147,6 +154,7 @@ class SharedRun(Run):
                 await execution.keep(self.ended.status, self._window, always=self._repeatable)
             return
         self._forget_timer()
+        await self._say_awaited(execution, max(self._lingers, self.expected))
         self.released = True
         self.log.close()
         await execution.release()
@@ -164,6 +172,8 @@ class SharedRun(Run):
             while True:
                 self._news.clear()
                 seconds = await self._look_after(execution)
+                if self.ended is None and not await self._say_awaited(execution, self._lingers):
+                    seconds = min(seconds or _AGAIN_SECONDS, _AGAIN_SECONDS)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(seconds):
                         await self._news.wait()
@@ -171,11 +181,18 @@ class SharedRun(Run):
         async with beside(listen), beside(attend):
             yield
 
+    async def _say_awaited(self, execution: SharedExecution, seconds: float) -> bool:
+        """Whether that is known to all replicas now."""
+        if seconds > execution.awaited:
+            await execution.say_awaited(seconds)
+        return execution.awaited >= seconds
+
     async def _look_after(self, execution: SharedExecution) -> float | None:
         """Do what the run's standing asks for; returns in how many seconds to look again, at the latest."""
         self._note_whose(execution)
         if self.ended is not None:
             return None
+        self._resume_window = max(self._resume_window, execution.awaited)
         if execution.owned:
             if execution.told_to_stop:
                 self.stop()
@@ -239,8 +256,10 @@ class SharedRun(Run):
                 self._cancel_unless_read_within(self._window)
             else:
                 self.release()
-        elif execution is not None and (ago := execution.followed_ago) < self._window:
-            self._cancel_unless_read_within(self._window - ago)
+        elif execution is not None and (ago := execution.followed_ago) < (
+            window := max(self._window, execution.awaited)
+        ):
+            self._cancel_unless_read_within(window - ago)
         else:
             self.stop()
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from k8s_mcp.cluster.objects import ENDED, FOLLOWED, REPLICA
-from k8s_mcp.executors.kubernetes.ownership import Followers, Standing, owner_of, standing
+from k8s_mcp.cluster.objects import AWAITED, ENDED, FOLLOWED, REPLICA
+from k8s_mcp.executors.kubernetes.ownership import Followers, Standing, awaited, owner_of, standing
 
 OURS, ALIVE, DEAD = "ours", "alive", "dead"
 
@@ -55,3 +55,13 @@ def test_followers_are_heard_of_by_our_own_clock_whatever_theirs_says() -> None:
     assert followers.ago(26) == 6
     followers.look(job(OURS, {FOLLOWED: "2099-01-01T00:00:00Z"}), 30)
     assert followers.ago(31) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "seconds"),
+    [("600", 600), ("", 0), ("-1", 0), ("1e9", 0), ("inf", 0), ("٣", 0), ("99999999", 3600), ("9" * 5000, 0)],
+)
+def test_for_how_long_a_run_is_awaited_is_read_and_bounded(said: str, seconds: float) -> None:
+    """Whoever may change Jobs can write anything there."""
+    assert awaited(job(OURS, {AWAITED: said})) == seconds
+    assert awaited(None) == awaited(job(OURS)) == 0

@@ -21,7 +21,7 @@ from k8s_mcp.cluster.watch import JOBS
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.kubernetes.executor import KubernetesExecutor
 from k8s_mcp.executors.kubernetes.handle_store import SecretStore
-from k8s_mcp.executors.kubernetes.ownership import NOBODY, Standing, annotations_of, owner_of, standing
+from k8s_mcp.executors.kubernetes.ownership import NOBODY, Standing, annotations_of, awaited, owner_of, standing
 from k8s_mcp.executors.kubernetes.replicas import LEASES, ROUND_SECONDS, holder_of
 from k8s_mcp.executors.kubernetes.reservations import bind
 from k8s_mcp.log_format import about_run
@@ -132,7 +132,7 @@ class Janitor:
         if state is Standing.OVER:
             # Kubernetes removes a Job so long after its pod has ended; of some there never was a pod, or it hangs.
             return float(job["spec"].get("ttlSecondsAfterFinished") or 0) + ROUND_SECONDS
-        return self._resume_window if state is Standing.ORPHANED else _STRAY_SECONDS
+        return max(self._resume_window, awaited(job)) if state is Standing.ORPHANED else _STRAY_SECONDS
 
     async def _give_away(self, job: Json) -> None:
         """A run of ours that is followed elsewhere, and not carried out here: we were cut off while it was made."""

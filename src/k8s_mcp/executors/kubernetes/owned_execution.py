@@ -51,6 +51,10 @@ class OwnedExecution:
     def followed_ago(self) -> float:
         return self._objects.followed_ago()
 
+    @property
+    def awaited(self) -> float:
+        return self._objects.awaited
+
     async def changed(self) -> None:
         await self._watched.changed()
 
@@ -59,6 +63,9 @@ class OwnedExecution:
 
     async def say_followed(self, window: float) -> None:
         await self._objects.say_followed(window)
+
+    async def say_awaited(self, seconds: float) -> None:
+        await self._objects.say_awaited(seconds)
 
     async def release(self) -> None:
         await self._objects.release()

@@ -6,7 +6,7 @@ A run's Job names its owner. What may be done, by whom, and what must hold for i
 |---|---|---|---|
 | nothing yet | to be created | create it, in its own name | the name is free |
 | its own name | owned | resume, stop, settle, keep, delete; let go | the Job's `uid`; and the version that was seen |
-| another name, of a replica that lives | theirs | note that it is followed, or is to be stopped | `uid` |
+| another name, of a replica that lives | theirs | note that it is followed, awaited, or to be stopped | `uid` |
 | a name whose replica is gone, or none | orphaned | write its own name | `uid` and the version that was seen |
 | that it has ended, and is kept | over | follow it | nothing is written |
 | nothing any more: it is gone, or going | gone | nothing | |
@@ -18,14 +18,16 @@ log, and is the owner still, unless somebody took the run meanwhile.
 https://kubernetes.io/docs/reference/using-api/api-concepts/#resource-versions
 """
 
+import re
 from collections.abc import Callable
 from enum import Enum
 
 from k8s_mcp.cluster.client import Json
-from k8s_mcp.cluster.objects import ENDED, FOLLOWED, REPLICA
+from k8s_mcp.cluster.objects import AWAITED, ENDED, FOLLOWED, REPLICA
 
 NOBODY = ""
 """The owner of a run that was let go."""
+_MOST_AWAITED = 3600.0
 
 
 class Standing(Enum):
@@ -42,6 +44,12 @@ class Standing(Enum):
 def annotations_of(job: Json) -> dict[str, str]:
     """The Job's annotations; empty when it has none."""
     return job["metadata"].get("annotations") or {}
+
+
+def awaited(job: Json | None) -> float:
+    """Seconds for which the run goes on without any client, because one said that it comes back; 0 where none did."""
+    said = annotations_of(job).get(AWAITED, "") if job else ""
+    return min(float(said), _MOST_AWAITED) if re.fullmatch("[0-9]{1,9}", said) else 0.0
 
 
 def is_going(thing: Json) -> bool:

@@ -5,10 +5,11 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from http import HTTPStatus
+from math import ceil
 
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import Api, ApiError, ApiUnreachable, Json
-from k8s_mcp.cluster.objects import CANCELLED, ENDED, FOLLOWED, REPLICA, RUN
+from k8s_mcp.cluster.objects import AWAITED, CANCELLED, ENDED, FOLLOWED, REPLICA, RUN
 from k8s_mcp.cluster.verdict import Verdict, verdict_of
 from k8s_mcp.cluster.watch import JOBS
 from k8s_mcp.cluster.watched import Watched
@@ -17,6 +18,7 @@ from k8s_mcp.executors.kubernetes.ownership import (
     Followers,
     Standing,
     annotations_of,
+    awaited,
     owner_of,
     standing,
 )
@@ -84,6 +86,11 @@ class RunJob:
         self._followers.look(self.job, now)
         return self._followers.ago(now)
 
+    @property
+    def awaited(self) -> float:
+        """See `SharedExecution`."""
+        return awaited(self.job)
+
     async def is_there(self) -> bool:
         """Whether the run's Job is there, on which this run's events can be followed. Raises ApiError and
         ApiUnreachable.
@@ -130,6 +137,15 @@ class RunJob:
             await self._patch({"metadata": {"annotations": {FOLLOWED: now}}}, job)
         except (ApiError, ApiUnreachable) as error:
             _logger.debug("not noted that the run is followed: %s", error)
+
+    async def say_awaited(self, seconds: float) -> None:
+        """See `SharedExecution`."""
+        if self.standing not in (Standing.OWNED, Standing.THEIRS, Standing.ORPHANED) or self.awaited >= seconds:
+            return
+        try:
+            await self._patch({"metadata": {"annotations": {AWAITED: f"{ceil(seconds)}"}}})
+        except (ApiError, ApiUnreachable) as error:
+            _logger.debug("not noted that the run is awaited: %s", error)
 
     async def release(self) -> None:
         """Take our name off the Job, so that others need not wait until this replica is known to be gone."""
