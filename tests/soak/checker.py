@@ -17,6 +17,9 @@ _STARTS_LATE = 3.0
 takes long to start a pod takes as long to hear that it is to go.
 """
 
+_SEEN_WITHIN = 1.0
+"""Seconds in which a node tells that a pod has started."""
+
 _STARTS_WITHIN = 2.0
 """Seconds for which the API server may be away while a run is being started: the calls are tried again for longer."""
 
@@ -72,7 +75,7 @@ def judge(record: Record, starts: Sequence[float], weather: Weather) -> Verdict:
         verdict.wrong += (Wrong(_kind(problem), problem) for problem in follower.problems)
         if follower.closed_early > _MOST_CLOSED:
             verdict.wrong.append(Wrong("stream lost again and again", f"{follower.closed_early} times"))
-        verdict.wrong += lines(follower, record, weather)
+        verdict.wrong += lines(follower, record, weather, starts)
         wrong, excuse = _ending(follower, record, weather, executed=bool(starts))
         verdict.wrong += wrong
         verdict.excused = verdict.excused or excuse
@@ -107,7 +110,7 @@ def _finals(record: Record) -> list[dict[str, Any]]:
     return [final for follower in record.followers for final in follower.finals]
 
 
-def lines(follower: Follower, record: Record, weather: Weather) -> Iterator[Wrong]:
+def lines(follower: Follower, record: Record, weather: Weather, starts: Sequence[float] = ()) -> Iterator[Wrong]:
     """Whether they are the command's: in order, none twice, none missing but those that a gap names."""
     expected = {"stdout": record.planned.command.stdout, "stderr": record.planned.command.stderr}
     seen = {"stdout": 0, "stderr": 0}
@@ -120,7 +123,7 @@ def lines(follower: Follower, record: Record, weather: Weather) -> Iterator[Wron
                 if event.id != last + 1:
                     yield Wrong("lines lost without a gap", f"the end has id {event.id}, the line before it {last}")
                 continue
-            if not record.hurt and not _went_unread(record, weather):
+            if not record.hurt and not _went_unread(record, weather, starts):
                 yield Wrong("gap without a cause", event.data)
             stream = control["stream"] or "stdout"
             seen[stream] += control["missing"]
@@ -142,13 +145,15 @@ def lines(follower: Follower, record: Record, weather: Weather) -> Iterator[Wron
             yield Wrong("lines lost without a gap", f"at the end, {short}")
 
 
-def _went_unread(record: Record, weather: Weather) -> bool:
-    """Whether the pod of a cancelled run can have gone before its log was reached: over a slow API server, or by the
-    replica that came behind its owner.
+def _went_unread(record: Record, weather: Weather, starts: Sequence[float]) -> bool:
+    """Whether the pod of a cancelled run can have gone before its log was reached: over a slow API server, by the
+    replica that came behind its owner, or before it was seen to have started.
     """
     since = record.cancelled
     if since is None:
         return False
+    if any(at > since - _SEEN_WITHIN for at in starts):
+        return True
     return _longest(weather.slow, since, record.ended) > 0 or any(
         since - 1 <= at <= record.ended for at in weather.goings
     )

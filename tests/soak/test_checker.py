@@ -246,6 +246,7 @@ def test_the_log_of_a_cancelled_run_may_go_unread_when_its_owner_goes_or_is_slow
     cancelled = record(follower(events), command=_CUT_SHORT)
     cancelled.cancelled = 103
     assert found(cancelled, weather=weather) == expected
+    assert found(cancelled, (102.5,), weather) == [], "its start was not seen yet"
     cancelled.cancelled = None
     assert "gap without a cause" in found(cancelled, weather=weather)
 
