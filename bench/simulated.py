@@ -37,7 +37,7 @@ def nodes(cluster: testcluster.Cluster, count: int) -> Generator[None]:
         try:
             _kubectl(kubectl, "cordon", *real)
             _kubectl(kubectl, "apply", "--server-side", "--filename=-", content=_list(map(_node, range(count))))
-            wait_for(lambda: _ready(kubectl) == count, _READY_SECONDS, what=f"{count} nodes")
+            wait_for(lambda: _usable(kubectl) == count, _READY_SECONDS, what=f"{count} nodes")
             yield
         finally:
             _kubectl(kubectl, "delete", "nodes", f"--selector={_LABEL}", "--ignore-not-found")
@@ -144,8 +144,8 @@ conditions:
 addresses:
 - {address: {{ NodeIP | Quote }}, type: InternalIP}
 daemonEndpoints: {kubeletEndpoint: {Port: {{ NodePort }}}}
-allocatable: {cpu: "16", memory: 64Gi, pods: "110"}
-capacity: {cpu: "16", memory: 64Gi, pods: "110"}
+allocatable: {cpu: "16", memory: 64Gi, ephemeral-storage: 100Gi, pods: "110"}
+capacity: {cpu: "16", memory: 64Gi, ephemeral-storage: 100Gi, pods: "110"}
 phase: Running
 """
 _POD = """
@@ -183,9 +183,11 @@ def _names(kubectl: Sequence[str], selector: str) -> list[str]:
     return _kubectl(kubectl, "get", "nodes", f"--selector={selector}", "--output=name").split()
 
 
-def _ready(kubectl: Sequence[str]) -> int:
-    is_ready = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].status}'
-    return _kubectl(kubectl, "get", "nodes", f"--selector={_LABEL}", f"--output={is_ready}").count("True")
+def _usable(kubectl: Sequence[str]) -> int:
+    """How many are ready, and known to be so: a controller takes the taint of a new node off a while later."""
+    each = "jsonpath={range .items[*]}{.status.conditions[?(@.type=='Ready')].status} {.spec.taints}{'\\n'}{end}"
+    found = _kubectl(kubectl, "get", "nodes", f"--selector={_LABEL}", f"--output={each}")
+    return [line.split() for line in found.splitlines()].count(["True"])
 
 
 def _kubectl(kubectl: Sequence[str], *arguments: str, content: str | None = None) -> str:
