@@ -235,8 +235,9 @@ async def test_its_start_is_confirmed_when_all_is_over(
     await ran_once(place, label, seen.run_id)
 
 
+@pytest.mark.parametrize("lost", [False, True], ids=["unseen", "and the answer to it was lost"])
 async def test_cancelled_before_its_start_was_seen(
-    proxied: Client, proxy: ApiProxy, serve_kubernetes: StartService, client_of: ClientOf, place: Place
+    proxied: Client, proxy: ApiProxy, serve_kubernetes: StartService, client_of: ClientOf, place: Place, lost: bool
 ) -> None:
     """Another replica has seen output already: both tell the same."""
     made = proxy.spoil("POST secrets", status=503, times=1000)
@@ -247,10 +248,14 @@ async def test_cancelled_before_its_start_was_seen(
         blind = proxy.spoil(r"GET pods\?", status=503, times=1000)
         proxy.cut(r"GET pods\?.*watch")
         await run_sync(wait_for, lambda: blind.seen)
+        if lost:
+            proxy.spoil("PATCH jobs", cut=0)
+            proxy.spoil("PATCH jobs", status=503, times=1000)
         made.times = 0
         async with other.follow(run_id) as elsewhere:
             await elsewhere.first("stdout")
-            await proxied.cancel(run_id)
+            asked = await proxied.http.delete(f"/runs/{run_id}")
+            assert asked.status_code == (503 if lost else 202), asked.text
             proxy.heal()
             seen, also = await asyncio.gather(stream.to_end(), elsewhere.to_end())
     assert seen.final == also.final == {"status": "cancelled", "exit_code": None}

@@ -91,3 +91,28 @@ async def test_replica_lives_and_never_knew_that_its_run_was_made(
         assert (seen.stdout, seen.final) == (["fine"], {"status": "done", "exit_code": 0})
         await place.nothing_left(seen.run_id, seconds=60)
     assert await place.times_run("unknown") == 1
+
+
+async def test_replica_that_never_knew_of_its_run_is_asked_for_it(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
+) -> None:
+    """The Job names it, but it has no request: it leaves the run to who has, instead of calling it lost."""
+    first = serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url), resume_window=WINDOW)
+    second = serve_kubernetes(resume_window=WINDOW)
+    command = f"{place.counted('asked')}; echo fine"
+    async with client_of(first) as one, client_of(second) as other:
+        proxy.spoil("POST jobs", cut=0)
+        proxy.spoil("(POST|GET) jobs(/|$)", status=503, times=1000)
+        refused = await one.http.post(
+            "/sse", json=one.body(command), headers={"Idempotency-Key": "asked"}, timeout=60
+        )
+        assert refused.status_code == 503, refused.text
+        proxy.heal()
+        [run_id] = await suspended(place, 1)
+        await run_sync(wait_for, lambda: first.get(f"/runs/{run_id}").status_code == 200)
+        async with other.stream(command, "asked") as stream, one.follow(run_id) as elsewhere:
+            seen, also = await asyncio.gather(stream.to_end(), elsewhere.to_end())
+        assert (seen.stdout, seen.final) == (["fine"], {"status": "done", "exit_code": 0})
+        assert also.numbered == seen.numbered
+        await place.nothing_left(run_id, seconds=60)
+    assert await place.times_run("asked") == 1

@@ -101,7 +101,7 @@ class Runs:
         spec = self._spec(principal, request, key, kubeconfig, grant, via)
         known = self._find(principal, spec.key)
         if known is None and again:
-            self._check_current()
+            self.check()
             raise NotFound("the run of this Idempotency-Key is over, and its output is gone; it is not run again")
         if known is None:
             resolved = await self._admission.check_addresses(kubeconfig)
@@ -222,12 +222,7 @@ class Runs:
 
     def _known(self, principal: Principal, run_id: str, deed: Deed, via: Via) -> RunSpec:
         spec = next((spec for spec in self._all() if spec.run_id == run_id), None)
-        if spec is None:
-            self._check_current()
         return self.sight.checked(principal, spec, deed, via)
-
-    def _check_current(self) -> None:
-        """Raise Unavailable while it cannot be known here that there is no such run."""
 
     def _find(self, principal: Principal, key: str) -> RunSpec | None:
         """The principal's run that a key has started, on whatever replica; none without a key."""

@@ -9,6 +9,7 @@ from k8s_mcp.kubeconfig.redact import Redactor
 from k8s_mcp.models import Principal, RunSpec
 from k8s_mcp.observe.facts import Observe, RunFacts, RunStarted, Target, Via, run_facts
 from k8s_mcp.policy.admission import Admission
+from k8s_mcp.policy.observers import Deed
 from k8s_mcp.policy.quotas import Quotas
 from k8s_mcp.run_state import describe
 from k8s_mcp.runs.handles import Handles
@@ -94,9 +95,10 @@ class SharedRuns(Runs):
         facts = run_facts(spec, whose, via, target, redactor.mask, adopted=True)
         self._add(self._run(facts, spec, redactor))
 
-    def _check_current(self) -> None:
-        """Of what other replicas have begun nothing is heard while the cluster is out of reach."""
-        self._shared.check()
+    def _known(self, principal: Principal, run_id: str, deed: Deed, via: Via) -> RunSpec:
+        if all(spec.run_id != run_id for spec in self._all()):
+            self._shared.check()  # what others have begun is not heard of while the cluster is out of reach
+        return super()._known(principal, run_id, deed, via)
 
     async def _cancel(self, spec: RunSpec) -> None:
         run = self._runs.get(spec.run_id)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from k8s_mcp.cluster.objects import CANCELLED
+from k8s_mcp.cluster.verdict import VERDICT, Verdict, written
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.kubernetes.endings import who_told
 from k8s_mcp.models import Ended
@@ -21,6 +22,7 @@ def job(version: int, **annotations: str) -> Json:
     ("annotations", "ended"),
     [
         pytest.param({CANCELLED: "true"}, Ended("cancelled"), id="one of us, who noted it"),
+        pytest.param({VERDICT: written(Verdict(Ended("cancelled"), 0))}, Ended("cancelled"), id="one of us, at last"),
         pytest.param({}, Ended("error", None, "JobDeleted", "somebody deleted the run's Job"), id="somebody else"),
     ],
 )

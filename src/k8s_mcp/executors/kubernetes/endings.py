@@ -5,6 +5,7 @@ from contextlib import suppress
 
 from k8s_mcp.cluster import podstate
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable
+from k8s_mcp.cluster.verdict import verdict_of
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.base import read_exit
 from k8s_mcp.models import Ended
@@ -56,6 +57,9 @@ async def who_told(watched: Watched) -> Ended:
                 leaving = podstate.why_leaving(watched)
     if podstate.is_cancelled(watched.job):
         return Ended("cancelled")
+    told = verdict_of(watched.job)
+    if told is not None:
+        return told.ended
     return Ended("error", None, *(leaving or ("Terminated", "somebody told the runner to end")))
 
 

@@ -57,7 +57,7 @@ class PodExecution(OwnedExecution):
         self._made_here = made_here
         self._gate_log = gate_log
         self._template = template
-        self._resumed = False
+        self._resumed = self._may_be_resumed = False
         self._pause = FIRST_PAUSE  # before the pod is asked for again
         self._cancelled_until = 0.0  # so long a pod that was told to go is waited for: it may have started unseen
         self._heard_until = 0.0  # so long a pod that is to go is kept for its log
@@ -94,6 +94,8 @@ class PodExecution(OwnedExecution):
     async def _find(self) -> None:
         try:
             there = await self._objects.is_there()
+            if there and self.owned and not self.can_go_on:
+                await self._objects.disown()
         except (ApiError, ApiUnreachable) as error:
             raise Released from error
         if not there:
@@ -174,7 +176,7 @@ class PodExecution(OwnedExecution):
             return await self._ended_for_followers()
         if self._is_cancelled():
             # A pod can have started, and printed, without our having seen it yet: its log is what everybody reads.
-            if podstate.why_gone(self._watched) or (self._watched.pod is None and not self._resumed):
+            if podstate.why_gone(self._watched) or (self._watched.pod is None and not self._may_be_resumed):
                 self._untold = self._unheard(Ended("cancelled"))
             self._cancelled_until = self._cancelled_until or self._in(_SEEN_SECONDS)
             return self._untold
@@ -185,16 +187,15 @@ class PodExecution(OwnedExecution):
 
     async def _resume(self) -> None:
         """Have the pod started. Where the answer is lost it may have been: so that is no end, but tried again."""
+        self._may_be_resumed = True
         try:
             self._resumed = await self._objects.resume_if_complete()
             if not self._resumed:
                 self._untold = Ended("error", None, *endings.LOST)
-        except ApiError as error:
+        except (ApiError, ApiUnreachable) as error:
             _logger.warning("the run is not resumed yet: %s", error)
-            if not error.is_passing:
+            if isinstance(error, ApiError) and not error.is_passing:
                 self._untold = endings.of_error(error)
-        except ApiUnreachable as error:
-            _logger.warning("the run is not resumed yet: %s", error)
 
     async def _until_news(self) -> bool:
         """Wait for it, or have the pod started where that is ours to do. Whether it was: then there may be news."""
@@ -290,7 +291,7 @@ class PodExecution(OwnedExecution):
         """How it ended by our own judgement: another replica may have shown more of it than was read here, be it an
         owner before us or one that read on while we could not; unless nothing can have run.
         """
-        return replace(ended, whole=self._made_here and self._watched.pod is None and not self._resumed)
+        return replace(ended, whole=self._made_here and self._watched.pod is None and not self._may_be_resumed)
 
     async def _explained(self, ended: Ended) -> Ended:
         if ended.status != "cancelled" or self._stopping or self.told_to_stop:

@@ -159,6 +159,21 @@ class RunJob:
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("the run is free for others when this replica is known to be gone: %s", error)
 
+    async def disown(self) -> None:
+        """Take our name off a Job that was made here without our knowing, for whoever has its request.
+
+        Raises ApiError and ApiUnreachable.
+        """
+        job = self.job
+        if job is None or not self.owned:
+            return
+        try:
+            await self._patch({"metadata": {"annotations": {REPLICA: NOBODY}}}, job)
+        except ApiError as error:
+            if not error.is_conflict:
+                raise
+            await self._look_again()
+
     async def _look_for_job(self) -> None:
         """Whether a create, whose answer never came, has made the Job all the same."""
         job = await self._api.find(JOBS, self._name)

@@ -63,6 +63,7 @@ class RunObjects(RunJob):
         self._secret_uid = ""
         self._secret_gone = False
         self._trouble = ""
+        self._owed: Verdict | None = None  # what others are to be told before the Job goes
         if reserved is not None:
             watched.begin(reserved)
 
@@ -123,13 +124,25 @@ class RunObjects(RunJob):
         """
         if not self.judges:
             return
+        alone = self.told_to_stop and isinf(self.followed_ago())
+        self._owed = untold if self.owned and not alone else None
         try:
-            alone = self.told_to_stop and isinf(self.followed_ago())
-            if untold is not None and self.owned and not alone:
-                await self._patch({"metadata": {"annotations": {VERDICT: written(untold)}}})
+            await self._say_owed()
             await self._delete_secret()
         except (ApiError, ApiUnreachable) as error:
             _logger.warning("the run's Secret is not deleted yet: %s", error)
+
+    async def _say_owed(self) -> None:
+        """Raises ApiUnreachable, and ApiError where it may succeed later."""
+        if self._owed is None:
+            return
+        try:
+            await self._patch({"metadata": {"annotations": {VERDICT: written(self._owed)}}})
+        except ApiError as error:
+            if error.is_passing:
+                raise
+            _logger.warning("others are not told how the run ended: %s", error)
+        self._owed = None
 
     async def keep(self, status: str, seconds: float, untold: Verdict | None, *, always: bool) -> None:
         """Leave Job and pod, whose log it is, to Kubernetes' own clean-up. A few of them for each owner.
@@ -192,6 +205,7 @@ class RunObjects(RunJob):
                 if self.judges and self._watched.job_deleted:
                     await self.end_pod()  # whoever has deleted our Job may have left it
                 elif self.judges:
+                    await self._say_owed()
                     await self._delete_secret()
                     await self._delete_job()
             except (ApiError, ApiUnreachable) as error:
