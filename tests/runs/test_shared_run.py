@@ -265,8 +265,8 @@ async def test_an_owner_waits_for_a_client_that_another_replica_awaits() -> None
     scene.shared.change(followed_ago=61)
     scene.run._abandon()  # pyright: ignore[reportPrivateUsage]
     await scene.until("stop")
+    assert "keep cancelled 60" in await scene.end(), "nobody has read it, but somebody will"
     assert await read(scene.run) == ["cancelled"]
-    await scene.end()
 
 
 async def test_that_a_client_comes_back_is_noted_when_the_run_is_let_go() -> None:

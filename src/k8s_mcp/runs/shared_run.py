@@ -192,7 +192,8 @@ class SharedRun(Run):
         self._note_whose(execution)
         if self.ended is not None:
             return None
-        self._resume_window = max(self._resume_window, execution.awaited)
+        if execution.awaited > self._resume_window:
+            super().linger(execution.awaited)
         if execution.owned:
             if execution.told_to_stop:
                 self.stop()
