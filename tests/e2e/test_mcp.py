@@ -190,7 +190,8 @@ async def test_command_that_outlives_its_call_outlives_its_replica_as_well(
     answered = anyio.Event()
     async with anyio.create_task_group() as group, raw.http(other) as client:
         group.start_soon(call)
-        run_id = await running(client)
+        async with raw.http(ending) as owner:
+            run_id = await running(owner, "sleep 15")
         if wait < 15:
             await answered.wait()
         await until(lambda: has_started(place, run_id))
@@ -246,12 +247,14 @@ async def status_of(run_id: str, replica: httpx.AsyncClient) -> str:
             await anyio.sleep(0.05)
 
 
-async def running(replica: httpx.AsyncClient) -> str:
-    """Wait until a replica knows of a run that has begun; its id."""
+async def running(replica: httpx.AsyncClient, command: str = "") -> str:
+    """Wait until a replica knows of a run that has begun, with that in its command if it is known; its id."""
     with anyio.fail_after(60):
         while True:
             runs = (await replica.get("/runs")).json()["runs"]
-            begun = [run["run_id"] for run in runs if run["status"] == "running"]
+            begun = [
+                run["run_id"] for run in runs if run["status"] == "running" and command in (run["command"] or "")
+            ]
             if begun:
                 return str(begun[0])
             await anyio.sleep(0.05)

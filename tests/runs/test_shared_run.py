@@ -269,6 +269,20 @@ async def test_an_owner_waits_for_a_client_that_another_replica_awaits() -> None
     assert await read(scene.run) == ["cancelled"]
 
 
+async def test_who_has_read_the_end_of_an_orphaned_run_sees_to_what_is_left_of_it() -> None:
+    """Else it would stay, and count as one that goes on, for as long as it is awaited."""
+    scene = Scene(owned=False)
+    scene.shared.items.put_nowait([hello()])
+    await settle()
+    scene.shared.change(orphaned=True)
+    scene.shared.items.put_nowait(Ended("done", 0))
+    assert await read(scene.run) == ["done"]
+    asked = await scene.end()
+    assert "take over" in asked
+    assert asked[-1] == "settle"
+    assert isinstance(scene.run.last_word(), RunEnded)
+
+
 async def test_that_a_client_comes_back_is_noted_when_the_run_is_let_go() -> None:
     scene = Scene(owned=True)
     scene.run.expected = 60

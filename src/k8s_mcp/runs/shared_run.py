@@ -87,6 +87,8 @@ class SharedRun(Run):
                 ):
                     ended = await self._follow(execution)
                     self._finish(ended)
+                    if execution.orphaned and self._may_take_over():
+                        await self._become_owner(execution)  # else it stays, as one that goes on, until nobody waits
                     if self.ours:
                         await self._end(execution, ended)
                     elif self.is_replay and await self._read_to_end():
@@ -220,16 +222,21 @@ class SharedRun(Run):
         return execution.can_go_on or execution.told_to_stop or now >= self._orphaned_at + self._window / 2
 
     async def _take_over(self, execution: SharedExecution) -> None:
-        if not await execution.take_over():
+        if not await self._become_owner(execution):
             return
+        if execution.told_to_stop or self._stop_requested.is_set():
+            self.stop()
+            await execution.stop()
+
+    async def _become_owner(self, execution: SharedExecution) -> bool:
+        if not await execution.take_over():
+            return False
         try:
             self._note_whose(execution)
         except Unavailable as error:  # the audit log is full: without it nothing is carried out
             _logger.warning("the run is not carried out here: %s", error)
             raise Released from error
-        if execution.told_to_stop or self._stop_requested.is_set():
-            self.stop()
-            await execution.stop()
+        return True
 
     def _note_whose(self, execution: SharedExecution) -> None:
         """Tell of a change of owner, from or to us."""

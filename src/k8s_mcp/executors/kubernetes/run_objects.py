@@ -133,16 +133,14 @@ class RunObjects(RunJob):
             _logger.warning("the run's Secret is not deleted yet: %s", error)
 
     async def _say_owed(self) -> None:
-        """Raises ApiUnreachable, and ApiError where it may succeed later."""
+        """Tried again before the Job is deleted, which does not depend on it."""
         if self._owed is None:
             return
         try:
             await self._patch({"metadata": {"annotations": {VERDICT: written(self._owed)}}})
-        except ApiError as error:
-            if error.is_passing:
-                raise
-            _logger.warning("others are not told how the run ended: %s", error)
-        self._owed = None
+            self._owed = None
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("others are not told yet how the run ended: %s", error)
 
     async def keep(self, status: str, seconds: float, untold: Verdict | None, *, always: bool) -> None:
         """Leave Job and pod, whose log it is, to Kubernetes' own clean-up. A few of them for each owner.
