@@ -49,6 +49,14 @@ async def suspended(place: Place, count: int) -> list[str]:
     return await run_sync(wait_for, found)
 
 
+async def make_unknown(client: Client, proxy: ApiProxy, command: str, key: str) -> None:
+    """Have its replica make the run's Job, and never hear of it."""
+    proxy.spoil("(POST|GET) jobs", cut=0, times=1000)
+    refused = await client.http.post("/sse", json=client.body(command), headers={"Idempotency-Key": key}, timeout=60)
+    assert refused.status_code == 503, refused.text
+    proxy.heal()
+
+
 async def test_replica_is_killed_before_it_starts_its_runs(
     serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
 ) -> None:
@@ -81,12 +89,7 @@ async def test_replica_lives_and_never_knew_that_its_run_was_made(
     second = serve_kubernetes(resume_window=WINDOW)
     command = f"{place.counted('unknown')}; echo fine"
     async with client_of(first) as one, client_of(second) as other:
-        proxy.spoil("(POST|GET) jobs", cut=0, times=1000)
-        refused = await one.http.post(
-            "/sse", json=one.body(command), headers={"Idempotency-Key": "unknown"}, timeout=60
-        )
-        assert refused.status_code == 503, refused.text
-        proxy.heal()
+        await make_unknown(one, proxy, command, "unknown")
         seen = await other.run(command, key="unknown")
         assert (seen.stdout, seen.final) == (["fine"], {"status": "done", "exit_code": 0})
         await place.nothing_left(seen.run_id, seconds=60)
@@ -101,12 +104,7 @@ async def test_replica_that_never_knew_of_its_run_is_asked_for_it(
     second = serve_kubernetes(resume_window=WINDOW)
     command = f"{place.counted('asked')}; echo fine"
     async with client_of(first) as one, client_of(second) as other:
-        proxy.spoil("(POST|GET) jobs", cut=0, times=1000)
-        refused = await one.http.post(
-            "/sse", json=one.body(command), headers={"Idempotency-Key": "asked"}, timeout=60
-        )
-        assert refused.status_code == 503, refused.text
-        proxy.heal()
+        await make_unknown(one, proxy, command, "asked")
         [run_id] = await suspended(place, 1)
         await run_sync(wait_for, lambda: first.get(f"/runs/{run_id}").status_code == 200)
         async with other.stream(command, "asked") as stream, one.follow(run_id) as elsewhere:
