@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import os
 import subprocess
 import time
 from collections.abc import Iterator
@@ -13,15 +12,13 @@ from pathlib import Path
 from bench import pods
 from bench.client import Answer, bulk, kubeconfig, request, short
 from bench.figures import Row, Sample, at_least_times, at_most, at_most_times, figure, median_at_most, times
+from bench.on_cluster import OnCluster, on_cluster
 from bench.text import Text, check_stream, incompressible
 from k8s_mcp import __version__
 from k8s_mcp.cluster.client import Api
-from k8s_mcp.cluster.connect import connect
 from k8s_mcp.cluster.objects import PodTemplate
-from tests import testcluster
 from tests.support.service import Service
 
-_NAMESPACE = "k8s-mcp-bench"
 _BURST = 24
 _MIB = 1 << 20
 _BYTES_PER_LINE = 25
@@ -36,44 +33,27 @@ _KINDS = (
 class _Bench:
     service: Service
     api: Api
-    kubectl: tuple[str, ...]
-    directory: Path
+    place: OnCluster
     template: PodTemplate
 
 
 def measure(directory: Path, rounds: int, lines: int) -> Iterator[Row]:
     """The rows of this part. Raises testcluster.NotPossibleError where there can be no cluster."""
-    cluster = prepared()
-    kubectl = (str(cluster.kubectl), f"--kubeconfig={cluster.kubeconfig}")
-    home = directory / "service"
-    home.mkdir()
-    settings = {"executor": "kubernetes", "kubeconfig": cluster.kubeconfig, "namespace": _NAMESPACE, "warm_pods": 0}
-    service = Service(home, os.environ["PATH"], settings)
-    try:
-        yield from asyncio.run(_rows(service, cluster, kubectl, directory, rounds, lines))
-    finally:
-        service.stop()
-        subprocess.run([*kubectl, "delete", "namespace", _NAMESPACE], check=True, stdout=subprocess.DEVNULL)
+    with on_cluster(directory) as place:
+        yield from asyncio.run(_rows(place, place.serve(warm_pods=0), rounds, lines))
 
 
-async def _rows(
-    service: Service,
-    cluster: testcluster.Cluster,
-    kubectl: tuple[str, ...],
-    directory: Path,
-    rounds: int,
-    lines: int,
-) -> list[Row]:
+async def _rows(place: OnCluster, service: Service, rounds: int, lines: int) -> list[Row]:
     # Each run is read in a thread; asyncio by itself has four more of them than there are processors.
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_BURST))
-    async with connect(str(cluster.kubeconfig), "", _NAMESPACE) as api:
-        bench = _Bench(service, api, kubectl, directory, PodTemplate(f"k8s-mcp-server/runner:{__version__}"))
+    async with place.api() as api:
+        bench = _Bench(service, api, place, PodTemplate(f"k8s-mcp-server/runner:{__version__}"))
         await pods.remove_all(api)
         await _short(bench, "true; echo ready")  # the first one finds cold caches everywhere
         return [
             *await _cold_start(bench, 5 * rounds),
             *await _burst(bench, rounds),
-            *await _log(bench, rounds, _text(kubectl, lines), "of YAML", 5),
+            *await _log(bench, rounds, _text(place.kubectl, lines), "of YAML", 5),
             *await _log(bench, rounds, _incompressible(lines), "in base64, incompressible", 0.9),
             at_most("peak memory of the service", "MiB", Sample.of([service.peak_memory() / _MIB]), 200),
         ]
@@ -146,7 +126,7 @@ async def _log(bench: _Bench, rounds: int, text: Text, kind: str, least: float) 
 
 async def _bulk_run(bench: _Bench, text: Text) -> float:
     command = f"cat > /tmp/text; for i in $(seq {text.times}); do cat /tmp/text; done"
-    stream = bench.directory / "stream"
+    stream = bench.place.directory / "stream"
     body = request(command, stdin=text.content.decode())
     seconds = await asyncio.to_thread(bulk, bench.service.url, body, stream)
     await asyncio.to_thread(check_stream, stream, text)
@@ -162,10 +142,10 @@ async def _bulk_pod(bench: _Bench, text: Text) -> tuple[float, int]:
     await bench.api.create(pods.SECRETS, {"metadata": {"name": name, "labels": labels}, "stringData": data})
     await bench.api.create(pods.PODS, pods.printing_pod(name, text.times, bench.template))
     await pods.until_running(bench.api, name)
-    file = bench.directory / "log"
+    file = bench.place.directory / "log"
     start = time.perf_counter()
     with file.open("wb") as log:
-        logs = [*bench.kubectl, f"--namespace={_NAMESPACE}", "logs", "-f", name]
+        logs = [*bench.place.here, "logs", "-f", name]
         await asyncio.to_thread(subprocess.run, logs, stdout=log, check=True)
     seconds = time.perf_counter() - start
     with file.open("rb") as log:
@@ -197,14 +177,6 @@ def _text(kubectl: tuple[str, ...], lines: int) -> Text:
 
 def _incompressible(lines: int) -> Text:
     return incompressible(_LONGEST_TEXT, math.ceil(lines * _BYTES_PER_LINE / _LONGEST_TEXT))
-
-
-def prepared() -> testcluster.Cluster:
-    """A cluster with the runner image of this tree, and a namespace of our own in it."""
-    cluster = testcluster.ensure()
-    environment = {**os.environ, "K8S_MCP_NAMESPACE": _NAMESPACE}
-    subprocess.run(["images/build", "runner"], env=environment, check=True)
-    return cluster
 
 
 def _ms(seconds: Iterator[float] | list[float]) -> Sample:

@@ -1,10 +1,8 @@
 """One replica in a cluster of a thousand nodes, at ten thousand runs an hour: calls, memory and delay."""
 
 import asyncio
-import os
 import re
 import statistics
-import subprocess
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,17 +11,16 @@ from pathlib import Path
 from bench import pods, simulated
 from bench.client import request, short
 from bench.figures import Row, Sample, at_most, figure
-from bench.kubernetes import prepared
 from bench.memory import processor, sampled
-from k8s_mcp.cluster.connect import connect
+from bench.on_cluster import OnCluster, on_cluster
 from tests.soak import growth
 from tests.support.service import Service
 
-_NAMESPACE = "k8s-mcp-bench"
 _NODES = 1000
 _AN_HOUR = 10_000
 _MOST_AT_ONCE = 64
 _GROWTH = 5.0
+_KEPT_SECONDS = 60  # by default more than all of this takes, and what has ended grows until then
 _COUNTED = re.compile(r'^k8s_mcp_api_requests_total\{.*resource="([^"]+)",verb="(\w+)"\} (\S+)$', re.MULTILINE)
 _OF_THE_REPLICA = {"leases"}
 _MIB = 1 << 20
@@ -31,27 +28,12 @@ _MIB = 1 << 20
 
 def measure(directory: Path, minutes: float) -> Iterator[Row]:
     """The rows of this part. Raises testcluster.NotPossibleError where there can be no cluster, or no kwok."""
-    cluster = prepared()
-    home = directory / "service"
-    home.mkdir()
-    settings = {
-        "executor": "kubernetes",
-        "kubeconfig": cluster.kubeconfig,
-        "namespace": _NAMESPACE,
-        "warm_pods": 0,
-        "max_runs": _MOST_AT_ONCE,
-    }
-    kubectl = [str(cluster.kubectl), f"--kubeconfig={cluster.kubeconfig}"]
-    with simulated.nodes(cluster, _NODES):
-        service = Service(home, os.environ["PATH"], settings)
-        try:
-            yield from asyncio.run(_rows(service, str(cluster.kubeconfig), 60 * minutes))
-        finally:
-            service.stop()
-            subprocess.run([*kubectl, "delete", "namespace", _NAMESPACE], check=True, stdout=subprocess.DEVNULL)
+    with on_cluster(directory) as place, simulated.nodes(place.cluster, _NODES):
+        service = place.serve(warm_pods=0, max_runs=_MOST_AT_ONCE, replay_seconds=_KEPT_SECONDS)
+        yield from asyncio.run(_rows(place, service, 60 * minutes))
 
 
-async def _rows(service: Service, own_kubeconfig: str, seconds: float) -> list[Row]:
+async def _rows(place: OnCluster, service: Service, seconds: float) -> list[Row]:
     """Runs begin at even intervals, whatever becomes of those before them."""
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_MOST_AT_ONCE))
     count = round(seconds * _AN_HOUR / 3600)
@@ -63,7 +45,7 @@ async def _rows(service: Service, own_kubeconfig: str, seconds: float) -> list[R
         answer = await asyncio.to_thread(short, service.url, request("echo ready"))
         return answer.first_line * 1000
 
-    async with connect(own_kubeconfig, "", _NAMESPACE) as api, sampled(service) as samples:
+    async with place.api() as api, sampled(service) as samples:
         await pods.remove_all(api)
         await run(time.perf_counter())
         before, used, start = _calls(service), processor(service.pid), time.perf_counter()

@@ -2,10 +2,8 @@
 
 import asyncio
 import itertools
-import os
 import secrets
 import statistics
-import subprocess
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,21 +13,20 @@ from pathlib import Path
 from bench import pods
 from bench.client import kubeconfig, request, short
 from bench.figures import Row, Sample, at_least_times, at_most, figure
-from bench.kubernetes import prepared
 from bench.memory import processor, sampled
+from bench.on_cluster import OnCluster, on_cluster
 from k8s_mcp import __version__
 from k8s_mcp.beside import beside
 from k8s_mcp.cluster.client import Api
-from k8s_mcp.cluster.connect import connect
 from k8s_mcp.cluster.objects import PodTemplate
 from tests.soak import growth
 from tests.support.service import Service
 
-_NAMESPACE = "k8s-mcp-bench"
 _AT_A_TIME = 8
 _TURNS = 5
 _COMMAND = "echo ready"
 _GROWTH = 5.0
+_KEPT_SECONDS = 60  # by default more than all of this takes, and what has ended grows until then
 _MIB = 1 << 20
 
 
@@ -37,20 +34,11 @@ def measure(directory: Path, minutes: float) -> Iterator[Row]:
     """The rows of this part: so many minutes of each. Raises testcluster.NotPossibleError where there can be no
     cluster.
     """
-    cluster = prepared()
-    home = directory / "service"
-    home.mkdir()
-    settings = {"executor": "kubernetes", "kubeconfig": cluster.kubeconfig, "namespace": _NAMESPACE, "warm_pods": 0}
-    service = Service(home, os.environ["PATH"], settings)
-    try:
-        yield from asyncio.run(_rows(service, str(cluster.kubeconfig), 60 * minutes))
-    finally:
-        service.stop()
-        kubectl = [str(cluster.kubectl), f"--kubeconfig={cluster.kubeconfig}"]
-        subprocess.run([*kubectl, "delete", "namespace", _NAMESPACE], check=True, stdout=subprocess.DEVNULL)
+    with on_cluster(directory) as place:
+        yield from asyncio.run(_rows(place, place.serve(warm_pods=0, replay_seconds=_KEPT_SECONDS), 60 * minutes))
 
 
-async def _rows(service: Service, own_kubeconfig: str, seconds: float) -> list[Row]:
+async def _rows(place: OnCluster, service: Service, seconds: float) -> list[Row]:
     asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_AT_A_TIME))
     first_lines: list[float] = []
 
@@ -58,7 +46,7 @@ async def _rows(service: Service, own_kubeconfig: str, seconds: float) -> list[R
         answer = await asyncio.to_thread(short, service.url, request(_COMMAND))
         first_lines.append(answer.first_line * 1000)
 
-    async with connect(own_kubeconfig, "", _NAMESPACE) as api, sampled(service) as samples:
+    async with place.api() as api, sampled(service) as samples:
         await pods.remove_all(api)
         await run()
         await api.create(pods.SECRETS, pods.secret(pods.LABEL, kubeconfig()))

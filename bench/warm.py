@@ -1,62 +1,43 @@
 """A run in a warm pod beside one that starts its own, by turns, on one node."""
 
 import asyncio
-import os
-import re
 import secrets
 import statistics
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import pods
 from bench.client import Answer, request, short
 from bench.figures import Row, Sample, at_most, at_most_times, figure, median_at_most, times
-from bench.kubernetes import prepared
-from k8s_mcp.cluster.connect import connect
-from tests import testcluster
+from bench.on_cluster import OnCluster, metric, on_cluster
 from tests.support.service import Service, wait_for
 
-_NAMESPACE = "k8s-mcp-bench"
 _TURNS = 6  # in each round
 _WINDOW = 2  # seconds for which a run with a key is kept: the node is idle when it is gone
 _P50, _P95, _LATE, _KUBECTL = 150, 300, 50, 2.5
 _STAMPED = "date +%s.%N"
 _LISTING = "kubectl get namespaces"
+_WAITING = "k8s_mcp_warm_pods_waiting"
+_HITS = 'k8s_mcp_warm_pods_asked_total{result="hit"}'
 
 
 @dataclass(frozen=True)
 class _Bench:
+    place: OnCluster
     warm: Service
     cold: Service
-    kubeconfig: str
-    kubectl: tuple[str, ...]
 
 
 def measure(directory: Path, rounds: int) -> Iterator[Row]:
     """The rows of this part. Raises testcluster.NotPossibleError where there can be no cluster."""
-    cluster = prepared()
-    kubectl = (str(cluster.kubectl), f"--kubeconfig={cluster.kubeconfig}")
-    with ExitStack() as stack:
-        services: list[Service] = []
-        for most in (1, 0):
-            home = directory / f"warm-{most}"
-            home.mkdir()
-            settings = {"executor": "kubernetes", "kubeconfig": cluster.kubeconfig, "namespace": _NAMESPACE}
-            services.append(
-                Service(home, os.environ["PATH"], {**settings, "warm_pods": most, "resume_window": _WINDOW})
-            )
-            stack.callback(services[-1].stop)
-        warm, cold = services
-        yield from _rows(_Bench(warm, cold, cluster.kubeconfig.read_text(), kubectl), cluster, rounds)
-        stack.close()
-    subprocess.run([*kubectl, "delete", "namespace", _NAMESPACE], check=True, stdout=subprocess.DEVNULL)
+    with on_cluster(directory) as place:
+        warm, cold = (place.serve(f"warm-{most}", warm_pods=most, resume_window=_WINDOW) for most in (1, 0))
+        yield from _rows(_Bench(place, warm, cold), rounds)
 
 
-def _rows(bench: _Bench, cluster: testcluster.Cluster, rounds: int) -> list[Row]:
+def _rows(bench: _Bench, rounds: int) -> list[Row]:
     warm: list[Answer] = []
     keyed: list[Answer] = []
     cold: list[Answer] = []
@@ -65,7 +46,7 @@ def _rows(bench: _Bench, cluster: testcluster.Cluster, rounds: int) -> list[Row]
     for _ in range(1 + _TURNS * rounds):
         warm.append(_hit(bench, _STAMPED))
         keyed.append(_hit(bench, _STAMPED, key=secrets.token_hex(8)))
-        cold.append(_on_an_idle_node(bench, cluster, _STAMPED))
+        cold.append(_on_an_idle_node(bench, _STAMPED))
         listing.append(_hit(bench, _LISTING).end)
         plain.append(_plain(bench))
     del warm[0], keyed[0], cold[0], listing[0], plain[0]  # the first ones find cold caches everywhere
@@ -84,37 +65,27 @@ def _rows(bench: _Bench, cluster: testcluster.Cluster, rounds: int) -> list[Row]
 
 def _hit(bench: _Bench, command: str, key: str = "") -> Answer:
     """A run that found a pod, which had time to settle: the node has nothing else to do."""
-    wait_for(lambda: _figure(bench.warm, "k8s_mcp_warm_pods_waiting") >= 1, 60, what="a warm pod")
-    hits = _figure(bench.warm, 'k8s_mcp_warm_pods_asked_total{result="hit"}')
+    wait_for(lambda: metric(bench.warm, _WAITING) >= 1, 60, what="a warm pod")
+    hits = metric(bench.warm, _HITS)
     time.sleep(2)  # not for a state: so that what the node does behind a pod's start is over
-    answer = short(bench.warm.url, {**request(command), "kubeconfig": bench.kubeconfig}, key)
-    if _figure(bench.warm, 'k8s_mcp_warm_pods_asked_total{result="hit"}') != hits + 1:
+    answer = short(bench.warm.url, {**request(command), "kubeconfig": bench.place.kubeconfig}, key)
+    if metric(bench.warm, _HITS) != hits + 1:
         raise ValueError("the run was in no warm pod")
     return answer
 
 
-def _on_an_idle_node(bench: _Bench, cluster: testcluster.Cluster, command: str) -> Answer:
-    wait_for(lambda: _figure(bench.warm, "k8s_mcp_warm_pods_waiting") >= 1, 60, what="the node to be idle")
-    answer = short(bench.cold.url, {**request(command), "kubeconfig": bench.kubeconfig})
-    asyncio.run(_until_gone(cluster))
+def _on_an_idle_node(bench: _Bench, command: str) -> Answer:
+    wait_for(lambda: metric(bench.warm, _WAITING) >= 1, 60, what="the node to be idle")
+    answer = short(bench.cold.url, {**request(command), "kubeconfig": bench.place.kubeconfig})
+    asyncio.run(bench.place.until_gone())
     return answer
-
-
-async def _until_gone(cluster: testcluster.Cluster) -> None:
-    async with connect(str(cluster.kubeconfig), "", _NAMESPACE) as api:
-        await pods.until_gone(api, {"labelSelector": "k8s-mcp-server/run"})
 
 
 def _plain(bench: _Bench) -> float:
     start = time.perf_counter()
-    command = [*bench.kubectl, "get", "namespaces"]
+    command = [*bench.place.kubectl, "get", "namespaces"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - start
-
-
-def _figure(service: Service, name: str) -> float:
-    match = re.search(rf"^{re.escape(name)} (\S+)$", service.get("/metrics").text, re.MULTILINE)
-    return float(match[1]) if match else 0.0
 
 
 def _p95(sample: Sample) -> float:

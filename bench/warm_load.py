@@ -1,7 +1,6 @@
 """Warm pods when many ask at once, what waiting costs, and what a run asks of the API server."""
 
 import asyncio
-import os
 import re
 import statistics
 import subprocess
@@ -9,18 +8,13 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from pathlib import Path
 
-from bench import pods
 from bench.client import Answer, request, short
 from bench.figures import Row, Sample, figure
-from bench.kubernetes import prepared
-from k8s_mcp.cluster.connect import connect
-from tests import testcluster
+from bench.on_cluster import OnCluster, metric, on_cluster
 from tests.support.service import Service, wait_for
 
-_NAMESPACE = "k8s-mcp-bench"
 _MOST = 10
 _AT_ONCE = {1: 4, 10: 1, 40: 1}
 """How many requests, and how often in each round."""
@@ -48,64 +42,45 @@ used; sleep {_IDLE_SECONDS}; used
 class _Bench:
     """Two services in one namespace, of which one keeps pods warm."""
 
-    def __init__(self, cluster: testcluster.Cluster, warm: Service, cold: Service) -> None:
-        self.cluster = cluster
-        self.warm = warm
-        self.cold = cold
-        self.kubectl = (str(cluster.kubectl), f"--kubeconfig={cluster.kubeconfig}")
-        self.run = {**request(_COMMAND), "kubeconfig": cluster.kubeconfig.read_text()}
+    def __init__(self, place: OnCluster) -> None:
+        self.place = place
+        # A hundred pods take a node a while.
+        self.warm, self.cold = (place.serve(f"warm-{most}", warm_pods=most, start_timeout=300) for most in (_MOST, 0))
+        self.run = {**request(_COMMAND), "kubeconfig": place.kubeconfig}
 
     def at_once(self, count: int) -> tuple[list[Answer], float]:
         """So many runs, and how many of them found a warm pod."""
-        before = _figure(self.warm, _HITS)
+        before = metric(self.warm, _HITS)
         with ThreadPoolExecutor(count) as threads:
             answers = list(threads.map(short, [self.warm.url] * count, [self.run] * count))
-        return answers, _figure(self.warm, _HITS) - before
+        return answers, metric(self.warm, _HITS) - before
 
     def until_ready(self) -> None:
         """As many wait as may, and what the runs left is gone."""
-        asyncio.run(self.until_gone())
-        wait_for(lambda: _figure(self.warm, _WAITING) >= _MOST, 120, what=f"{_MOST} warm pods")
+        asyncio.run(self.place.until_gone())
+        wait_for(lambda: metric(self.warm, _WAITING) >= _MOST, 120, what=f"{_MOST} warm pods")
         time.sleep(2)  # not for a state: so that what the node does behind a pod's start is over
-
-    async def until_gone(self) -> None:
-        async with connect(str(self.cluster.kubeconfig), "", _NAMESPACE) as api:
-            await pods.until_gone(api, {"labelSelector": "k8s-mcp-server/run"})
 
 
 def measure(directory: Path, rounds: int) -> Iterator[Row]:
     """The rows of this part. Raises testcluster.NotPossibleError where there can be no cluster."""
-    cluster = prepared()
-    with ExitStack() as stack:
-        services: list[Service] = []
-        for most in (_MOST, 0):
-            home = directory / f"warm-{most}"
-            home.mkdir()
-            settings = {"executor": "kubernetes", "kubeconfig": cluster.kubeconfig, "namespace": _NAMESPACE}
-            settings |= {"warm_pods": most, "start_timeout": 300}  # a hundred pods take a node a while
-            services.append(Service(home, os.environ["PATH"], settings))
-            stack.callback(services[-1].stop)
-        bench = _Bench(cluster, *services)
-        try:
-            yield from _idle(bench)
-            yield from _calls(bench)
-            for count, turns in _AT_ONCE.items():
-                yield from _first_lines(bench, count, turns * rounds)
-            yield from _first_lines(bench, _BURST, 1)
-        finally:
-            stack.close()
-            subprocess.run([*bench.kubectl, "delete", "namespace", _NAMESPACE], check=True, stdout=subprocess.DEVNULL)
+    with on_cluster(directory) as place:
+        bench = _Bench(place)
+        yield from _idle(bench)
+        yield from _calls(bench)
+        for count, turns in _AT_ONCE.items():
+            yield from _first_lines(bench, count, turns * rounds)
+        yield from _first_lines(bench, _BURST, 1)
 
 
 def _idle(bench: _Bench) -> Iterator[Row]:
     """What a pod takes that waits: by its containers' own cgroups."""
-    wait_for(lambda: _figure(bench.warm, _WAITING) >= 1, 60, what="a warm pod")
+    wait_for(lambda: metric(bench.warm, _WAITING) >= 1, 60, what="a warm pod")
     time.sleep(5)  # not for a state: what starting it took is over
-    here = f"--namespace={_NAMESPACE}"
-    listed = [*bench.kubectl, here, "get", "pods", "--selector=k8s-mcp-server/warm", "--output=name"]
+    listed = [*bench.place.here, "get", "pods", "--selector=k8s-mcp-server/warm", "--output=name"]
     name = subprocess.run(listed, check=True, capture_output=True, text=True).stdout.split()[0]
     for container in ("runner", "credential-proxy"):
-        look = [*bench.kubectl, here, "exec", name, f"--container={container}", "--", "sh", "-c", _LOOK]
+        look = [*bench.place.here, "exec", name, f"--container={container}", "--", "sh", "-c", _LOOK]
         said = subprocess.run(look, check=True, capture_output=True, text=True).stdout
         [[memory, inactive]] = re.findall(r"^memory (\d+) (\d+)$", said, re.MULTILINE)
         before, after = (int(used) for used in re.findall(r"^used (\d+)$", said, re.MULTILINE))
@@ -118,11 +93,11 @@ def _calls(bench: _Bench) -> Iterator[Row]:
     where = {"in a warm pod, with the next one's start": bench.warm, "in a pod of its own": bench.cold}
     for name, service in where.items():
         before = _calls_so_far(service)
-        hits = _figure(bench.warm, _HITS)
+        hits = metric(bench.warm, _HITS)
         short(service.url, bench.run)
-        asyncio.run(bench.until_gone())
-        wait_for(lambda: _figure(bench.warm, _WAITING) >= 1, 60, what="a warm pod")
-        if service is bench.warm and _figure(bench.warm, _HITS) != hits + 1:
+        asyncio.run(bench.place.until_gone())
+        wait_for(lambda: metric(bench.warm, _WAITING) >= 1, 60, what="a warm pod")
+        if service is bench.warm and metric(bench.warm, _HITS) != hits + 1:
             raise ValueError("the run was in no warm pod")
         made = _calls_so_far(service) - before
         yield figure(f"calls to the API server for a run {name}", "", Sample.of([made.total()]))
@@ -159,8 +134,3 @@ def _first_lines(bench: _Bench, count: int, turns: int) -> Iterator[Row]:
     yield figure("  the same, p99", "ms", Sample.of([cuts[98]]))
     yield figure(f"  of {count}, in a warm pod", "", Sample.of(hits))
     yield figure("  until the last one's end", "s", Sample.of(whole))
-
-
-def _figure(service: Service, name: str) -> float:
-    match = re.search(rf"^{re.escape(name)} (\S+)$", service.get("/metrics").text, re.MULTILINE)
-    return float(match[1]) if match else 0.0

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import yaml
 
+from k8s_mcp.cluster import podstate
 from tests.support.service import wait_for
 from tests.testcluster import Cluster
 
@@ -72,6 +73,15 @@ class Place:
     async def has_pod(self, run_id: str) -> bool:
         """Whether the run has one now."""
         return bool(await self.items("pods", f"{ANY_RUN}={run_id}"))
+
+    async def has_started(self, run_id: str) -> bool:
+        """Whether the command has, or had, in a pod that is there."""
+        pods = await self.items("pods", f"{ANY_RUN}={run_id}")
+        return any(podstate.has_started(pod) for pod in pods)
+
+    async def has_ended(self, run_id: str) -> bool:
+        """The command, by itself: raises AssertionError when somebody has removed the pod."""
+        return podstate.terminated(await self.one("pods", run_id)) is not None
 
     async def nothing_left(self, run_id: str = "", seconds: float = 0, selector: str = _OURS) -> None:
         """Wait until the run, or without an id the service, has no Job, pod or Secret any more; or with a selector

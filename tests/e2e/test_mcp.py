@@ -7,7 +7,6 @@ import anyio
 import httpx
 import pytest
 
-from k8s_mcp.cluster import podstate
 from tests.e2e.place import Place
 from tests.e2e.warm import until
 from tests.mcp import raw
@@ -194,25 +193,13 @@ async def test_command_that_outlives_its_call_outlives_its_replica_as_well(
             run_id = await running(owner, "sleep 15")
         if wait < 15:
             await answered.wait()
-        await until(lambda: has_started(place, run_id))
+        await until(lambda: place.has_started(run_id))
         ending.terminate()
-        await until(lambda: has_ended(place, run_id))
+        await until(lambda: place.has_ended(run_id))
         message = raw.tool("read_output", run_id=run_id, start_line=1, wait=30)
         read = data_of(raw.answer(await client.post("/mcp", json=message)))
         assert (read["status"], read["text"]) == ("done", "one\ntwo")
         await place.nothing_left(run_id, 60)
-
-
-async def has_started(place: Place, run_id: str) -> bool:
-    pods = await place.items("pods", f"k8s-mcp-server/run={run_id}")
-    return any(podstate.has_started(pod) for pod in pods)
-
-
-async def has_ended(place: Place, run_id: str) -> bool:
-    """Its pod by itself: raises AssertionError when somebody has removed it."""
-    pods = await place.items("pods", f"k8s-mcp-server/run={run_id}")
-    assert len(pods) == 1, "somebody has removed the run"
-    return podstate.terminated(pods[0]) is not None
 
 
 async def test_tool_that_only_reads_does(one: httpx.AsyncClient, kubeconfig: str) -> None:

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from anyio.to_thread import run_sync
 
-from k8s_mcp.cluster import podstate
 from tests.e2e.api_proxy import ApiProxy, refusal
 from tests.e2e.place import Place
 from tests.e2e.warm import DONE, asked, until, until_waiting
@@ -81,7 +80,7 @@ async def test_a_pod_whose_log_is_out_of_reach_is_not_taken_for_silent(
         run_id = Transcript(stream.seen).run_id
         # The log without "follow" is what a pod is given up by.
         await run_sync(wait_for, lambda: deletion.seen or any(LOOK.search(call) for call in proxy.calls))
-        await until(lambda: has_ended(place, run_id))
+        await until(lambda: place.has_ended(run_id))
         assert not deletion.seen
         deletion.held = False
         fault.times, fault.held = 0, False
@@ -112,11 +111,6 @@ async def test_a_pod_that_has_ended_and_whose_log_stays_away_is_judged_by_what_e
         await place.nothing_left(seen.run_id)
     assert await place.times_run(label) == 1
     proxy.heal()
-
-
-async def has_ended(place: Place, run_id: str) -> bool:
-    [pod] = await place.items("pods", f"k8s-mcp-server/run={run_id}")
-    return podstate.terminated(pod) is not None
 
 
 @pytest.mark.timeout(300)

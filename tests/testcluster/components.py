@@ -76,6 +76,8 @@ def _control_plane(layout: Layout, suffix: str, address: str, services: str, pki
         "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
         # Else it waits for as long as its clients keep their watches open, up to a minute.
         "--shutdown-watch-termination-grace-period=1s",
+        # etcd 3.4.23 cannot do it, so every watch from "0" that takes bookmarks would end with an error.
+        "--feature-gates=WatchList=false",
         f"--kubelet-client-certificate={pki}/apiserver-kubelet.crt",
         f"--kubelet-client-key={pki}/apiserver-kubelet.key", "--kubelet-preferred-address-types=InternalIP",
     ]  # fmt: skip

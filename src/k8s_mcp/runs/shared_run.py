@@ -47,7 +47,7 @@ class SharedRun(Run):
         self._repeatable = facts.idempotent and facts.via == "http"  # MCP has keys to cancel by
         self._release_requested = asyncio.Event()
         self._news = asyncio.Event()
-        self._awaited = False  # somebody has followed it here, and may come back
+        self._was_followed = False  # somebody has followed it here, and may come back
         self._lingers = 0.0  # seconds for which it goes on without a client, on whatever replica
         self._orphaned_at = 0.0  # when it was first seen to be, by the loop's clock
 
@@ -202,7 +202,7 @@ class SharedRun(Run):
             followed_elsewhere = execution.followed_ago < self._window
             self.log.wait_for_readers(not followed_elsewhere)
             return self._window if followed_elsewhere else None
-        self.log.wait_for_readers(self._awaited or not self._watching)
+        self.log.wait_for_readers(self._was_followed or not self._watching)
         wanted = execution.orphaned and (self._readers or execution.told_to_stop) and self._may_take_over()
         if wanted and self._is_our_turn(execution):
             await self._take_over(execution)
@@ -252,14 +252,14 @@ class SharedRun(Run):
             self._observe(RunReleased(self.facts, self._running))
 
     def _note_readers(self) -> None:
-        self._awaited = self._awaited or self._readers > 0
+        self._was_followed = self._was_followed or self._readers > 0
         self._news.set()
 
     def _abandon(self) -> None:
         execution = self._shared
         if execution is not None and not self.ours:
             if self._watching:  # they hold nothing up, and lose nothing
-                self._awaited = False
+                self._was_followed = False
                 self._news.set()
                 self._cancel_unless_read_within(self._window)
             else:

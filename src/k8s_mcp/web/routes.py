@@ -1,8 +1,8 @@
 """The HTTP front end: translates requests into calls of `Runs`."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
@@ -40,6 +40,8 @@ from k8s_mcp.web.parameters import (
     after_of,
 )
 from k8s_mcp.web.problems import documented
+
+_Kept = TypeVar("_Kept")
 
 
 def _body(model: type[BaseModel]) -> dict[str, Any]:
@@ -159,12 +161,8 @@ def _add_runs(api: APIRouter, runs: Runs, past: PastRuns) -> None:
         """One run's state, also of one that the history has."""
         try:
             return runs.describe(caller, run_id)
-        except errors.NotFound:
-            return await past.describe(caller, run_id)
-        except errors.Unavailable:
-            with suppress(errors.NotFound, errors.Unavailable):
-                return await past.describe(caller, run_id)
-            raise
+        except (errors.NotFound, errors.Unavailable) as error:
+            return await _in_past(past.describe(caller, run_id), error)
 
     @api.delete("/runs/{run_id}", status_code=202, responses={**_answer("Run", code=202), **one_run})
     async def cancel_run(caller: Caller, run_id: Annotated[str, RUN_ID]) -> dict[str, object]:
@@ -186,13 +184,20 @@ def _add_runs(api: APIRouter, runs: Runs, past: PastRuns) -> None:
                 return EventStream(await past.follow(caller, run_id, timed=True), last_event_id)
         try:
             run = await runs.follow(caller, run_id)
-        except errors.NotFound:
-            return EventStream(await past.follow(caller, run_id, timed=timed), last_event_id)
-        except errors.Unavailable:
-            with suppress(errors.NotFound, errors.Unavailable):
-                return EventStream(await past.follow(caller, run_id, timed=timed), last_event_id)
-            raise
+        except (errors.NotFound, errors.Unavailable) as error:
+            kept = await _in_past(past.follow(caller, run_id, timed=timed), error)
+            return EventStream(kept, last_event_id)
         return EventStream(run, last_event_id, watching=watch or not run.spec.is_of(caller))
+
+
+async def _in_past(kept: Awaitable[_Kept], error: Exception) -> _Kept:
+    """What the history has of a run that is not found, or is out of sight: then `error` when it has nothing."""
+    try:
+        return await kept
+    except (errors.NotFound, errors.Unavailable):
+        if isinstance(error, errors.NotFound):
+            raise
+        raise error from None
 
 
 def _add_clusters(api: APIRouter, handles: Handles) -> None:
