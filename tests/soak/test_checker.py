@@ -89,6 +89,15 @@ def test_what_is_wrong_with_a_stream_is_found(events: list[Event], what: str) ->
     assert what in found(record(follower(events)))
 
 
+def test_a_command_that_is_ended_within_a_line_leaves_a_part_of_it() -> None:
+    ended = [line(1, "one"), line(2, "tw"), control(3, **CANCELLED)]
+    stopped = record(follower(ended), command=Command("…", _LINES, ending=CANCELLED))
+    stopped.cancelled = 105
+    assert found(stopped) == []
+    for events in ([*ended[:2], control(3, **_DONE)], [*ended[:2], line(3, "three"), control(4, **CANCELLED)]):
+        assert "another line than the command's" in found(record(follower(events)))
+
+
 def test_ids_that_do_not_grow_are_found() -> None:
     one = follower([])
     for event in (whole()[0], whole()[1], whole()[0]):

@@ -4,6 +4,7 @@ Every process the cluster starts, and every process those start, is in them. So 
 certain, without looking for names: nothing else can be inside.
 """
 
+import errno
 import os
 import signal
 from collections.abc import Iterator
@@ -85,7 +86,7 @@ def _kill(directory: Path) -> str | None:
     at_once = directory / "cgroup.kill"
     if at_once.exists():
         at_once.write_text("1")
-    alive = [pid for one in _bottom_up(directory) for pid in (one / "cgroup.procs").read_text().split()]
+    alive = [pid for one in _bottom_up(directory) for pid in processes(one)]
     if not at_once.exists():
         for pid in alive:
             try:
@@ -95,9 +96,21 @@ def _kill(directory: Path) -> str | None:
     return f"{len(alive)} still there" if alive else None
 
 
+def processes(cgroup: Path) -> list[str]:
+    """Their numbers; none when somebody has just removed it: a container's, when the container ends."""
+    try:
+        return (cgroup / "cgroup.procs").read_text().split()
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise
+        return []
+
+
 def _rmdir(directory: Path) -> str | None:
     try:
         directory.rmdir()
+    except FileNotFoundError:
+        return None
     except OSError as error:
         return str(error)  # the kernel keeps it busy until the last process is reaped
     return None
