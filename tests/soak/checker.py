@@ -133,10 +133,7 @@ def lines(follower: Follower, record: Record, weather: Weather, starts: Sequence
             yield Wrong("lines lost without a gap", f"id {event.id} after {last}")
             return
         last = event.id
-        wanted = expected[event.name]
-        if seen[event.name] >= len(wanted) or wanted[seen[event.name]] != event.data:
-            if _is_cut_off(event, follower, wanted[seen[event.name] :]):
-                continue
+        if not _is_wanted(event, follower, expected[event.name], seen[event.name]):
             which = f"line {seen[event.name] + 1} of {event.name} (id {event.id})"
             yield Wrong("another line than the command's", f"{which}: {event.data[:200]!r}")
             return
@@ -147,11 +144,15 @@ def lines(follower: Follower, record: Record, weather: Weather, starts: Sequence
             yield Wrong("lines lost without a gap", f"at the end, {short}")
 
 
-def _is_cut_off(event: Event, follower: Follower, wanted: Sequence[str]) -> bool:
-    """Whether it is what a command wrote last that was ended within a line: `seq` writes blocks of 4,096 bytes."""
-    last = [other for other in follower.numbered if other.name == event.name][-1]
+def _is_wanted(event: Event, follower: Follower, wanted: Sequence[str], number: int) -> bool:
+    """Whether it is that line, or of a command that was ended within it what it wrote last: `seq` writes blocks of
+    4,096 bytes.
+    """
+    if number >= len(wanted) or wanted[number] == event.data:
+        return number < len(wanted)
+    is_last = event is [other for other in follower.numbered if other.name == event.name][-1]
     was_ended = bool(follower.finals) and follower.finals[0]["status"] != "done"
-    return event is last and was_ended and bool(wanted) and wanted[0].startswith(event.data)
+    return is_last and was_ended and wanted[number].startswith(event.data)
 
 
 def _went_unread(record: Record, weather: Weather, starts: Sequence[float]) -> bool:
