@@ -17,7 +17,7 @@ import hypothesis
 import pytest
 
 from tests import testcluster
-from tests.support import kubeconfigs, short_loop, side_by_side
+from tests.support import kubeconfigs, one_context, short_loop, side_by_side
 from tests.support.client import Client
 from tests.support.left_out import leave_out
 from tests.support.prepared import Prepared
@@ -61,6 +61,7 @@ def pytest_configure(config: pytest.Config) -> None:
     A signal that has a handler here has its default effect in what is started from here. So `nohup make test` goes on
     when its terminal is closed, and a program that is told to hang up ends.
     """
+    one_context.share()
     config.pluginmanager.register(side_by_side)
     config.pluginmanager.register(short_loop)
     state = tempfile.mkdtemp(prefix="k8s-mcp-tests-state-")  # not the history of who runs the tests

@@ -3,14 +3,16 @@
 import json
 import subprocess
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import anyio
 import yaml
+from anyio.to_thread import run_sync
 
 from k8s_mcp.cluster import podstate
+from tests.e2e.asked_often import asked_often
 from tests.support.service import wait_for
 from tests.testcluster import Cluster
 
@@ -28,12 +30,13 @@ _ACCOUNT = "k8s-mcp-server"  # images/runner/namespace.yaml gives it the Role
 class Place:
     """`namespace` is for runner pods; `target` is for what commands make. The administrator's kubectl sees both."""
 
-    def __init__(self, cluster: Cluster, namespace: str, directory: Path) -> None:
+    def __init__(self, cluster: Cluster, namespace: str, directory: Path, stack: ExitStack) -> None:
         self.cluster = cluster
         self.namespace = namespace
         self.target = f"{namespace}-target"
         self.directory = directory
         self.admin: Json = yaml.safe_load(cluster.kubeconfig.read_text())
+        self._asked = stack.enter_context(asked_often(self._command(())))
 
     @property
     def server(self) -> Json:
@@ -59,9 +62,9 @@ class Place:
 
     async def items(self, kinds: str, selector: str, namespace: str | None = None) -> list[Json]:
         """The objects of these kinds in the namespace of runner pods, or in another."""
-        where = f"--namespace={namespace or self.namespace}"
-        return json.loads(await self.akubectl("get", kinds, where, f"--selector={selector}", "--output=json"))[
-            "items"
+        where = namespace or self.namespace
+        return [
+            item for kind in kinds.split(",") for item in await run_sync(self._asked.items, kind, selector, where)
         ]
 
     async def one(self, kind: str, run_id: str) -> Json:
@@ -95,8 +98,11 @@ class Place:
         left: list[str] = []
         with anyio.move_on_after(seconds):
             while selectors:
-                names = ("--output=name", f"--namespace={self.namespace}", f"--selector={selectors[0]}")
-                left = (await self.akubectl("get", "jobs,pods,secrets", *names)).split()
+                left = [
+                    f"{kind}/{item['metadata']['name']}"
+                    for kind in ("jobs", "pods", "secrets")
+                    for item in await self.items(kind, selectors[0])
+                ]
                 if left:
                     await anyio.sleep(0.1)
                 else:
@@ -151,12 +157,12 @@ class Place:
 @contextmanager
 def created(cluster: Cluster, namespace: str, directory: Path) -> Generator[Place]:
     """Both namespaces, for as long as the context lasts; the first one was made by images/build."""
-    place = Place(cluster, namespace, directory)
-    try:
+    with ExitStack() as stack:
+        place = Place(cluster, namespace, directory, stack)
+        both = (place.namespace, place.target)
+        stack.callback(place.kubectl, "delete", "namespace", *both, "--wait=false", "--ignore-not-found")
         place.kubectl("create", "namespace", place.target)
-        for name in (place.namespace, place.target):
+        for name in both:
             account = ("get", "serviceaccount/default", f"--namespace={name}", "--ignore-not-found", "--output=name")
             wait_for(lambda account=account: place.kubectl(*account), what=f"the default account of {name}")
         yield place
-    finally:
-        place.kubectl("delete", "namespace", place.namespace, place.target, "--wait=false", "--ignore-not-found")

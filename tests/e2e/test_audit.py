@@ -29,7 +29,7 @@ async def test_end_of_a_run_names_its_pod_its_cluster_and_what_is_left(
         async with client.stream("echo up; read line; exit 5", stdin="one\n") as stream:
             await stream.first("stdout")
             run_id = Transcript(stream.seen).run_id
-            pod = await place.one("pod", run_id)
+            pod = await place.one("pods", run_id)
             await stream.to_end()
         started, ended = await run_sync(wait_for, lambda: _read(log) if len(_read(log)) == 2 else [])
     assert [entry["event"] for entry in (started, ended)] == ["run.started", "run.ended"]

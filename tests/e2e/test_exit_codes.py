@@ -79,7 +79,7 @@ async def test_killed_runner_is_an_error(client: Client, place: Place) -> None:
         leave_out("containers can be killed only on a node that runs on this machine")
     async with client.stream("echo before; trap '' TERM; sleep 99") as stream:
         await stream.first("stdout")
-        pod = await place.one("pod", Transcript(stream.seen).run_id)
+        pod = await place.one("pods", Transcript(stream.seen).run_id)
         container = pod["status"]["containerStatuses"][0]["containerID"].partition("://")[2]
         ctr = ["ctr", f"--address={socket}", "--namespace=k8s.io"]
         subprocess.run([*ctr, "tasks", "kill", "--signal=SIGKILL", container], check=True, capture_output=True)

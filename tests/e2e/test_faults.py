@@ -462,7 +462,7 @@ async def test_job_deleted(client: Client, place: Place, label: str, propagation
 
 async def test_pod_deleted_by_force(client: Client, place: Place, label: str) -> None:
     async with running(client, place, label) as (stream, run_id):
-        pod = (await place.one("pod", run_id))["metadata"]["name"]
+        pod = (await place.one("pods", run_id))["metadata"]["name"]
         await place.akubectl("delete", f"pod/{pod}", f"--namespace={place.namespace}", "--force", "--grace-period=0")
         seen = await stream.to_end()
     assert_lost(seen, "PodDeleted")
@@ -473,7 +473,7 @@ async def test_pod_deleted(client: Client, place: Place, label: str) -> None:
     """The command gets its SIGTERM and its grace period, and its last words are heard."""
     farewell = "trap 'echo bye; exit' TERM; sleep 60 & wait"
     async with running(client, place, label, farewell) as (stream, run_id):
-        pod = (await place.one("pod", run_id))["metadata"]["name"]
+        pod = (await place.one("pods", run_id))["metadata"]["name"]
         await place.akubectl("delete", f"pod/{pod}", f"--namespace={place.namespace}", "--wait=false")
         seen = await stream.to_end()
     assert "bye" in seen.stdout
@@ -483,7 +483,7 @@ async def test_pod_deleted(client: Client, place: Place, label: str) -> None:
 
 async def test_pod_evicted(client: Client, place: Place, label: str) -> None:
     async with running(client, place, label) as (stream, run_id):
-        pod = (await place.one("pod", run_id))["metadata"]["name"]
+        pod = (await place.one("pods", run_id))["metadata"]["name"]
         path = f"/api/v1/namespaces/{place.namespace}/pods/{pod}/eviction"
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod}}
         await place.akubectl("create", f"--raw={path}", "--filename=-", stdin=json.dumps(eviction))

@@ -142,7 +142,7 @@ async def test_pod_log_holds_no_credential(client: Client, credentials: Credenti
             if event.data == "end of it":
                 break
         run_id = Transcript(stream.seen).run_id
-        pod = (await place.one("pod", run_id))["metadata"]["name"]
+        pod = (await place.one("pods", run_id))["metadata"]["name"]
         where = f"--namespace={place.namespace}"
         proxy = await place.akubectl("logs", pod, where, "--container=credential-proxy")
         runner = await place.akubectl("logs", pod, where, "--container=runner")
@@ -179,9 +179,9 @@ async def test_pod_is_restricted(client: Client, place: Place) -> None:
     async with client.stream("echo go; sleep 60") as stream:
         await stream.first("stdout")
         run_id = Transcript(stream.seen).run_id
-        pod: Json = (await place.one("pod", run_id))["spec"]
-        secret = await place.one("secret", run_id)
-        job = await place.one("job", run_id)
+        pod: Json = (await place.one("pods", run_id))["spec"]
+        secret = await place.one("secrets", run_id)
+        job = await place.one("jobs", run_id)
         await client.cancel(run_id)
         await stream.to_end()
     mounts = {
@@ -331,7 +331,7 @@ async def test_without_isolation_the_kubeconfig_is_there_and_redaction_guards_it
             if event.data == "end of it":
                 break
         run_id = Transcript(stream.seen).run_id
-        pod = await place.one("pod", run_id)
+        pod = await place.one("pods", run_id)
         await client.cancel(run_id)
         seen = await stream.to_end()
     text = "\n".join([*seen.stdout, *seen.stderr])

@@ -169,7 +169,7 @@ async def test_a_killed_pod_has_no_complete_record(
         async with client.stream("kubectl delete configmap none -n default; echo up; exec sleep 60") as stream:
             await stream.first("stdout")
             run_id = Transcript(stream.seen).run_id
-            kill(await place.one("pod", run_id), "gate", "python3")
+            kill(await place.one("pods", run_id), "gate", "python3")
             seen = await stream.to_end()
         requests = await requests_of(client, run_id)
         ended = (await run_sync(wait_for, lambda: lines_of(log) if len(lines_of(log)) == 2 else []))[1]
@@ -188,7 +188,7 @@ async def test_a_gate_that_died_leaves_a_record_that_is_not_complete(client: Cli
     async with client.stream(command) as stream:
         await stream.first("stdout")
         run_id = Transcript(stream.seen).run_id
-        kill(await place.one("pod", run_id), "gate")
+        kill(await place.one("pods", run_id), "gate")
         seen = await stream.to_end()
     assert seen.final == done(0)
     requests = await requests_of(client, run_id)

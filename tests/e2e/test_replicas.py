@@ -207,6 +207,30 @@ async def test_idempotency_key_joins_the_run_on_another_replica(
     await place.nothing_left(joined.run_id, seconds=40)
 
 
+async def test_a_request_that_was_held_up_for_longer_than_its_key_is_remembered_starts_nothing(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
+) -> None:
+    """It may have been repeated to another replica, and that run be over: here one whose kubeconfig is slow."""
+    proxy.heal()
+    service = serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url), resume_window=1)
+    label = f"held-{secrets.token_hex(3)}"
+    async with client_of(service) as client:
+        stored = await client.http.put("/clusters/held", json={"kubeconfig": client.kubeconfig, "ttl": 60})
+        assert stored.status_code == 200
+        reading = proxy.spoil("GET secrets", held=True)
+        body = client.body(place.counted(label), kubeconfig=None, cluster="held")
+        asked = asyncio.create_task(client.http.post("/sse", json=body, headers={"Idempotency-Key": label}))
+        await run_sync(wait_for, lambda: reading.seen)
+        await asyncio.sleep(10.1)  # that is how long
+        reading.held = False
+        answer = await asked
+        assert (answer.status_code, "held up for too long" in answer.text) == (503, True)
+        again = await client.run(place.counted(label), key=label, kubeconfig=None, cluster="held")
+        assert again.final == {"status": "done", "exit_code": 0}
+        await place.nothing_left(again.run_id)
+    assert await place.times_run(label) == 1
+
+
 async def test_run_is_listed_and_cancelled_from_another_replica(
     serve_kubernetes: StartService, client_of: ClientOf, place: Place
 ) -> None:

@@ -96,6 +96,7 @@ class Runs:
         `again`: the caller has seen that one begin, so no other is started. Raises
         Forbidden, InvalidRequest, KubeconfigError, NotFound (cluster), TooLarge, TooManyRuns or Unavailable.
         """
+        arrived = asyncio.get_running_loop().time()
         text, handle = await self._kubeconfig(principal, request)
         kubeconfig, grant = self._admission.admit(principal, text, handle)
         spec = self._spec(principal, request, key, kubeconfig, grant, via)
@@ -115,7 +116,7 @@ class Runs:
                     self._quotas.check(spec, grant, self._going())
                     redactor = Redactor(kubeconfig.secrets())
                     facts = run_facts(spec, principal, via, target_of(kubeconfig, request.cluster), redactor.mask)
-                    known = await self._begin(facts, spec, redactor)
+                    known = await self._begin(facts, spec, redactor, arrived)
         if known.digest != spec.digest:
             raise InvalidRequest("Idempotency-Key", "was used for another request; use a new key for every command")
         return await self._get(principal, known.asked_with(spec), via)
@@ -253,8 +254,8 @@ class Runs:
         """End a run that goes on for longer than the service does."""
         run.stop()
 
-    async def _begin(self, facts: RunFacts, spec: RunSpec, redactor: Redactor) -> RunSpec:
-        """Begin the run; returns it, or the one that is there already in its place."""
+    async def _begin(self, facts: RunFacts, spec: RunSpec, redactor: Redactor, arrived: float) -> RunSpec:  # noqa: ARG002 - for shared runs
+        """Begin the run of a request of that time, the loop's; returns it, or the one that is there already."""
         self._observe(RunStarted(facts))
         self._add(Run(facts, spec, redactor, self._limits, self._observe))
         return spec
@@ -291,8 +292,7 @@ class Runs:
             self._drop(first)
 
     def _drop_if_there(self, reference: weakref.ref[Run]) -> None:
-        run = reference()
-        if run is not None:
+        if (run := reference()) is not None:
             self._drop(run)
 
     def _drop(self, run: Run) -> None:

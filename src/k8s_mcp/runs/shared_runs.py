@@ -20,6 +20,7 @@ from k8s_mcp.runs.shared_run import SharedRun
 from k8s_mcp.runs.spec import target_of
 
 _SHOWN_SECONDS = 10.0  # for the Job of a run to be created and seen
+_LEAST_PATIENCE = 10.0  # seconds in which a request with a key begins its run, however short the resume window is
 _STOP_SECONDS = 5.0  # in which the cluster is told that a run is to end; then who asked for that is to ask again
 
 
@@ -63,8 +64,8 @@ class SharedRuns(Runs):
             if not done:
                 raise Unavailable("the cluster for runner pods is slow in taking runs; try again later")
 
-    async def _begin(self, facts: RunFacts, spec: RunSpec, redactor: Redactor) -> RunSpec:
-        there = await self._shared.reserve(spec) if spec.is_unique else None
+    async def _begin(self, facts: RunFacts, spec: RunSpec, redactor: Redactor, arrived: float) -> RunSpec:
+        there = await self._reserve(spec, arrived) if spec.is_unique else None
         if there is not None:
             return there
         try:
@@ -75,6 +76,19 @@ class SharedRuns(Runs):
         task = self._add(self._run(facts, spec, redactor))
         self._latest_shown = self._tasks.create_task(self._until_shown(spec, task))
         return spec
+
+    async def _reserve(self, spec: RunSpec, arrived: float) -> RunSpec | None:
+        """A key is remembered for the resume window behind its run's end. A request that was held up here for longer
+        may have been repeated to another replica, and its run be over and forgotten: it is not to start another.
+        """
+        until = arrived + max(self._limits.resume_window, _LEAST_PATIENCE)
+        try:
+            async with asyncio.timeout_at(until):
+                await asyncio.sleep(0)  # if that is over already, before anything is sent
+                return await self._shared.reserve(spec)
+        except TimeoutError:
+            late = "the request was held up for too long; repeat it with the same Idempotency-Key"
+            raise Unavailable(late) from None
 
     async def _get(self, principal: Principal, spec: RunSpec, via: Via) -> Run:
         if spec.run_id not in self._runs:
