@@ -30,7 +30,8 @@ class AskedOften:
         self._http = http
 
     def items(self, kind: str, selector: str, namespace: str) -> list[dict[str, Any]]:
-        """The objects of this kind; an AssertionError when the API server does not say."""
+        """The objects of this kind, named as for kubectl; an AssertionError when the API server does not say."""
+        kind = kind.removesuffix("s") + "s"
         path = f"{_PATHS[kind]}/namespaces/{namespace}/{kind}"
         answer = self._http.get(path, params={"labelSelector": selector})
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
