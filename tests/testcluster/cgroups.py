@@ -86,7 +86,7 @@ def _kill(directory: Path) -> str | None:
     at_once = directory / "cgroup.kill"
     if at_once.exists():
         at_once.write_text("1")
-    alive = [pid for one in _bottom_up(directory) for pid in processes(one)]
+    alive = [pid for one in _bottom_up(directory) for pid in _processes(one)]
     if not at_once.exists():
         for pid in alive:
             try:
@@ -96,7 +96,7 @@ def _kill(directory: Path) -> str | None:
     return f"{len(alive)} still there" if alive else None
 
 
-def processes(cgroup: Path) -> list[str]:
+def _processes(cgroup: Path) -> list[str]:
     """Their numbers; none when somebody has just removed it: a container's, when the container ends."""
     try:
         return (cgroup / "cgroup.procs").read_text().split()
