@@ -1,6 +1,9 @@
 """The tables of any version before are brought forward, once, whoever comes at the same time."""
 
+import sqlite3
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from pathlib import Path
 from threading import Barrier
 
 import pytest
@@ -54,6 +57,23 @@ def test_of_many_that_come_at_once_one_makes_the_tables(url: str) -> None:
 
     with ThreadPoolExecutor(8) as threads:
         assert set(threads.map(come, range(8))) == {VERSION}
+
+
+def test_who_comes_while_another_writes_waits(tmp_path: Path) -> None:
+    """SQLite refuses at once to change the mode of a file that another one writes, whatever its busy timeout."""
+    file = tmp_path / "history.sqlite"
+    with (
+        closing(sqlite3.connect(file, isolation_level=None, check_same_thread=False)) as other,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(sqlite3.OperationalError, match="locked"), closing(sqlite3.connect(file)) as refused:
+            refused.execute("PRAGMA journal_mode = WAL")
+        coming = thread.submit(database(f"sqlite:///{file}").connect)
+        with pytest.raises(TimeoutError):
+            coming.result(0.2)
+        other.execute("COMMIT")
+        coming.result(5).close()
 
 
 def test_a_database_of_a_later_version_is_refused_and_left_as_it_is(url: str) -> None:

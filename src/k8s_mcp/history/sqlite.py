@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import time
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 from k8s_mcp.history.database import Away, Refused
 
 _BUSY_SECONDS = 5.0
+_AGAIN_AFTER_SECONDS = 0.02
 
 
 class Sqlite:
@@ -30,7 +32,7 @@ class Sqlite:
             raise Away(f"{self._file}: {error.strerror}") from None
         session = _Session(self._file)
         try:
-            session.ask("PRAGMA journal_mode = WAL")
+            session.write_ahead()
             session.ask("PRAGMA synchronous = NORMAL")
         except BaseException:
             session.close()
@@ -52,6 +54,23 @@ class _Session:
             self._connection = sqlite3.connect(
                 file, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+
+    def write_ahead(self) -> None:
+        """Change to the mode in which readers and the writer do not wait for one another.
+
+        The busy timeout does not hold for this: who comes while another one writes is refused, and asks again.
+        """
+        give_up = time.monotonic() + _BUSY_SECONDS
+        with _told():
+            while True:
+                try:
+                    self._connection.execute("PRAGMA journal_mode = WAL").fetchall()
+                except sqlite3.OperationalError as error:
+                    if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                        raise
+                    time.sleep(_AGAIN_AFTER_SECONDS)
+                else:
+                    return
 
     def ask(self, sql: str, *values: object) -> list[tuple[Any, ...]]:
         with _told():
