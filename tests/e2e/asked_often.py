@@ -30,12 +30,14 @@ class AskedOften:
         self._http = http
 
     def items(self, kind: str, selector: str, namespace: str) -> list[dict[str, Any]]:
-        """The objects of this kind, named as for kubectl; an AssertionError when the API server does not say."""
-        kind = kind.removesuffix("s") + "s"
+        """The objects of this kind, named by its plural, as kubectl has them, with their kind; an AssertionError when
+        the API server does not say.
+        """
         path = f"{_PATHS[kind]}/namespaces/{namespace}/{kind}"
         answer = self._http.get(path, params={"labelSelector": selector})
         assert answer.status_code == 200, f"{path}: {answer.status_code} {answer.text}"
-        return answer.json()["items"]
+        found = answer.json()
+        return [{"kind": found["kind"].removesuffix("List")} | item for item in found["items"]]
 
 
 @contextmanager

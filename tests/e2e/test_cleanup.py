@@ -28,9 +28,9 @@ def done(exit_code: int) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def kubernetes_server(serve_kubernetes: StartService, place: Place, proxy: ApiProxy) -> Service:
+def kubernetes_server(serve_shared: StartService, place: Place, proxy: ApiProxy) -> Service:
     """A service that reaches the API server through `proxy`, and does not wait long for clients that left."""
-    return serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url), resume_window=1)
+    return serve_shared(kubeconfig=place.proxied_kubeconfig(proxy.url), resume_window=1)
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ async def test_a_run_that_is_slow_to_go_holds_nobody_up(client: Client, place: P
     async with client.stream("echo go; sleep 99") as stream:
         await stream.first("stdout")
         run_id = Transcript(stream.seen).run_id
-        held = (f"pod/{(await place.one('pod', run_id))['metadata']['name']}", f"--namespace={place.namespace}")
+        held = (f"pod/{(await place.one('pods', run_id))['metadata']['name']}", f"--namespace={place.namespace}")
         await place.akubectl("patch", *held, '--patch={"metadata":{"finalizers":["example.com/held"]}}')
         try:
             await client.cancel(run_id)
