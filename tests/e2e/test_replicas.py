@@ -315,6 +315,48 @@ async def test_who_takes_over_a_run_whose_log_has_gone_ends_it_behind_what_its_c
     await place.nothing_left(run_id, seconds=60)
 
 
+async def test_who_takes_over_a_run_whose_pod_went_unseen_ends_it_at_once(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place
+) -> None:
+    """And does not say that it has not started: its Job tells that it had a pod."""
+    first = serve_kubernetes()
+    async with client_of(first) as one, one.stream("echo up; sleep 300", timeout=300) as stream:
+        await read_lines(stream, 1)
+        run_id = Transcript(stream.seen).run_id
+        first.kill()
+    await place.akubectl("delete", "pods", f"--namespace={place.namespace}", f"--selector={ANY_RUN}={run_id}")
+    second = serve_kubernetes(start_timeout=300)
+    async with client_of(second) as other:
+        seen = await other.replay(run_id, 1)
+    assert (seen.final["status"], seen.final["reason"]) == ("error", "PodDeleted")
+    await place.nothing_left(run_id, seconds=60)
+
+
+async def test_an_owner_whose_watch_is_silent_looks_before_it_says_that_a_run_never_started(
+    serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
+) -> None:
+    """Nobody came for it here; others may have read all of it."""
+    proxy.heal()
+    first = serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url), resume_window=2)
+    watching = proxy.spoil(r"GET pods\?.*watch", held=True, times=1000)
+    proxy.cut(r"GET pods\?.*watch")
+    await run_sync(wait_for, lambda: watching.seen)
+
+    async def has_ended() -> bool:
+        return bool((await one.state(run_id))["ended"])
+
+    async with client_of(first) as one:
+        async with one.stream("echo up; exit 3") as stream:
+            await stream.first("control")
+            run_id = Transcript(stream.seen).run_id
+        await until(has_ended)
+        seen = await one.replay(run_id, 0)
+        assert (seen.stdout, seen.final) == (["up"], {"status": "done", "exit_code": 3})
+        watching.held = False
+    proxy.heal()
+    await place.nothing_left(run_id, seconds=60)
+
+
 async def test_a_replica_that_is_cut_off_does_not_say_that_a_run_is_not_there(
     serve_kubernetes: StartService, client_of: ClientOf, place: Place, proxy: ApiProxy
 ) -> None:

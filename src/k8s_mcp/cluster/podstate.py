@@ -120,6 +120,11 @@ def is_over(watched: Watched) -> bool:
     return ended or why_gone(watched) is not None
 
 
+def is_missed(watched: Watched) -> bool:
+    """Whether the run's pod has ended without having been seen: its log is still to be read, or it is gone."""
+    return watched.pod is None and not watched.pod_deleted and watched.pod_has_ended
+
+
 def place(pod: Json | None) -> dict[str, str]:
     """Where the command runs: `pod`, `pod_uid`, `node`, as far as that is known."""
     if pod is None:

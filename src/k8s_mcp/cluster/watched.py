@@ -1,6 +1,7 @@
 """What is known of one Job at a time: states that come on several ways, in any order."""
 
 import asyncio
+from collections.abc import Sequence
 
 from k8s_mcp.cluster.http import Json
 
@@ -30,6 +31,12 @@ class Watched:
         """Whether there is a pod now, as far as is known."""
         return self.pod is not None and not self.pod_deleted
 
+    @property
+    def pod_has_ended(self) -> bool:
+        """Whether the Job says that its pod has ended, whatever is known of the pod."""
+        status = (self.job or {}).get("status", {})
+        return bool(status.get("failed") or status.get("succeeded"))
+
     async def changed(self) -> None:
         """Wait until there is news."""
         await self._changed.wait()
@@ -57,8 +64,18 @@ class Watched:
 
     def note_pod(self, pod: Json, *, deleted: bool = False) -> None:
         """A state of the pod."""
-        if self._is_ours(pod):
-            self.pod, self.pod_deleted = pod, deleted
+        if self._is_ours(pod) and (self.pod is None or version_of(pod) >= version_of(self.pod)):
+            was_deleted = self.pod_deleted and self.pod is not None and version_of(pod) == version_of(self.pod)
+            self.pod, self.pod_deleted = pod, deleted or was_deleted
+            self.wake()
+
+    def note_pods(self, pods: Sequence[Json], version: int) -> None:
+        """All pods of Jobs of this name that a list of that version has: if ours was there before, it is gone."""
+        ours = [pod for pod in pods if self._is_ours(pod)]
+        for pod in ours:
+            self.note_pod(pod)
+        if not ours and (self.pod_has_ended if self.pod is None else version_of(self.pod) <= version):
+            self.pod_deleted = True
             self.wake()
 
     def note_missing(self, version: int) -> None:

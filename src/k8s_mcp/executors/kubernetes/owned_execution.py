@@ -1,7 +1,9 @@
 """What an execution lets others know and do about whose its run is, and what it hears from the owner."""
 
 import asyncio
+import logging
 
+from k8s_mcp.cluster.client import ApiError, ApiUnreachable
 from k8s_mcp.cluster.verdict import Verdict
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.executors.base import Released
@@ -11,6 +13,8 @@ from k8s_mcp.models import Ended
 from k8s_mcp.runner.frames import Decoder
 
 _VERDICT_SECONDS = 60.0  # in which the owner says how a run ended whose log does not: its own tries come first
+
+_logger = logging.getLogger(__name__)
 
 
 class OwnedExecution:
@@ -78,6 +82,26 @@ class OwnedExecution:
 
     async def remove_read(self) -> None:
         await self._objects.remove_read()
+
+    async def _find(self) -> None:
+        """See that the run is there to be followed. Raises Released when it is not, or that is not known."""
+        try:
+            there = await self._objects.is_there()
+            if there and self.owned and not self.can_go_on:
+                await self._objects.disown()
+        except (ApiError, ApiUnreachable) as error:
+            raise Released from error
+        if not there:
+            raise Released
+
+    async def _look_for_pod(self) -> bool:
+        """See how the pod is now, and not when the watch last told of it. Whether the API server said so."""
+        try:
+            await self._objects.look_for_pod()
+        except (ApiError, ApiUnreachable) as error:
+            _logger.warning("not known whether the pod has started: %s", error)
+            return False
+        return True
 
     async def _ended_for_followers(self) -> Ended | None:
         """How a run ended whose pod was not seen to start, as far as it has. Raises Released as `_told_by_owner`."""

@@ -15,7 +15,7 @@ from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.logs import NoFrames, follow
 from k8s_mcp.cluster.objects import PodTemplate
 from k8s_mcp.cluster.watched import Watched
-from k8s_mcp.executors.base import Item, Pending, Released, read_exit
+from k8s_mcp.executors.base import Item, Pending, read_exit
 from k8s_mcp.executors.kubernetes import endings
 from k8s_mcp.executors.kubernetes.gate_log import GateLog
 from k8s_mcp.executors.kubernetes.owned_execution import OwnedExecution
@@ -91,16 +91,6 @@ class PodExecution(OwnedExecution):
             self._untold = endings.of_error(error)
         return self._untold
 
-    async def _find(self) -> None:
-        try:
-            there = await self._objects.is_there()
-            if there and self.owned and not self.can_go_on:
-                await self._objects.disown()
-        except (ApiError, ApiUnreachable) as error:
-            raise Released from error
-        if not there:
-            raise Released
-
     async def stop(self) -> None:
         """Delete the pod: the kubelet passes SIGTERM to the runner, which ends the command and reports. A follower
         notes on the Job that its owner is to do that.
@@ -160,15 +150,17 @@ class PodExecution(OwnedExecution):
                     if await self._until_news():
                         deadline = None  # it counts from then on
             except TimeoutError:
-                if not self._watch.connected:  # it may have started long ago
+                if not (await self._look_for_pod() and self._watch.connected):
                     deadline, self._cancelled_until = None, 0.0
-                    continue
-                if not self._cancelled_until:
-                    late = f"not started within {self._template.start_timeout:g} s: {why[1]}"
-                    self._untold = Ended("error", None, why[0], late)
-                self._untold = self._untold or Ended("cancelled")
-                yield self._untold
-                return
+                elif not podstate.has_started(self._watched.pod):
+                    yield self._too_late(*why)
+                    return
+
+    def _too_late(self, reason: str, message: str) -> Ended:
+        """How a run ends whose pod has not started in its time, or not before it was told to go."""
+        late = f"not started within {self._template.start_timeout:g} s: {message}"
+        self._untold = Ended("cancelled") if self._cancelled_until else Ended("error", None, reason, late)
+        return self._untold
 
     async def _ended_early(self) -> Ended | None:
         """How the run has ended before its pod started, if so. Takes up what a former owner did not come to."""
@@ -199,6 +191,11 @@ class PodExecution(OwnedExecution):
 
     async def _until_news(self) -> bool:
         """Wait for it, or have the pod started where that is ours to do. Whether it was: then there may be news."""
+        if self._objects.judges and podstate.is_missed(self._watched):
+            await self._look_for_pod()
+            if podstate.is_missed(self._watched):
+                self._pause = await pause_after(self._pause, self._watched)
+            return False
         if self._resumed or self._is_cancelled() or not self._objects.judges:
             await self._watched.changed()
             return False
@@ -213,7 +210,7 @@ class PodExecution(OwnedExecution):
         refused = short = 0  # answers since the runner has ended
         while True:
             was_over = podstate.is_over(self._watched)
-            was_connected = self._watch.connected  # else nothing is too late: its log is still to be read
+            answered = True  # else nothing is too late: its log is still to be read
             try:
                 async with aclosing(self._log()) as stream:
                     async for frames in stream:
@@ -232,11 +229,12 @@ class PodExecution(OwnedExecution):
                 short += was_over
             except ApiUnreachable as error:
                 _logger.warning("log of %s: %s; connecting again", self._pod_name, error)
+                answered = False
             self._untold = await self._in_vain()
             if self._untold:
                 yield self._untold
                 return
-            if short > _SHORT_LOGS or refused > REFUSALS or (was_connected and self._is_late()):
+            if short > _SHORT_LOGS or refused > REFUSALS or (answered and self._is_late()):
                 break
             pause = await pause_after(pause, self._watched)
         async for item in self._without_exit_frame():

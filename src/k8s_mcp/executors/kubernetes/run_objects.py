@@ -25,8 +25,8 @@ from k8s_mcp.cluster.objects import (
 from k8s_mcp.cluster.run_files import SECRETS, run_files
 from k8s_mcp.cluster.verdict import VERDICT, Verdict, kept_for, written
 from k8s_mcp.cluster.warm import KEY_OF, is_of_key, own_job
-from k8s_mcp.cluster.watch import JOBS, PODS
-from k8s_mcp.cluster.watched import Watched
+from k8s_mcp.cluster.watch import JOBS, OF_JOB, PODS
+from k8s_mcp.cluster.watched import Watched, version_of
 from k8s_mcp.executors.kubernetes.ownership import Standing, annotations_of
 from k8s_mcp.executors.kubernetes.replicas import Replicas
 from k8s_mcp.executors.kubernetes.run_job import RunJob
@@ -110,6 +110,11 @@ class RunObjects(RunJob):
                 await self._create_secret()
             await self.resume()
         return True
+
+    async def look_for_pod(self) -> None:
+        """See how the pod is now, and whether it is gone. Raises ApiError and ApiUnreachable."""
+        answer = await self._api.list(PODS, {"labelSelector": f"{OF_JOB}={self._name}"})
+        self._watched.note_pods(answer["items"], version_of(answer))
 
     async def end_pod(self) -> None:
         """Have the kubelet end the runner, if there is a pod. Raises ApiError and ApiUnreachable."""
