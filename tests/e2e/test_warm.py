@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable
 
 import pytest
+from anyio.to_thread import run_sync
 
 from k8s_mcp.runner.frames import WAITING as WAITING_FRAME
 from k8s_mcp.runner.frames import decode
@@ -12,7 +13,7 @@ from tests.e2e.place import Place
 from tests.e2e.warm import WAITING, asked, until, until_waiting
 from tests.support.client import Client
 from tests.support.events import Transcript
-from tests.support.service import Service, StartService
+from tests.support.service import Service, StartService, wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -111,4 +112,21 @@ async def test_what_waits_is_of_the_settings_that_hold_now_and_goes_with_the_las
     last = serve_warm()
     await until_waiting(last)
     last.stop()
-    await until(is_empty, 30)
+    await until(is_empty)
+
+
+async def test_what_waits_goes_with_the_last_replica_though_it_changes_at_that_moment(
+    serve_warm: StartService, place: Place, proxy: ApiProxy
+) -> None:
+    """As it does in the second after its pod is up, when the Job's status says so."""
+    proxy.heal()
+    service = serve_warm(kubeconfig=place.proxied_kubeconfig(proxy.url))
+    await until_waiting(service)
+    deletion = proxy.spoil("DELETE jobs/warm", held=True)
+    service.terminate()
+    await run_sync(wait_for, lambda: deletion.seen)
+    place.kubectl("annotate", "jobs", f"--namespace={place.namespace}", f"--selector={WAITING}", "changed=yes")
+    deletion.held = False
+    assert await run_sync(service.end) == 0
+    assert not await place.items("jobs", WAITING)
+    proxy.heal()

@@ -16,8 +16,9 @@ from k8s_mcp.cluster.access import FOR_WARM_PODS, not_allowed
 from k8s_mcp.cluster.client import ApiError, ApiUnreachable, Json
 from k8s_mcp.cluster.connection import Cluster
 from k8s_mcp.cluster.objects import PodTemplate
-from k8s_mcp.cluster.warm import make_warm_job
+from k8s_mcp.cluster.warm import WARM, make_warm_job
 from k8s_mcp.cluster.watch import JOBS
+from k8s_mcp.executors.kubernetes.ownership import is_going
 from k8s_mcp.executors.kubernetes.replicas import Replicas
 from k8s_mcp.executors.kubernetes.warm_pool import Aim, Demand, Waiting, WarmPool, plan, unstarted
 from k8s_mcp.observe.facts import Observe, WarmPodsWait
@@ -65,10 +66,16 @@ class WarmKeeper:
         try:
             async with asyncio.timeout(_LAST_WORD_SECONDS):
                 if self._pool.enabled and await self._replicas.is_alone():
-                    for one in self._pool.waiting(self._cluster.watch, asyncio.get_running_loop().time()):
-                        await self._retire(one.job)
+                    while there := await self._still_wait():
+                        for job in there:
+                            await self._retire(job)
         except (ApiError, ApiUnreachable, TimeoutError) as error:
             _logger.warning("warm pods go by their own deadline: %s", error or "no answer in time")
+
+    async def _still_wait(self) -> list[Json]:
+        """As the API server has them: the watch can be behind one that has changed, which is deleted as seen only."""
+        there = await self._cluster.api.list(JOBS, {"labelSelector": WARM})
+        return [job for job in there["items"] if not is_going(job)]
 
     async def _work(self) -> None:
         while True:
