@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from anyio.to_thread import run_sync
 
 from tests.e2e.place import IMAGE, Place
 from tests.gate.objects import KINDS, Json, manifest, snapshot, still
@@ -132,8 +133,12 @@ async def test_reading_with_a_dry_run_can_diff_and_apply(
     assert (state["read_only"], state["dry_run"]) == (False, True)
     assert refused.stdout[0] != "-  a: before"
     assert any("access: read_only of the request refuses it" in line for line in refused.stderr), refused.stderr
-    ended = [entry for entry in map(json.loads, log.read_text().splitlines()) if entry["run_id"] == seen.run_id]
-    assert [entry["dry_run"] for entry in ended] == [True, True]
+
+    def told() -> list[Json]:  # of its end when it was cleaned up
+        return [entry for entry in map(json.loads, log.read_text().splitlines()) if entry["run_id"] == seen.run_id]
+
+    await run_sync(wait_for, lambda: len(told()) == 2)
+    assert [entry["dry_run"] for entry in told()] == [True, True]
 
     async with python_http(f"{first.url}/mcp") as model:
         for tool in ("run_command", "run_read_only"):
