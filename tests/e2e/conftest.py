@@ -18,7 +18,7 @@ from tests.e2e.warm import WAITING
 from tests.support.client import Client
 from tests.support.left_out import leave_out
 from tests.support.prepared import Prepared
-from tests.support.service import Service, StartService, services
+from tests.support.service import Service, StartService, ended_together, services
 
 if os.environ.get("K8S_MCP_TEST_CLUSTER") != "kind":
     collect_ignore = ["test_network.py"]  # needs a network that enforces policies
@@ -71,15 +71,15 @@ def proxy(place: Place) -> Iterator[ApiProxy]:
 
 
 @pytest.fixture(scope="module")
-def serve_kubernetes(
+def serve_shared(
     settings: dict[str, object],
     tmp_path_factory: pytest.TempPathFactory,
     tools: Path,
     prepared: Prepared,
     namespaces: Place,
 ) -> Iterator[StartService]:
-    """Starts services with the Kubernetes executor; each must end well. What those that were killed have left is for
-    other replicas to find, and not for the tests of another module.
+    """Starts services with the Kubernetes executor for all tests of a module; each must end well. What those that
+    were killed have left is for other replicas to find, and not for the tests of another module.
     """
     started: list[Service] = []
     with services(tmp_path_factory.mktemp("kubernetes"), tools, how=prepared) as start:
@@ -94,24 +94,30 @@ def serve_kubernetes(
 
 
 @pytest.fixture
-def serve_warm(serve_kubernetes: StartService, place: Place) -> Iterator[StartService]:
+def serve_kubernetes(serve_shared: StartService) -> Iterator[StartService]:
+    """Starts services as `serve_shared`, for one test: each would go on hearing of every pod of the tests behind it,
+    and take up what those have left.
+    """
+    with ended_together(serve_shared) as start:
+        yield start
+
+
+@pytest.fixture
+def serve_warm(serve_shared: StartService, place: Place) -> Iterator[StartService]:
     """Services that keep pods warm, for one test: none of another test keeps them beside it, or leaves any."""
-    started: list[Service] = []
+    with ended_together(serve_shared) as start:
 
-    def start(**settings: object) -> Service:
-        started.append(serve_kubernetes(**{"warm_pods": 1, **settings}))
-        return started[-1]
+        def start_warm(**settings: object) -> Service:
+            return start(**{"warm_pods": 1, **settings})
 
-    yield start
-    for service in started:
-        service.stop()
+        yield start_warm
     place.kubectl("delete", "jobs", f"--namespace={place.namespace}", f"--selector={WAITING}")
 
 
 @pytest.fixture(scope="module")
-def kubernetes_server(serve_kubernetes: StartService) -> Service:
+def kubernetes_server(serve_shared: StartService) -> Service:
     """A service with the Kubernetes executor, shared by the tests of a module."""
-    return serve_kubernetes()
+    return serve_shared()
 
 
 @pytest.fixture

@@ -28,9 +28,9 @@ def done(exit_code: int) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def kubernetes_server(serve_kubernetes: StartService, place: Place, proxy: ApiProxy) -> Service:
+def kubernetes_server(serve_shared: StartService, place: Place, proxy: ApiProxy) -> Service:
     """A service that reaches the API server through `proxy`, and does not wait long for clients that left."""
-    return serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url), resume_window=1)
+    return serve_shared(kubeconfig=place.proxied_kubeconfig(proxy.url), resume_window=1)
 
 
 @pytest.mark.parametrize(

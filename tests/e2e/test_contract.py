@@ -9,8 +9,8 @@ pytestmark = pytest.mark.cluster
 
 
 @pytest.fixture(scope="module")
-def start_service(serve_kubernetes: StartService) -> StartService:
+def start_service(serve_shared: StartService) -> StartService:
     def start(**settings: object) -> Service:
-        return serve_kubernetes(**{"warm_pods": 2, **settings})
+        return serve_shared(**{"warm_pods": 2, **settings})
 
     return start

@@ -19,9 +19,9 @@ def done(exit_code: int) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def kubernetes_server(serve_kubernetes: StartService) -> Service:
+def kubernetes_server(serve_shared: StartService) -> Service:
     """With little memory for commands, and room for more than that in /tmp."""
-    return serve_kubernetes(runner_memory_request="48Mi", runner_memory_limit="48Mi", runner_tmp_size="256Mi")
+    return serve_shared(runner_memory_request="48Mi", runner_memory_limit="48Mi", runner_tmp_size="256Mi")
 
 
 async def test_exit_codes(client: Client) -> None:

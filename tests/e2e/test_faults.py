@@ -38,9 +38,9 @@ def label(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def proxied_server(serve_kubernetes: StartService, place: Place, proxy: ApiProxy) -> Service:
+def proxied_server(serve_shared: StartService, place: Place, proxy: ApiProxy) -> Service:
     """A service that reaches the API server through `proxy`."""
-    return serve_kubernetes(kubeconfig=place.proxied_kubeconfig(proxy.url))
+    return serve_shared(kubeconfig=place.proxied_kubeconfig(proxy.url))
 
 
 @pytest.fixture
@@ -357,10 +357,10 @@ def cut(place: Place) -> Iterator[Cutter]:
 
 
 @pytest.fixture(scope="module")
-def cut_server(serve_kubernetes: StartService, place: Place, cut: Cutter) -> Service:
+def cut_server(serve_shared: StartService, place: Place, cut: Cutter) -> Service:
     """A service whose connections to the API server can be cut."""
     change = {"server": f"https://127.0.0.1:{cut.port}", "tls-server-name": "kubernetes"}
-    return serve_kubernetes(kubeconfig=place.kubeconfig("cut", change), grace_period=0)
+    return serve_shared(kubeconfig=place.kubeconfig("cut", change), grace_period=0)
 
 
 async def test_every_connection_cut_again_and_again(

@@ -278,9 +278,9 @@ async def test_command_cannot_forge_events_or_its_exit_code(client: Client) -> N
 
 
 @pytest.fixture(scope="module")
-def small_server(serve_kubernetes: StartService) -> Service:
+def small_server(serve_shared: StartService) -> Service:
     """With little memory for commands, and room for more than that in /tmp."""
-    return serve_kubernetes(runner_memory_request="48Mi", runner_memory_limit="48Mi", runner_tmp_size="256Mi")
+    return serve_shared(runner_memory_request="48Mi", runner_memory_limit="48Mi", runner_tmp_size="256Mi")
 
 
 @pytest.mark.parametrize("end", ["done 7", "done 137", "done 0", "timeout 124", "cancelled 143"])
@@ -308,8 +308,8 @@ async def test_command_that_kills_the_runner_cannot_forge_its_exit_code(
 
 
 @pytest.fixture(scope="module")
-def open_server(serve_kubernetes: StartService) -> Service:
-    return serve_kubernetes(credential_isolation=False)
+def open_server(serve_shared: StartService) -> Service:
+    return serve_shared(credential_isolation=False)
 
 
 async def test_without_isolation_the_kubeconfig_is_there_and_redaction_guards_it(

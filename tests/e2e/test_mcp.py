@@ -22,8 +22,8 @@ def data_of(answer: raw.Json) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def replicas(serve_kubernetes: StartService) -> tuple[Service, Service]:
-    return serve_kubernetes(), serve_kubernetes()
+def replicas(serve_shared: StartService) -> tuple[Service, Service]:
+    return serve_shared(), serve_shared()
 
 
 @pytest.fixture

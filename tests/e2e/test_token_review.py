@@ -26,8 +26,8 @@ def reviewer(place: Place) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def guarded(reviewer: None, serve_kubernetes: StartService) -> Service:
-    return serve_kubernetes(service_account_audience="k8s-mcp")
+def guarded(reviewer: None, serve_shared: StartService) -> Service:
+    return serve_shared(service_account_audience="k8s-mcp")
 
 
 def token(place: Place, name: str, audience: str = "k8s-mcp") -> str:
