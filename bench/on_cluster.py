@@ -1,7 +1,6 @@
 """The test cluster for the parts that need one, and services on it."""
 
 import os
-import re
 import subprocess
 from collections.abc import Generator
 from contextlib import AbstractAsyncContextManager, ExitStack, contextmanager
@@ -63,5 +62,4 @@ def on_cluster(directory: Path) -> Generator[OnCluster]:
 
 def metric(service: Service, name: str) -> float:
     """One of its numbers; 0 when it has none of that name and those labels."""
-    match = re.search(rf"^{re.escape(name)} (\S+)$", service.get("/metrics").text, re.MULTILINE)
-    return float(match[1]) if match else 0.0
+    return service.metric(name) or 0.0

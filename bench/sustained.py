@@ -46,7 +46,8 @@ async def _rows(place: OnCluster, service: Service, seconds: float) -> list[Row]
         answer = await asyncio.to_thread(short, service.url, request(_COMMAND))
         first_lines.append(answer.first_line * 1000)
 
-    async with place.api() as api, sampled(service) as samples:
+    samples: list[growth.Sample] = []  # of its turns: in its breaks it holds no connections for runs
+    async with place.api() as api:
         await pods.remove_all(api)
         await run()
         await api.create(pods.SECRETS, pods.secret(pods.LABEL, kubeconfig()))
@@ -55,7 +56,9 @@ async def _rows(place: OnCluster, service: Service, seconds: float) -> list[Row]
         used = 0.0
         for _ in range(_TURNS):
             before = processor(service.pid)
-            ours.append(await _rate(run, seconds / _TURNS))
+            async with sampled(service) as those:
+                ours.append(await _rate(run, seconds / _TURNS))
+            samples += those
             await pods.until_gone(api)
             used += processor(service.pid) - before
             async with _bare(api) as job:

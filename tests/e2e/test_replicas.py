@@ -52,9 +52,8 @@ def audited(log: Path) -> list[Json]:
 
 
 def ends(log: Path, run_id: str) -> list[Json]:
-    """What a log says, among other things, of the run's end."""
-    lines = [line for line in log.read_text().splitlines() if line.startswith("{") and run_id in line]
-    return [entry for entry in map(json.loads, lines) if entry["event"] == "run.ended"]
+    """What an audit log says of the run's end."""
+    return [entry for entry in audited(log) if (entry["event"], entry["run_id"]) == ("run.ended", run_id)]
 
 
 def assert_whole(first: list[str], rest: Transcript) -> None:

@@ -1,7 +1,6 @@
 """What the tests of warm pods ask of a service that keeps some."""
 
 import json
-import re
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -15,10 +14,10 @@ DONE = {"status": "done", "exit_code": 0}
 
 
 def figure(service: Service, name: str) -> float:
-    """A metric's value; `name` with its labels, if it has some."""
-    match = re.search(rf"^{re.escape(name)} (\S+)$", service.get("/metrics").text, re.MULTILINE)
-    assert match, name
-    return float(match[1])
+    """A metric's value; see `Service.metric`."""
+    value = service.metric(name)
+    assert value is not None, name
+    return value
 
 
 def asked(service: Service, result: str) -> float:

@@ -81,6 +81,11 @@ class Service:
         """In a connection of its own; blocks."""
         return httpx.get(f"{self.url}{path}", trust_env=False, timeout=30)
 
+    def metric(self, name: str) -> float | None:
+        """A metric's value, by its name and its labels if it has some; None when there is no such one."""
+        match = re.search(rf"^{re.escape(name)} (\S+)$", self.get("/metrics").text, re.MULTILINE)
+        return float(match[1]) if match else None
+
     def terminate(self) -> None:
         """Ask for a graceful end."""
         self.process.send_signal(signal.SIGTERM)

@@ -14,7 +14,7 @@ from k8s_mcp.cluster.objects import CANCELLED, RUN, PodTemplate, read_run
 from k8s_mcp.cluster.run_files import SECRETS, read_files
 from k8s_mcp.cluster.verdict import verdict_of
 from k8s_mcp.cluster.warm import was_warm
-from k8s_mcp.cluster.watch import JOBS, NO_ANSWER, OF_JOB, PODS, job_of
+from k8s_mcp.cluster.watch import JOBS, NO_ANSWER, job_of
 from k8s_mcp.cluster.watched import Watched
 from k8s_mcp.errors import Unavailable
 from k8s_mcp.executors.base import SharedExecution, uninterrupted
@@ -22,7 +22,7 @@ from k8s_mcp.executors.kubernetes.gate_log import GateLog
 from k8s_mcp.executors.kubernetes.pod_execution import PodExecution
 from k8s_mcp.executors.kubernetes.replicas import Replicas
 from k8s_mcp.executors.kubernetes.reservations import Reservations, Reserved
-from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, RunObjects, pause_after
+from k8s_mcp.executors.kubernetes.run_objects import FIRST_PAUSE, RunObjects, pause_after, pods_of
 from k8s_mcp.executors.kubernetes.warm_execution import Begun, WarmExecution
 from k8s_mcp.executors.kubernetes.warm_keeper import WarmKeeper
 from k8s_mcp.executors.kubernetes.warm_objects import WarmObjects
@@ -229,8 +229,7 @@ class KubernetesExecutor:
         if told is not None and not told.output:
             return False
         # The watch of pods may be behind that of Jobs, or not have begun.
-        found = await self._cluster.api.list(PODS, {"labelSelector": f"{OF_JOB}={spec.name}"})
-        return not found["items"]
+        return not (await pods_of(self._cluster.api, spec.name))["items"]
 
     async def _secret(self, spec: RunSpec) -> Json | None:
         return await self._cluster.api.find(SECRETS, spec.name)

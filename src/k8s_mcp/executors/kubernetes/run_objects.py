@@ -113,7 +113,7 @@ class RunObjects(RunJob):
 
     async def look_for_pod(self) -> None:
         """See how the pod is now, and whether it is gone. Raises ApiError and ApiUnreachable."""
-        answer = await self._api.list(PODS, {"labelSelector": f"{OF_JOB}={self._name}"})
+        answer = await pods_of(self._api, self._name)
         self._watched.note_pods(answer["items"], version_of(answer))
 
     async def end_pod(self) -> None:
@@ -267,6 +267,11 @@ class RunObjects(RunJob):
 
     def _has_log(self) -> bool:
         return self._watched.pod is not None and podstate.why_leaving(self._watched) is None
+
+
+async def pods_of(api: Api, job: str) -> Json:
+    """The list of a Job's pods, with its version. Raises ApiError and ApiUnreachable."""
+    return await api.list(PODS, {"labelSelector": f"{OF_JOB}={job}"})
 
 
 async def create_once(api: Api, path: str, manifest: Json, spec: RunSpec) -> Json:
