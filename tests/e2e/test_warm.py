@@ -109,9 +109,11 @@ async def test_what_waits_is_of_the_settings_that_hold_now_and_goes_with_the_las
     third.stop()
     await until(is_empty)
     without.stop()
-    last = serve_warm()
-    await until_waiting(last)
-    last.stop()
+    last = [serve_warm(), serve_warm()]
+    await until_waiting(last[0])
+    for service in last:
+        service.terminate()
+    assert [service.end() for service in last] == [0, 0]
     await until(is_empty)
 
 

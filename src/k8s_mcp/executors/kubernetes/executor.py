@@ -63,8 +63,12 @@ class KubernetesExecutor:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        async with self._cluster.open(), self.replicas.open(), self._keeper.open():
-            yield
+        async with self._cluster.open():
+            try:
+                async with self.replicas.open(), self._keeper.open():
+                    yield
+            finally:
+                await self._keeper.leave()
 
     def check(self) -> None:
         if self._cluster.watch.trouble:

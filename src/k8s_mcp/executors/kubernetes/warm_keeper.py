@@ -35,7 +35,7 @@ _logger = logging.getLogger(__name__)
 
 
 class WarmKeeper:
-    """Use `open()` for the life of the service."""
+    """Use `open()` for the life of the service, and `leave()` behind it."""
 
     def __init__(
         self, cluster: Cluster, template: PodTemplate, replicas: Replicas, pool: WarmPool, observe: Observe
@@ -54,15 +54,15 @@ class WarmKeeper:
 
     @asynccontextmanager
     async def open(self) -> AsyncGenerator[None]:
-        """Work until the context ends. What waits then is left to other replicas; the last one takes it along."""
-        try:
-            async with beside(self._work):
-                yield
-        finally:
-            await self._leave()
+        """Work until the context ends."""
+        async with beside(self._work):
+            yield
 
-    async def _leave(self) -> None:
-        """Where this replica is the last one: else what waits would do so until its own deadline, for nobody."""
+    async def leave(self) -> None:
+        """What waits is left to other replicas; the last one takes it along, which nobody would have until its own
+        deadline. To be called when the Lease of this replica is gone: of several that end at the same moment, the
+        last to look sees no other.
+        """
         try:
             async with asyncio.timeout(_LAST_WORD_SECONDS):
                 if self._pool.enabled and await self._replicas.is_alone():
