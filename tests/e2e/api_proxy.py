@@ -49,11 +49,14 @@ def refusal(status: int, reason: str, message: str = "the test wants it so") -> 
 
 
 class ApiProxy:
-    """`url` is for the service, `calls` what it called. `noise` is asked about calls that match no fault."""
+    """`url` is for the service, `calls` what it called, `answered` what came through of that, with the status.
+    `noise` is asked about calls that match no fault.
+    """
 
     def __init__(self, upstream: str, session: aiohttp.ClientSession) -> None:
         self.url = ""
         self.calls: list[str] = []
+        self.answered: list[tuple[str, int]] = []
         self.noise: Callable[[str], Fault | None] = _silence
         self._faults: list[Fault] = []
         self._upstream = upstream
@@ -71,6 +74,7 @@ class ApiProxy:
         """No faults any more, and no calls seen."""
         self._faults = []
         self.calls = []
+        self.answered = []
         self.noise = _silence
 
     def cut(self, pattern: str) -> None:
@@ -100,7 +104,7 @@ class ApiProxy:
             return web.Response(status=fault.status, body=fault.body, headers=fault.headers)
         self._open[id(request)] = (request, call)
         try:
-            return await self._pass_on(request, fault)
+            return await self._pass_on(request, call, fault)
         finally:
             del self._open[id(request)]
 
@@ -112,13 +116,14 @@ class ApiProxy:
                 return fault
         return self.noise(call)
 
-    async def _pass_on(self, request: web.Request, fault: Fault | None) -> web.StreamResponse:
+    async def _pass_on(self, request: web.Request, call: str, fault: Fault | None) -> web.StreamResponse:
         async with self._session.request(
             request.method,
             f"{self._upstream}{request.path_qs}",
             data=await request.read(),
             headers=kept(request.headers),
         ) as answer:
+            self.answered.append((call, answer.status))
             try:
                 if fault and fault.late:
                     await asyncio.sleep(fault.late)

@@ -20,7 +20,8 @@ _WEB = "mkdir /tmp/www && echo hello >/tmp/www/index.html && echo ready && exec 
 
 # What differs between two runs of one command whoever carries it out.
 _CHANGING = (
-    (r"(?m)^[IWE]\d{4} .* reflector\.go:.*\n", ""),  # kubectl says so when the end of its watch is its own
+    # kubectl and helm say so when the end of their watch is their own.
+    (r'(?m)^[IWE]\d{4} .* (reflector\.go:.*|request\.go:.* err="context canceled")\n', ""),
     (r"\b[0-9a-f]{64}\b", "ID"),
     (r"\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b", "UID"),
     (r"\b\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z", "TIME"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 
@@ -211,8 +212,10 @@ class SharedRun(Run):
         self._orphaned_at = 0.0
         if self._readers:
             await execution.say_followed(self._window)
-            # Again half a window after it was said last, by whomever: the other half is for saying it.
-            return max(self._window / 2 - execution.followed_ago, self._window / 8)
+            # Again half a window after it was said last, by whomever: the other half is for saying it. Not all at the
+            # same moment: who is a little later sees that it was said.
+            apart = random.uniform(0, self._window / 16)  # noqa: S311 - nobody gains by guessing it
+            return max(self._window / 2 - execution.followed_ago, self._window / 8) + apart
         return None
 
     def _is_our_turn(self, execution: SharedExecution) -> bool:
