@@ -134,6 +134,8 @@ async def test_each_command_is_executed_once_however_many_claim_at_once(
     assert counts["hit"] >= PODS
     await place.nothing_left(selector=ANY_RUN)
     logs = [tmp_path / str(number) for number in range(3)]
+    # Of its end the log tells when a replica has seen that it was cleaned up.
+    await run_sync(wait_for, lambda: len(pods_of(logs)) >= CLAIMS + PODS)
     assert len(pods_of(logs)) == CLAIMS + PODS
     assert all(len(runs) == 1 for runs in pods_of(logs).values())
     print(f"{CLAIMS} claims on {PODS} pods: {seconds:.0f} s; {counts}")
